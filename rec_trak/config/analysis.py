@@ -1,0 +1,127 @@
+"""The YAML of an analysis (`configs/trak/*.yaml`). Not here: reading what its paths point to."""
+
+from __future__ import annotations
+
+import glob
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rec_trak.config.reader import build, read_mapping
+from rec_trak.errors import ConfigError, RecTrakWarning
+
+MODEL_TYPES = ("clean", "poisoned")
+DATASET_TYPES = ("train_clean", "train_poisoned")
+UNUSED = frozenset({"tsne_max_samples"})
+CHECKPOINT_KEYS = {"clean": "model_checkpoint", "poisoned": "poisoned_model_checkpoint"}
+
+
+@dataclass(frozen=True)
+class AnalysisConfig:
+    """Every key of the YAML; docs/config.md says what each means. Paths are relative to the working directory."""
+
+    model_config: str
+    data_path: str
+    output_dir: str
+    news_items_path: str | None = None
+    model_checkpoint: str | None = None
+    poisoned_model_checkpoint: str | None = None
+    checkpoints: str | list[str] | dict[str, str | list[str]] | None = None
+    model_type: str | None = field(default=None, metadata={"choices": ("bert", "glove")})
+    code_base: str = field(default="auto", metadata={"choices": ("auto", "rec_trak")})
+    data_format: str = field(default="auto", metadata={"choices": ("auto", "pairwise", "mind")})
+    rows: str = field(default="as_trained", metadata={"choices": ("as_trained", "per_click")})
+    negatives: int = field(default=4, metadata={"least": 1})
+    history_truncation: str | None = field(default=None, metadata={"choices": ("first", "last")})
+    loss: str = field(default="softmax", metadata={"choices": ("softmax", "bce", "bpr", "marginal")})
+    grad_wrt: str | list[str] | None = None
+    proj_dim: int = field(default=2048, metadata={"least": 1})
+    projector: str = field(default="auto", metadata={"choices": ("auto", "count_sketch")})
+    gradient: str = field(default="auto", metadata={"choices": ("auto", "functional", "loop")})
+    score: str = field(default="self_influence", metadata={"choices": ("self_influence", "loss_gradient")})
+    lambda_rel: float = field(default=1.0, metadata={"least": 0.0})
+    num_models: int | None = field(default=None, metadata={"least": 1})
+    top_k: int = field(default=100, metadata={"least": 1})
+    sample_size: int | None = field(default=None, metadata={"least": 1})
+    seed: int = field(default=0, metadata={"least": 0})
+    batch_size: int = field(default=32, metadata={"least": 1})
+    device: str = "cpu"
+    save_dir: str | None = None
+    save_embeddings: bool = False
+    targets: dict[str, str] = field(default_factory=dict)
+
+
+def read_analysis_config(path: str | Path) -> AnalysisConfig:
+    """The analysis that a YAML file describes; a YAML of the existing scripts is read unchanged.
+
+    Raises:
+        ConfigError: the file is missing or malformed, or any key is wrong; one message names every bad key.
+    """
+    return analysis_config(read_mapping(path), str(path))
+
+
+def analysis_config(mapping: dict, where: str = "config") -> AnalysisConfig:
+    """The analysis that a mapping describes (the content of such a YAML file).
+
+    Raises:
+        ConfigError: any key is unknown, missing or mistyped.
+    """
+    unused = sorted(UNUSED & mapping.keys())
+    if unused:
+        names = ", ".join(f"`{key}`" for key in unused)
+        warnings.warn(f"{where}: not needed here and left unread: {names}.", RecTrakWarning, stacklevel=2)
+    return build(AnalysisConfig, mapping, where, ignored=UNUSED)
+
+
+def checkpoint_paths(config: AnalysisConfig, model_type: str) -> list[Path]:
+    """The checkpoint files of one model type, one a member, in a fixed order.
+
+    `checkpoints` (a list, a glob, or one of these under `clean` and `poisoned`; `{model_type}` is filled in) goes
+    before the single keys of the existing scripts.
+
+    Raises:
+        ConfigError: no key gives a checkpoint for this type, a file is missing, or `num_models` asks for more than a
+            list or glob gives.
+    """
+    key = "checkpoints"
+    given = config.checkpoints
+    if isinstance(given, dict):
+        unknown = sorted(given.keys() - set(MODEL_TYPES))
+        if unknown or model_type not in given:
+            raise ConfigError(
+                f"`checkpoints`: no entry for {model_type!r}. Got {sorted(given)}, expected clean, poisoned."
+            )
+        key, given = f"checkpoints.{model_type}", given[model_type]
+    single = given is None
+    if single:
+        key = CHECKPOINT_KEYS[model_type]
+        given = getattr(config, key)
+        if given is None:
+            raise ConfigError(
+                f"`{key}`: missing. Got neither it nor `checkpoints`, expected a checkpoint for {model_type}."
+            )
+    patterns = [given] if isinstance(given, str) else given
+    paths = [path for pattern in patterns for path in _matches(pattern.replace("{model_type}", model_type), key)]
+    repeated = len(paths) - len(set(paths))
+    if repeated:
+        raise ConfigError(f"`{key}`: {repeated} file(s) named twice. Got {len(paths)}, expected different checkpoints.")
+    return _first(paths, config.num_models, single, key)
+
+
+def _matches(pattern: str, key: str) -> list[Path]:
+    if Path(pattern).is_file():  # a name may hold characters that a glob would read
+        return [Path(pattern)]
+    found = sorted(Path(p) for p in glob.glob(pattern, recursive=True) if Path(p).is_file())
+    if not found:
+        raise ConfigError(f"`{key}`: no such file. Got {pattern}, expected a checkpoint. Mend the path.")
+    return found
+
+
+def _first(paths: list[Path], wanted: int | None, single: bool, key: str) -> list[Path]:
+    if wanted is None or wanted <= len(paths):
+        return paths[:wanted]
+    message = f"`num_models`: more than there are. Got {wanted}, expected at most {len(paths)} (from `{key}`)."
+    if not single:
+        raise ConfigError(f"{message} Name more checkpoints, or lower `num_models`.")
+    warnings.warn(f"{message} Going on with {len(paths)}.", RecTrakWarning, stacklevel=3)
+    return paths

@@ -1,0 +1,75 @@
+"""What a model is made of: the JSON that scripts/train.py writes beside its checkpoints. Not here: the layers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rec_trak.config.reader import build, read_mapping
+
+ARCHITECTURES = ("nrms", "naml", "lstur")
+VIEWS = ("title", "body", "category", "subcategory")
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """How an article becomes integers.
+
+    Attributes:
+        tokeniser: `regex` (words and . , ! ? ; | apart, lower case) or `whitespace` (lower case, split).
+        title_length, body_length: the first so many tokens are kept.
+        words: the vocabulary; word i has id i + 2 (0 is padding, 1 any other word).
+        categories, subcategories: name i has id i + 1 (0 is none or unknown).
+    """
+
+    tokeniser: str = field(default="regex", metadata={"choices": ("regex", "whitespace")})
+    title_length: int = field(default=30, metadata={"least": 1})
+    body_length: int = field(default=50, metadata={"least": 1})
+    words: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subcategories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One model: architecture, what it reads of an article, its layer sizes, its text and its users.
+
+    Attributes:
+        architecture: nrms, naml or lstur.
+        views: which parts of an article are read, any of title, body, category, subcategory.
+        sizes: the keyword arguments of the architecture's sizes class; absent ones are the paper's.
+        text: how articles become integers.
+        max_history: a history is cut to so many articles.
+        history_truncation: `first` keeps the oldest, `last` the newest.
+        users: user i has number i + 1 in the user embedding (LSTUR); 0 is an unknown user.
+        loss: the click loss it was trained with (recorded; the analysis has its own key).
+        frozen: name patterns of parameters that were not trained.
+    """
+
+    architecture: str = field(metadata={"choices": ARCHITECTURES})
+    views: tuple[str, ...] = ("title",)
+    sizes: dict[str, Any] = field(default_factory=dict)
+    text: TextConfig = field(default_factory=TextConfig)
+    max_history: int = field(default=50, metadata={"least": 1})
+    history_truncation: str = field(default="first", metadata={"choices": ("first", "last")})
+    users: tuple[str, ...] = ()
+    loss: str = "softmax"
+    frozen: tuple[str, ...] = ()
+
+    def write(self, path: str | Path) -> None:
+        """Write the configuration as JSON that `read_model_config` reads back."""
+        Path(path).write_text(
+            json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+
+
+def read_model_config(path: str | Path) -> ModelConfig:
+    """The model configuration in a JSON (or YAML) file.
+
+    Raises:
+        ConfigError: the file is missing or malformed, or any key is wrong.
+    """
+    return build(ModelConfig, read_mapping(path), str(path))

@@ -1,0 +1,34 @@
+"""The errors a user can meet, each also a builtin, so that `except ValueError` keeps working.
+
+Not here: the checks themselves, which stand where the input is read.
+
+Every message reads "where: what is wrong. Got X, expected Y. Do Z."; a script prints that one line and exits 2.
+"""
+
+
+class RecTrakError(Exception):
+    """Base of all errors that the user can mend; scripts turn it into one line and exit code 2."""
+
+
+class ConfigError(RecTrakError, ValueError):
+    """A YAML file, a flag or an argument that cannot be meant."""
+
+
+class DataError(RecTrakError, ValueError):
+    """A click log, an article file or a target file that cannot be read as what it claims to be."""
+
+
+class CheckpointError(RecTrakError, ValueError):
+    """A checkpoint that does not fit the model it is loaded into, or cannot be read."""
+
+
+class NumericalError(RecTrakError, ArithmeticError):
+    """A number that is not finite, or a system of equations that cannot be solved as asked."""
+
+
+class StoreError(RecTrakError, RuntimeError):
+    """A save directory that cannot be used: another run's, locked, damaged, or no room left."""
+
+
+class RecTrakWarning(UserWarning):
+    """Something the user should know that does not stop the run; scripts print it as one line."""

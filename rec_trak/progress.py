@@ -1,0 +1,28 @@
+"""One progress bar for every long loop. Not here: logging, or anything that prints results."""
+
+from __future__ import annotations
+
+import sys
+
+from tqdm import tqdm
+
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Switch all bars off (`--quiet`) or back on for this process."""
+    global _quiet
+    _quiet = quiet
+
+
+def progress(total: int, desc: str, unit: str, done: int = 0) -> tqdm:
+    """A bar with rate and time left on stderr; silent when stderr is not a terminal or after `set_quiet(True)`.
+
+    Args:
+        total: how many units there are in all.
+        desc: what is being done.
+        unit: what is counted, in the singular.
+        done: how many were finished by an earlier run.
+    """
+    off = _quiet or not sys.stderr.isatty()
+    return tqdm(total=total, desc=desc, unit=unit, initial=done, disable=off, dynamic_ncols=True)
