@@ -1,0 +1,206 @@
+"""Projected gradients -> influence: ridge solve, leverage, self-influence, targets. Not here: models, files, ranks.
+
+Every function reads the projected gradients in blocks of rows, so N may be larger than memory. With phi_i the
+projected gradient of row i (K numbers), A = Phi'Phi + ridge I and ridge = lambda_rel trace(Phi'Phi) / min(K, N):
+
+    leverage        h_i    = phi_i' A^-1 phi_i            in [0, 1]
+    kernel          k_it   = phi_i' A^-1 phi_t
+    self-influence  Q_i h_i, influence on a target Q_i k_it; renormalised k_it / sqrt(h_i)
+
+Source: Park et al. 2023, TRAK (arXiv 2303.14186), section 3; renormalising: Hammoudeh and Lowd 2022.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from trak.score_computers import AbstractScoreComputer
+
+from rec_trak.errors import NumericalError, RecTrakWarning
+
+BLOCK = 8192
+SAFE_LAMBDA = 1e-3
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How well posed one member's system is.
+
+    Attributes:
+        ridge: what was added to the diagonal, in units of Phi'Phi.
+        condition_number: largest over smallest eigenvalue of Phi'Phi + ridge I.
+        effective_dimension: sum of lambda / (lambda + ridge) over the eigenvalues; equals the sum of leverages.
+        mean_leverage, max_leverage: over rows, in [0, 1].
+    """
+
+    ridge: float
+    condition_number: float
+    effective_dimension: float
+    mean_leverage: float
+    max_leverage: float
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One member's solved system.
+
+    Attributes:
+        factor: (K, K) float64 lower Cholesky factor of Phi'Phi + ridge I.
+        ridge: see `Diagnostics`.
+        eigenvalues: (K,) float64 of Phi'Phi, ascending, no value below 0.
+    """
+
+    factor: Tensor
+    ridge: float
+    eigenvalues: Tensor
+
+    @property
+    def condition_number(self) -> float:
+        """Largest over smallest eigenvalue of the ridged system."""
+        smallest = float(self.eigenvalues[0]) + self.ridge
+        return float("inf") if smallest <= 0 else (float(self.eigenvalues[-1]) + self.ridge) / smallest
+
+    @property
+    def effective_dimension(self) -> float:
+        """Sum of lambda / (lambda + ridge)."""
+        total = self.eigenvalues + self.ridge
+        return float((self.eigenvalues / total.clamp_min(torch.finfo(total.dtype).tiny)).sum())
+
+
+def blocks(phi: np.ndarray | Tensor, weights: np.ndarray | None = None) -> Iterator[tuple[slice, Tensor]]:
+    """Consecutive row blocks of `phi` (N, K) as float32 tensors, each row times its entry of `weights` (N,)."""
+    for start in range(0, len(phi), BLOCK):
+        rows = slice(start, min(start + BLOCK, len(phi)))
+        part = phi[rows]
+        part = part.float() if isinstance(part, Tensor) else torch.from_numpy(np.array(part, dtype=np.float32))
+        if weights is not None:
+            part = part * torch.as_tensor(np.asarray(weights[rows], dtype=np.float32))[:, None]
+        yield rows, part
+
+
+def gram(phi: np.ndarray | Tensor, weights: np.ndarray | None = None) -> Tensor:
+    """Phi'Phi (K, K) in float64, added up from float32 products of row blocks.
+
+    Raises:
+        NumericalError: a row of `phi` is not finite; the message names it.
+    """
+    total = torch.zeros(phi.shape[1], phi.shape[1], dtype=torch.float64)
+    for rows, part in blocks(phi, weights):
+        product = part.T @ part
+        if not torch.isfinite(product).all():
+            bad = torch.nonzero(~torch.isfinite(part).all(dim=1)).flatten()
+            where = f"row {rows.start + int(bad[0])}" if len(bad) else f"rows {rows.start}-{rows.stop - 1}, by overflow"
+            raise NumericalError(
+                f"scoring: projected gradients are not finite in {where}. Got NaN or Inf, expected finite numbers. "
+                "Featurize again into a new save directory."
+            )
+        total += product.double()
+    return total
+
+
+def solve(xtx: Tensor, n_rows: int, lambda_rel: float) -> Kernel:
+    """The Cholesky factor of `xtx` plus a ridge relative to its own scale.
+
+    Args:
+        xtx: (K, K) Phi'Phi.
+        n_rows: N, the rows it was summed over.
+        lambda_rel: ridge = lambda_rel * trace / min(K, N), so that a common factor on all gradients changes nothing.
+
+    Raises:
+        NumericalError: no ridge although K >= N, no gradient at all, or a system that is not positive definite.
+    """
+    k = xtx.shape[0]
+    if lambda_rel == 0 and k >= n_rows:
+        raise NumericalError(
+            f"scoring: without a ridge the system has no unique solution. Got `lambda_rel` 0 with K = {k} and "
+            f"N = {n_rows} rows, expected K < N or a ridge. Set `lambda_rel` (default 1.0) or a smaller `proj_dim`."
+        )
+    if lambda_rel < SAFE_LAMBDA and n_rows <= 2 * k:
+        warnings.warn(
+            f"scoring: `lambda_rel` {lambda_rel:g} is small for N = {n_rows} rows and K = {k}: scores may be mostly "
+            f"noise. Use at least {SAFE_LAMBDA:g}, or more rows than 2 K.",
+            RecTrakWarning,
+            stacklevel=2,
+        )
+    xtx = xtx.double()
+    trace = float(xtx.diagonal().sum())
+    if not trace > 0:
+        raise NumericalError(
+            "scoring: all projected gradients are zero. Got trace 0, expected a positive number. "
+            "Check that `grad_wrt` names parameters that reach the scores."
+        )
+    ridge = lambda_rel * trace / min(k, n_rows)
+    factor, failed = torch.linalg.cholesky_ex(xtx + ridge * torch.eye(k, dtype=torch.float64))
+    if int(failed):
+        raise NumericalError(
+            f"scoring: Phi'Phi + ridge is not positive definite. Got `lambda_rel` {lambda_rel:g}, expected a larger "
+            "ridge. Set `lambda_rel` to 1.0 and go on from there."
+        )
+    return Kernel(factor, ridge, torch.linalg.eigvalsh(xtx).clamp_min(0))
+
+
+def leverage(phi: np.ndarray | Tensor, kernel: Kernel, weights: np.ndarray | None = None) -> np.ndarray:
+    """h (N,) float64 in [0, 1]: phi_i' (Phi'Phi + ridge I)^-1 phi_i for each row."""
+    h = np.empty(len(phi))
+    for rows, part in blocks(phi, weights):
+        half = torch.linalg.solve_triangular(kernel.factor, part.double().T, upper=False)
+        h[rows] = half.square().sum(dim=0).numpy()
+    return h
+
+
+def kernel_column(phi: np.ndarray | Tensor, kernel: Kernel, target: Tensor) -> np.ndarray:
+    """phi_i' (Phi'Phi + ridge I)^-1 target for each row; (N, M) float32 for `target` (M, K), (N,) for (K,)."""
+    single = target.ndim == 1
+    columns = torch.cholesky_solve(torch.atleast_2d(target).double().T, kernel.factor).float()
+    out = np.empty((len(phi), columns.shape[1]), dtype=np.float32)
+    for rows, part in blocks(phi):
+        out[rows] = (part @ columns).numpy()
+    return out[:, 0] if single else out
+
+
+def diagnose(kernel: Kernel, h: np.ndarray) -> Diagnostics:
+    """How well posed the system is that gave the leverages `h` (N,)."""
+    return Diagnostics(
+        kernel.ridge, kernel.condition_number, kernel.effective_dimension, float(h.mean()), float(h.max())
+    )
+
+
+def member_leverage(phi: np.ndarray, lambda_rel: float, weights: np.ndarray | None = None) -> tuple[np.ndarray, Kernel]:
+    """Leverage (N,) of one member's projected gradients (N, K), and its solved system.
+
+    With `weights` = Q the gradients are those of the loss (up to sign) instead of the margin.
+    """
+    kernel = solve(gram(phi, weights), len(phi), lambda_rel)
+    return leverage(phi, kernel, weights), kernel
+
+
+class RidgeScoreComputer(AbstractScoreComputer):
+    """traker's extension point: the same solve as above, without traker's division by the mean entry.
+
+    `lambda_reg` of `TRAKer` is read as `lambda_rel`, relative to the scale of Phi'Phi. Everything runs on the CPU.
+    """
+
+    def __init__(self, dtype: torch.dtype, device: str, logging_level: int = 0, lambda_reg: float = 1.0) -> None:
+        super().__init__(dtype, device)
+        self.lambda_rel = lambda_reg
+
+    def get_xtx(self, grads: Tensor) -> Tensor:
+        """Phi'Phi (K, K) float64."""
+        return gram(grads.cpu())
+
+    def get_x_xtx_inv(self, grads: Tensor, xtx: Tensor) -> Tensor:
+        """Phi (Phi'Phi + ridge I)^-1, (N, K) float32."""
+        kernel = solve(xtx, len(grads), self.lambda_rel)
+        inverse = torch.cholesky_inverse(kernel.factor)
+        return torch.cat([(part.double() @ inverse).float() for _, part in blocks(grads.cpu())])
+
+    def get_scores(self, features: Tensor, target_grads: Tensor, accumulator: Tensor) -> None:
+        """Add features @ target_grads' (N, M) to `accumulator`."""
+        targets = target_grads.float().cpu().T
+        for rows, part in blocks(features.cpu()):
+            accumulator[rows] += part @ targets
