@@ -1,0 +1,179 @@
+"""The save directory: what it was made from and who may write to it. Not here: how it is filled.
+
+`rec_trak.json` is written before the first gradient and records all that changes a feature; a later run goes on where
+every field is equal and is refused, with both values, where one differs. Everything beside it is traker's own layout.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rec_trak.errors import StoreError
+
+MANIFEST = "rec_trak.json"
+LOCK = "rec_trak.lock"
+FORMAT = 1
+
+
+def digest(*parts: Any) -> str:
+    """16 hex digits that identify the parts: arrays by dtype, shape and bytes, all else by its JSON."""
+    h = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            h.update(f"{part.dtype.str}{part.shape}".encode())
+            h.update(np.ascontiguousarray(part).tobytes())
+        else:
+            h.update(json.dumps(part, sort_keys=True, ensure_ascii=True).encode())
+    return h.hexdigest()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read_manifest(save_dir: Path) -> dict[str, Any] | None:
+    """The content of rec_trak.json, or None where the directory holds none.
+
+    Raises:
+        StoreError: the file is damaged, of another format, or the directory holds features without it.
+    """
+    path = save_dir / MANIFEST
+    if not path.exists():
+        if (save_dir / "metadata.json").exists():
+            raise StoreError(
+                f"{save_dir}: holds traker features but no {MANIFEST}. Got a directory that rec-trak did not make, "
+                "expected its own or an empty one. Choose another `save_dir`."
+            )
+        return None
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path}: damaged ({error}). Expected JSON. Delete {save_dir} and featurize again.") from None
+    if manifest.get("format") != FORMAT:
+        raise StoreError(
+            f"{path}: written by another version. Got format {manifest.get('format')}, expected {FORMAT}. "
+            "Choose another `save_dir`."
+        )
+    return manifest
+
+
+def check_manifest(save_dir: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse a directory whose features were made from anything else.
+
+    Args:
+        save_dir: for the message.
+        held: what rec_trak.json says.
+        wanted: {"features": {field: value}, "models": {id: digest}} of this run.
+
+    Raises:
+        StoreError: names the first field that differs, with both values.
+    """
+    for field in sorted(held["features"].keys() | wanted["features"].keys()):
+        got, expected = wanted["features"].get(field), held["features"].get(field)
+        if got != expected:
+            _refuse(save_dir, f"`{field}`", got, expected)
+    for model_id in sorted(held["models"].keys() & wanted["models"].keys(), key=int):
+        if held["models"][model_id] != wanted["models"][model_id]:
+            _refuse(save_dir, f"checkpoint {model_id}", wanted["models"][model_id], held["models"][model_id])
+
+
+def _refuse(save_dir: Path, field: str, got: Any, expected: Any) -> None:
+    raise StoreError(
+        f"{save_dir}: made by another run, {field} differs. Got {_short(got)}, the directory holds {_short(expected)}. "
+        "Give another `save_dir` (--save_dir), or delete this one."
+    )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+@contextmanager
+def locked(save_dir: Path) -> Iterator[None]:
+    """Hold the directory's writer lock; the operating system drops it when the process ends, however it ends.
+
+    Raises:
+        StoreError: another process holds it; the message names process and host.
+    """
+    with open(save_dir / LOCK, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise StoreError(
+                f"{save_dir}: in use. Got a lock held by {owner}, expected a directory that nobody writes to. "
+                "Wait for it to end, or give another `save_dir`."
+            ) from None
+        file.seek(0)
+        file.truncate()
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+@contextmanager
+def opened(save_dir: Path, wanted: dict[str, Any], recorded: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The directory, locked and known to fit; yields its manifest. A new one gets its manifest here.
+
+    Args:
+        save_dir: created where it does not exist.
+        wanted: see `check_manifest`.
+        recorded: what is written down but not compared (versions, device, batch size, gradient path).
+
+    Raises:
+        StoreError: another writer, another run's directory, a damaged or foreign one.
+    """
+    save_dir.mkdir(parents=True, exist_ok=True)
+    with locked(save_dir):
+        manifest = read_manifest(save_dir)
+        if manifest is None:
+            manifest = {"format": FORMAT, "targets": {}, "finalized": {}, "recorded": recorded, **wanted}
+            features = wanted["features"]
+            traker_metadata = {
+                "JL dimension": features["proj_dim"],
+                "JL matrix type": features["projector"],
+                "train set size": features["row_count"],
+            }
+            write_json(save_dir / MANIFEST, manifest)
+            write_json(save_dir / "metadata.json", traker_metadata)
+            write_json(save_dir / "experiments.json", {})
+        else:
+            check_manifest(save_dir, manifest, wanted)
+            added = {**manifest["models"], **wanted["models"]}
+            if added != manifest["models"]:
+                manifest["models"] = added
+                write_json(save_dir / MANIFEST, manifest)
+        yield manifest
+
+
+def pending_rows(done: np.ndarray) -> np.ndarray:
+    """Positions (int64) of the rows that a mask does not count as finished."""
+    return np.flatnonzero(np.asarray(done).reshape(-1) == 0)
+
+
+def read_member(save_dir: Path, model_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Projected gradients (N, K) float32 as a read-only map, and Q (N,) float64, of a finished member."""
+    folder = save_dir / str(model_id)
+    phi = np.load(folder / "grads.mmap", mmap_mode="r")
+    return phi, np.load(folder / "out_to_loss.mmap").astype(np.float64).reshape(-1)
