@@ -1,0 +1,212 @@
+"""Rows -> tuples of tensors, and the decision which articles are encoded. Not here: weights or losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rec_trak.config.model import ModelConfig
+from rec_trak.data.articles import Articles, encode_articles
+from rec_trak.data.impressions import Impressions
+from rec_trak.data.ragged import Ragged
+from rec_trak.errors import DataError
+
+
+class Batch(NamedTuple):
+    """B rows as tensors; `model(batch)` gives their scores (B, C).
+
+    Attributes:
+        articles: the encoder's input, view name -> tensor: `title` and `body` (n, T) int64 word ids with 0 for
+            padding, `category` and `subcategory` (n,) int64 with 0 for "none". Always cut to the longest text present.
+        history: (B, H) int64, positions among the n articles; 0 where `history_mask` is False.
+        history_mask: (B, H) bool.
+        candidates: (B, C) int64, positions among the n articles, the clicked one first; 0 where masked.
+        candidate_mask: (B, C) bool.
+        labels: (B, C) float32, 1 clicked; 0 where masked.
+        user: (B,) int64, 0 for an unknown user.
+    """
+
+    articles: dict[str, Tensor]
+    history: Tensor
+    history_mask: Tensor
+    candidates: Tensor
+    candidate_mask: Tensor
+    labels: Tensor
+    user: Tensor
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything a batch is cut from: N rows (histories already truncated), the articles' views, the users' numbers.
+
+    Attributes:
+        impressions: N rows.
+        views: view name -> (A, T) or (A,) int32 array over the whole `Articles` table.
+        users: (N,) int64 numbers for the user embedding, 0 for an unknown user.
+    """
+
+    impressions: Impressions
+    views: dict[str, np.ndarray]
+    users: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.impressions)
+
+
+def build_inputs(impressions: Impressions, articles: Articles, config: ModelConfig) -> Inputs:
+    """The rows as one model reads them: histories cut to `max_history`, articles encoded, users numbered.
+
+    Raises:
+        DataError: no article has anything to read in one of the model's views.
+    """
+    views = encode_articles(articles, config.text, config.views)
+    empty = [f"`{name}`" for name, values in views.items() if not values.any()]
+    if empty:
+        known = "a word" if empty[0] in ("`title`", "`body`") else "a name that the model knows"
+        raise DataError(
+            f"{articles.source}: nothing to read in view(s) {', '.join(empty)}. Got none in {len(articles)} articles, "
+            f"expected {known} in some. Give articles that have them, or leave them out of the model's `views`."
+        )
+    numbers = {user: i + 1 for i, user in enumerate(config.users)}
+    users = np.array([numbers.get(str(user), 0) for user in impressions.user_ids], dtype=np.int64)
+    history = _cut(impressions.history, config.max_history, config.history_truncation)
+    return Inputs(replace(impressions, history=history), views, users)
+
+
+def _cut(history: Ragged, most: int, kept: str) -> Ragged:
+    """The `first` or `last` so many of each sequence."""
+    lengths = np.minimum(history.lengths, most)
+    starts = history.offsets[:-1] if kept == "first" else history.offsets[1:] - lengths
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+    return Ragged(history.values[places], offsets)
+
+
+def unique_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> Batch:
+    """The rows with each of their articles encoded once, however many rows share it: for training and evaluation.
+
+    Raises:
+        DataError: `rows` is empty or holds a row that is not there.
+    """
+    rows = _checked(inputs, rows)
+    history, history_mask = _padded(inputs.impressions.history, rows)
+    candidates, candidate_mask = _padded(inputs.impressions.candidates, rows)
+    used, places = np.unique(np.concatenate([history[history_mask], candidates[candidate_mask]]), return_inverse=True)
+    history[history_mask], candidates[candidate_mask] = np.split(places, [history_mask.sum()])
+    articles = {name: _tensor(_shortest(values[used])) for name, values in inputs.views.items()}
+    return _batch(inputs, rows, articles, history, history_mask, candidates, candidate_mask)
+
+
+def pair_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> tuple[Batch, Tensor]:
+    """The rows with an article of its own for every real place in them, so that each has one owner: for gradients.
+
+    Returns:
+        the batch, its n articles row by row (history first, then candidates; an article that stands twice in a row
+        is encoded twice); (n,) int64, which of the B rows an article belongs to, never decreasing.
+
+    Raises:
+        DataError: `rows` is empty or holds a row that is not there.
+    """
+    rows = _checked(inputs, rows)
+    history, history_mask = _padded(inputs.impressions.history, rows)
+    candidates, candidate_mask = _padded(inputs.impressions.candidates, rows)
+    mask = np.concatenate([history_mask, candidate_mask], axis=1)
+    used = np.concatenate([history, candidates], axis=1)[mask]
+    places = np.where(mask, np.cumsum(mask).reshape(mask.shape) - 1, 0)
+    history, candidates = np.split(places, [history.shape[1]], axis=1)
+    articles = {name: _tensor(_shortest(values[used])) for name, values in inputs.views.items()}
+    batch = _batch(inputs, rows, articles, history, history_mask, candidates, candidate_mask)
+    return batch, _tensor(np.nonzero(mask)[0])
+
+
+def padded_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray, sizes: tuple[int, int] | None = None) -> Batch:
+    """The rows side by side in equal boxes, for torch.vmap: every leaf has leading dimension B.
+
+    Views are (B, H + C, T) or (B, H + C), zeros where there is no article; history (B, H) and candidates (B, C) are
+    positions among the row's own H + C articles.
+
+    Args:
+        sizes: H and C; None means the longest present. With sizes, texts keep their full length too, so that batches
+            of equally many rows have equal shapes.
+
+    Raises:
+        DataError: `rows` is empty or holds a row that is not there, or one that does not fit `sizes`.
+    """
+    rows = _checked(inputs, rows)
+    history, history_mask = _padded(inputs.impressions.history, rows, sizes and sizes[0])
+    candidates, candidate_mask = _padded(inputs.impressions.candidates, rows, sizes and sizes[1])
+    width = history.shape[1]
+    mask = np.concatenate([history_mask, candidate_mask], axis=1)
+    used = np.concatenate([history, candidates], axis=1)
+    articles = {}
+    for name, values in inputs.views.items():
+        boxes = values[used]
+        boxes[~mask] = 0
+        is_text = values.ndim == 2
+        articles[name] = _tensor(_shortest(boxes) if is_text and sizes is None else boxes)
+    history = np.where(history_mask, np.arange(width), 0)
+    candidates = np.where(candidate_mask, width + np.arange(candidates.shape[1]), 0)
+    return _batch(inputs, rows, articles, history, history_mask, candidates, candidate_mask)
+
+
+def _checked(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    rows = np.asarray(rows, dtype=np.int64)
+    if not len(rows) or rows.min() < 0 or rows.max() >= len(inputs):
+        got = f"rows {rows.min()} to {rows.max()}" if len(rows) else "no row"
+        raise DataError(f"batch: rows that are not there. Got {got}, expected some of 0 to {len(inputs) - 1}.")
+    return rows
+
+
+def _padded(table: Ragged, rows: np.ndarray, width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The rows' sequences as (B, width) int64 with zeros behind, and where they are real; width is at least 1."""
+    starts = table.offsets[rows]
+    lengths = table.offsets[rows + 1] - starts
+    longest = int(lengths.max())
+    if width is not None and longest > width:
+        row = rows[np.argmax(lengths)]
+        raise DataError(
+            f"batch: row {row} does not fit the given sizes. Got {longest} articles, expected up to {width}."
+        )
+    places = np.arange(max(longest, 1) if width is None else width)
+    mask = places < lengths[:, None]
+    values = np.zeros(mask.shape, dtype=np.int64)
+    values[mask] = table.values[(starts[:, None] + places)[mask]]
+    return values, mask
+
+
+def _shortest(values: np.ndarray) -> np.ndarray:
+    """Texts (..., T) cut to the longest one, at least one token; names (n,) as they are."""
+    if values.ndim == 1:
+        return values
+    used = np.flatnonzero(values.reshape(-1, values.shape[-1]).any(axis=0))
+    return values[..., : used[-1] + 1 if len(used) else 1]
+
+
+def _batch(
+    inputs: Inputs,
+    rows: np.ndarray,
+    articles: dict[str, Tensor],
+    history: np.ndarray,
+    history_mask: np.ndarray,
+    candidates: np.ndarray,
+    candidate_mask: np.ndarray,
+) -> Batch:
+    labels, _ = _padded(inputs.impressions.labels, rows, candidates.shape[1])
+    return Batch(
+        articles=articles,
+        history=_tensor(history),
+        history_mask=torch.from_numpy(history_mask),
+        candidates=_tensor(candidates),
+        candidate_mask=torch.from_numpy(candidate_mask),
+        labels=torch.from_numpy(labels.astype(np.float32)),
+        user=_tensor(inputs.users[rows]),
+    )
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))

@@ -1,0 +1,257 @@
+"""The `Impressions` table (one row a training click) and its readers. Not here: tokens, tensors or losses."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from rec_trak.data.articles import Articles
+from rec_trak.data.mind import read_behavior_lines
+from rec_trak.data.pairwise import KNOWN, Lines, read_pairwise_lines
+from rec_trak.data.ragged import Ragged
+from rec_trak.data.tables import Table
+from rec_trak.errors import ConfigError, DataError
+
+ROWS = ("as_trained", "per_click")
+
+
+@dataclass(frozen=True)
+class Impressions:
+    """N rows in a fixed order; articles are positions in the `Articles` table the rows were read against.
+
+    Attributes:
+        user_ids: (N,) object array of str.
+        history: N sequences of article positions, oldest first, as in the file (not truncated).
+        candidates: N sequences of article positions; the clicked candidate stands first.
+        labels: aligned with `candidates`, 1 clicked, 0 not. The first is 0 only in a row that has no click
+            (the existing training code keeps those).
+        is_fake: (N,) int8, whether the first candidate's content is fake; 1, 0, or -1 where nobody said.
+        sources: N strings that say where a row came from: CSV line numbers ("2-6") or an impression id.
+        columns: further columns of the file, name -> N strings, taken from the clicked candidate's line
+            (for example `poisoned`, `day`); only detection and grouping read them.
+        notes: what the reader did that a user should know, one sentence each.
+    """
+
+    user_ids: np.ndarray
+    history: Ragged
+    candidates: Ragged
+    labels: Ragged
+    is_fake: np.ndarray
+    sources: tuple[str, ...]
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def clicked(self) -> np.ndarray:
+        """(N,) int32, the article position of each row's first candidate."""
+        return self.candidates.values[self.candidates.offsets[:-1]]
+
+    def subset(self, rows: np.ndarray) -> Impressions:
+        """The table of the given rows (int positions), in that order."""
+        rows = np.asarray(rows)
+        return replace(
+            self,
+            user_ids=self.user_ids[rows],
+            history=self.history.subset(rows),
+            candidates=self.candidates.subset(rows),
+            labels=self.labels.subset(rows),
+            is_fake=self.is_fake[rows],
+            sources=tuple(self.sources[int(i)] for i in rows),
+            columns={name: tuple(values[int(i)] for i in rows) for name, values in self.columns.items()},
+        )
+
+
+def row_identities(impressions: Impressions, articles: Articles) -> list[tuple]:
+    """What makes each row the same click in another data set: N tuples, all different.
+
+    Returns:
+        (user id, article ids of the history, clicked article id, occurrence); the occurrence counts, from 0 and in
+        table order, rows that are equal so far. Other candidates and positions in the file are no part of it.
+    """
+    seen: Counter[tuple] = Counter()
+    identities = []
+    for i, clicked in enumerate(impressions.clicked):
+        history = tuple(articles.ids[a] for a in impressions.history[i])
+        key = (str(impressions.user_ids[i]), history, articles.ids[clicked])
+        identities.append((*key, seen[key]))
+        seen[key] += 1
+    return identities
+
+
+def read_pairwise(
+    path: str | Path, articles: Articles, rows: str = "as_trained", drop_unclicked: bool = False
+) -> Impressions:
+    """The rows of a pairwise CSV; lines that share (user_id, history_titles) are one impression.
+
+    Args:
+        rows: `as_trained`: one row an impression, as the existing training code makes them. Clicked candidates go
+            first, then the others, each in file order; the first is the target, further clicked ones compete with it.
+            In an impression without a click the second candidate is the target; here it stands first, with label 0.
+            `per_click`: one row a clicked candidate, against the candidates of its impression that were not clicked;
+            impressions without a click are dropped.
+            Either way rows stand in the order of pandas' groupby over both columns, which is not the file's.
+        drop_unclicked: drop impressions without a click in `as_trained` too.
+
+    Raises:
+        ConfigError: `rows` is another word.
+        DataError: what `read_pairwise_lines` refuses; a row without another candidate; no row left.
+    """
+    if rows not in ROWS:
+        raise ConfigError(f"rows: unknown way to make rows. Got {rows!r}, expected {' or '.join(ROWS)}.")
+    lines = read_pairwise_lines(path, articles)
+    sizes = np.bincount(lines.impression)
+    clicks = np.bincount(lines.impression[lines.clicked], minlength=len(sizes))
+    dropping = drop_unclicked or rows == "per_click"
+    order = np.lexsort((~lines.clicked, lines.impression))  # stable: file order within clicked and others
+    notes = [*lines.notes, *_click_notes(clicks, rows, dropping)]
+    if dropping:
+        if not clicks.any():
+            raise DataError(f"{path}: no row is left. Got no line with label 1, expected one in each impression.")
+        order = order[clicks[lines.impression[order]] > 0]
+        sizes, clicks = sizes[clicks > 0], clicks[clicks > 0]
+    starts = np.cumsum(sizes) - sizes
+    if rows == "per_click":
+        order, sizes = _one_row_a_click(order, starts, sizes, clicks)
+    else:
+        swapped = starts[(clicks == 0) & (sizes > 1)]
+        order[swapped], order[swapped + 1] = order[swapped + 1], order[swapped]
+    return _rows(path, lines, order, np.concatenate([[0], np.cumsum(sizes)]), tuple(notes))
+
+
+def _click_notes(clicks: np.ndarray, rows: str, dropping: bool) -> list[str]:
+    without, several = int((clicks == 0).sum()), int((clicks > 1).sum())
+    notes = []
+    if without and dropping:
+        notes.append(f"{without} impression(s) without a click are dropped.")
+    elif without:
+        notes.append(
+            f"{without} impression(s) without a click are kept with their second candidate as the target, "
+            "as in the existing training code."
+        )
+    if several and rows == "as_trained":
+        notes.append(
+            f"{several} impression(s) have several clicks: the first is the target, the others count against it, "
+            "as in the existing training code."
+        )
+    return notes
+
+
+def _one_row_a_click(
+    order: np.ndarray, starts: np.ndarray, sizes: np.ndarray, clicks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each clicked line followed by the lines of its impression that were not clicked; the rows' sizes."""
+    of_row = np.repeat(np.arange(len(sizes)), clicks)
+    nth = np.arange(len(of_row)) - np.repeat(np.cumsum(clicks) - clicks, clicks)
+    lengths = 1 + (sizes - clicks)[of_row]
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    clicked, others = starts[of_row] + nth, (starts + clicks)[of_row]
+    places = np.where(within == 0, np.repeat(clicked, lengths), np.repeat(others, lengths) + within - 1)
+    return order[places], lengths
+
+
+def _rows(path: str | Path, lines: Lines, flat: np.ndarray, offsets: np.ndarray, notes: tuple[str, ...]) -> Impressions:
+    """The table whose row i has the lines `flat[offsets[i]:offsets[i + 1]]` as candidates."""
+    table, heads = lines.table, flat[offsets[:-1]]
+    sources = _sources(table, flat, offsets)
+    alone = np.flatnonzero(np.diff(offsets) < 2)
+    if len(alone):
+        raise DataError(
+            f"{path}, line(s) {sources[alone[0]]}: no other candidate to compete with ({len(alone)} such row(s)). "
+            "Got 1 candidate, expected at least 2. Add candidates or drop the line."
+        )
+    columns = {name: values for name, values in table.values.items() if name not in KNOWN}
+    return Impressions(
+        user_ids=np.array(table.values["user_id"], dtype=object)[table.codes["user_id"][heads]],
+        history=Ragged.of([lines.histories[i] for i in lines.impression[heads]]),
+        candidates=Ragged(lines.article[flat].astype(np.int32), offsets),
+        labels=Ragged(lines.clicked[flat].astype(np.int32), offsets),
+        is_fake=lines.fake[heads],
+        sources=sources,
+        columns={name: tuple(values[code] for code in table.codes[name][heads]) for name, values in columns.items()},
+        notes=notes,
+    )
+
+
+def _sources(table: Table, flat: np.ndarray, offsets: np.ndarray) -> tuple[str, ...]:
+    """The CSV lines of each row in file order, adjacent ones joined: "2-6" or "2-4,9"."""
+    row = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    records = flat[np.lexsort((flat, row))]
+    first, last = table.first[records], table.last[records]
+    heads = np.flatnonzero(np.r_[True, (row[1:] != row[:-1]) | (first[1:] != last[:-1] + 1)])
+    tails = np.r_[heads[1:], len(row)] - 1
+    spans = zip(first[heads].tolist(), last[tails].tolist(), strict=True)
+    texts = [f"{a}-{b}" if b > a else str(a) for a, b in spans]
+    bounds = np.searchsorted(row[heads], np.arange(len(offsets))).tolist()
+    return tuple(",".join(texts[a:b]) for a, b in pairwise(bounds))
+
+
+def read_mind_behaviors(path: str | Path, articles: Articles, negatives: int = 4, seed: int = 0) -> Impressions:
+    """The rows of MIND's behaviors.tsv: one a clicked candidate, with `negatives` others of the same impression.
+
+    The others are drawn without replacement, once: by (seed, impression id, clicked id, occurrence) and nothing else,
+    so a row keeps them whatever else the file holds. An impression with fewer gives all it has.
+
+    Raises:
+        ConfigError: `negatives` is below 1.
+        DataError: what `read_behavior_lines` refuses; no row.
+    """
+    if negatives < 1:
+        raise ConfigError(f"negatives: too few other candidates. Got {negatives}, expected at least 1.")
+    users, histories, candidates, impression_ids, days = [], [], [], [], []
+    seen: Counter[tuple[str, str]] = Counter()
+    unclicked = alone = few = 0
+    for impression, user, day, history, clicked, others in read_behavior_lines(path, articles):
+        unclicked += not clicked
+        for article_id in clicked:
+            occurrence = seen[impression, article_id]
+            seen[impression, article_id] += 1
+            if not others:
+                alone += 1
+                continue
+            few += len(others) < negatives
+            drawn = _draw(others, negatives, f"{seed}\t{impression}\t{article_id}\t{occurrence}")
+            users.append(user)
+            histories.append([articles.position[a] for a in history])
+            candidates.append([articles.position[a] for a in (article_id, *drawn)])
+            impression_ids.append(impression)
+            days.append(day)
+    if not users:
+        raise DataError(
+            f"{path}: no row is left. Got no click beside a candidate without one. Give MIND's behaviors.tsv."
+        )
+    notes = {
+        "impression(s) without a click are left out.": unclicked,
+        "click(s) whose impression has no other candidate are left out.": alone,
+        f"row(s) have fewer than {negatives} other candidates and keep all of them.": few,
+        "row(s) have no date that can be read.": days.count(""),
+    }
+    return Impressions(
+        user_ids=np.array(users, dtype=object),
+        history=Ragged.of(histories),
+        candidates=Ragged.of(candidates),
+        labels=Ragged.of([[1] + [0] * (len(row) - 1) for row in candidates]),
+        is_fake=articles.is_fake[[row[0] for row in candidates]],
+        sources=tuple(f"impression {impression}" for impression in impression_ids),
+        columns={"day": tuple(days), "impression": tuple(impression_ids)},
+        notes=tuple(f"{count} {what}" for what, count in notes.items() if count),
+    )
+
+
+def _draw(others: list[str], count: int, key: str) -> list[str]:
+    """`count` of the others, or all there are: the head of a shuffle whose numbers are a hash of `key`."""
+    pool = list(others)
+    if len(pool) <= count:
+        return pool
+    stream = hashlib.shake_128(key.encode()).digest(8 * count)
+    for i in range(count):
+        j = i + int.from_bytes(stream[8 * i : 8 * i + 8], "little") % (len(pool) - i)
+        pool[i], pool[j] = pool[j], pool[i]
+    return pool[:count]

@@ -1,0 +1,26 @@
+"""What every test may use: the folder of shared real data, one torch thread, a fixed seed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared data (REC_TRAK_SHARED, else ../shared); the test is skipped where there is none."""
+    folder = Path(os.environ.get("REC_TRAK_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no shared data at {folder}; set REC_TRAK_SHARED")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_seed():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
