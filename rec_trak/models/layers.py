@@ -1,0 +1,149 @@
+"""The layers that NRMS, NAML and LSTUR share, all of them deaf to padding. Not here: which model uses which.
+
+Every layer takes a mask and gives zeros, with finite gradients, where nothing is real (an empty title, a user without
+a history). Nothing branches on the data, so that `torch.func.vmap(grad(...))` runs through all of it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rec_trak.data.batches import Batch
+
+
+def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the last dimension of the entries where `mask` is True; zeros elsewhere and in rows without any.
+
+    Args:
+        logits: (..., L).
+        mask: bool, broadcastable to `logits`.
+    """
+    # The least finite number and not -inf: a row without a real entry stays finite, and the product makes it zero.
+    lowest = torch.finfo(logits.dtype).min
+    return torch.softmax(logits.masked_fill(~mask, lowest), dim=-1) * mask
+
+
+def embed(embedding: nn.Embedding, ids: Tensor) -> Tensor:
+    """Embeddings (..., dim) of `ids`, zero where the id is 0, whatever the embedding's row 0 holds."""
+    return embedding(ids) * (ids != 0).unsqueeze(-1)
+
+
+def new_embedding(count: int, dim: int) -> nn.Embedding:
+    """An embedding of `count` rows for the ids 0 (nothing) to count - 1, with entries of about the size of GloVe's."""
+    embedding = nn.Embedding(count, dim)
+    with torch.no_grad():
+        embedding.weight.normal_(std=0.1)
+        embedding.weight[0] = 0
+    return embedding
+
+
+def pick(vectors: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+    """Vectors (B, L, D) of the articles at `positions` (B, L) of `vectors` (n, D); zero where `mask` is False."""
+    # Not vectors[positions]: the gradient of that adds in whatever order the threads come, so no run repeats another.
+    return F.embedding(positions, vectors) * mask.unsqueeze(-1)
+
+
+def dot_scores(user: Tensor, vectors: Tensor, batch: Batch) -> Tensor:
+    """Scores (B, C): dot products of `user` (B, D) with each row's candidates; 0 at masked candidates."""
+    candidates = pick(vectors, batch.candidates, batch.candidate_mask)
+    return (candidates @ user.unsqueeze(-1)).squeeze(-1)
+
+
+class AdditiveAttention(nn.Module):
+    """One vector for a sequence: a softmax of query . tanh(W x + b) weighs its elements.
+
+    Source: Wu et al. 2019 (NRMS, EMNLP), additive word attention; the same in NAML and LSTUR.
+    """
+
+    def __init__(self, dim: int, query_dim: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(dim, query_dim)
+        self.query = nn.Linear(query_dim, 1, bias=False)
+
+    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
+        """(n, dim) from (n, L, dim) and a mask (n, L); zeros for a sequence without a real element."""
+        logits = self.query(torch.tanh(self.projection(sequence))).squeeze(-1)
+        weights = masked_softmax(logits, mask)
+        return (weights.unsqueeze(-2) @ sequence).squeeze(-2)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention without an output projection; logits are divided by the root of the head's width.
+
+    The keys have no bias: it would add one number to all logits of a query, which the softmax takes out again, so
+    the parameter would never reach the output.
+
+    Source: Wu et al. 2019 (NRMS, EMNLP), news encoder; the scale is Vaswani et al. 2017, section 3.2.1.
+    """
+
+    def __init__(self, dim: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads, self.head_dim = heads, head_dim
+        self.w_q = nn.Linear(dim, heads * head_dim)
+        self.w_k = nn.Linear(dim, heads * head_dim, bias=False)
+        self.w_v = nn.Linear(dim, heads * head_dim)
+
+    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
+        """(n, L, heads * head_dim) from (n, L, dim) and a mask (n, L); zeros at masked places."""
+        q, k, v = (self._split(layer(sequence)) for layer in (self.w_q, self.w_k, self.w_v))
+        logits = q @ k.transpose(-1, -2) / math.sqrt(self.head_dim)
+        weights = masked_softmax(logits, mask[:, None, None, :])
+        return (weights @ v).transpose(1, 2).flatten(2) * mask.unsqueeze(-1)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
+
+
+class TextCNN(nn.Module):
+    """One vector for a text: dropout, convolution over windows of words, ReLU, dropout, additive attention.
+
+    Source: Wu et al. 2019 (NAML, IJCAI) and An et al. 2019 (LSTUR, ACL), title encoders.
+    """
+
+    def __init__(self, word_dim: int, filters: int, window: int, query_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(word_dim, filters, window, padding="same")
+        self.attention = AdditiveAttention(filters, query_dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
+        """(n, filters) from word vectors (n, T, word_dim), zero at padding, and a mask (n, T)."""
+        if words.shape[1] == 0:  # no text has a word: a convolution needs one place
+            words, mask = F.pad(words, (0, 0, 0, 1)), F.pad(mask, (0, 1))
+        contexts = torch.relu(self.conv(self.dropout(words).transpose(1, 2))).transpose(1, 2)
+        return self.attention(self.dropout(contexts), mask)
+
+
+class GRU(nn.Module):
+    """One layer of gated recurrent units with nn.GRU's parameters; the state stays as it is at masked steps.
+
+    It is written out because nn.GRU can neither carry a mask nor run inside `torch.func.vmap`.
+
+    Source: Cho et al. 2014, with the reset gate after the product as in cuDNN and `torch.nn.GRU`.
+    """
+
+    def __init__(self, dim: int, state_dim: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(state_dim)
+        for name, shape in (
+            ("weight_ih_l0", (3 * state_dim, dim)),
+            ("weight_hh_l0", (3 * state_dim, state_dim)),
+            ("bias_ih_l0", (3 * state_dim,)),
+            ("bias_hh_l0", (3 * state_dim,)),
+        ):
+            self.register_parameter(name, nn.Parameter(torch.empty(shape).uniform_(-bound, bound)))
+
+    def forward(self, sequence: Tensor, mask: Tensor, state: Tensor) -> Tensor:
+        """The last state (B, state_dim), from inputs (B, H, dim), a mask (B, H) and a first state (B, state_dim)."""
+        inputs = F.linear(sequence, self.weight_ih_l0, self.bias_ih_l0)
+        for step in range(sequence.shape[1]):
+            in_reset, in_update, in_new = inputs[:, step].chunk(3, dim=-1)
+            reset, update, new = F.linear(state, self.weight_hh_l0, self.bias_hh_l0).chunk(3, dim=-1)
+            update = torch.sigmoid(in_update + update)
+            new = torch.tanh(in_new + torch.sigmoid(in_reset + reset) * new)
+            state = torch.where(mask[:, step, None], new + update * (state - new), state)
+        return state

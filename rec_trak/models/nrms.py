@@ -1,0 +1,58 @@
+"""NRMS: news recommendation with multi-head self-attention over words and over the history. Not here: other models.
+
+Source: Wu, Wu, Ge, Qi, Huang and Xie 2019, Neural News Recommendation with Multi-Head Self-Attention, EMNLP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from rec_trak.config.model import ModelConfig
+from rec_trak.data.batches import Batch
+from rec_trak.models.layers import AdditiveAttention, SelfAttention, dot_scores, embed, new_embedding, pick
+
+VIEWS = ("title",)
+
+
+@dataclass(frozen=True)
+class NrmsSizes:
+    """Layer sizes; the defaults are the paper's. An article vector has heads * head_dim numbers."""
+
+    word_dim: int = field(default=300, metadata={"least": 1})
+    heads: int = field(default=16, metadata={"least": 1})
+    head_dim: int = field(default=16, metadata={"least": 1})
+    query_dim: int = field(default=200, metadata={"least": 1})
+    dropout: float = field(default=0.2, metadata={"least": 0})
+
+
+class Nrms(nn.Module):
+    """Self-attention and additive attention over a title's words, and again over the articles of a history."""
+
+    def __init__(self, sizes: NrmsSizes, config: ModelConfig) -> None:
+        super().__init__()
+        width = sizes.heads * sizes.head_dim
+        self.word_embedding = new_embedding(len(config.text.words) + 2, sizes.word_dim)
+        self.title_self_attention = SelfAttention(sizes.word_dim, sizes.heads, sizes.head_dim)
+        self.title_attention = AdditiveAttention(width, sizes.query_dim)
+        self.user_self_attention = SelfAttention(width, sizes.heads, sizes.head_dim)
+        self.user_attention = AdditiveAttention(width, sizes.query_dim)
+        self.dropout = nn.Dropout(sizes.dropout)
+
+    def encode(self, articles: dict[str, Tensor]) -> Tensor:
+        """Article vectors (n, D) from `title` (n, T)."""
+        mask = articles["title"] != 0
+        words = self.dropout(embed(self.word_embedding, articles["title"]))
+        contexts = self.dropout(self.title_self_attention(words, mask))
+        return self.title_attention(contexts, mask)
+
+    def score(self, vectors: Tensor, batch: Batch) -> Tensor:
+        """Scores (B, C) of the candidates; reads the batch's index fields only."""
+        history = pick(vectors, batch.history, batch.history_mask)
+        contexts = self.dropout(self.user_self_attention(history, batch.history_mask))
+        return dot_scores(self.user_attention(contexts, batch.history_mask), vectors, batch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Scores (B, C) of a batch in the unique or pair form (articles (n, ...))."""
+        return self.score(self.encode(batch.articles), batch)
