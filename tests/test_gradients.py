@@ -1,0 +1,165 @@
+"""Each gradient path equals plain autograd row by row, and the preflight takes the path that does."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch import nn
+
+from rec_trak.clicks import ClickOutput, expand
+from rec_trak.config.model import read_model_config
+from rec_trak.data.articles import read_news_items
+from rec_trak.data.batches import build_inputs, padded_batch, unique_batch
+from rec_trak.data.impressions import read_pairwise
+from rec_trak.errors import ConfigError, NumericalError
+from rec_trak.gradients import COMPUTERS, choose_gradient, row_gradient, select_parameters
+from rec_trak.models import build_model
+
+MODELS = {
+    "nrms": ("nrms", ("title",), {}),
+    "naml": ("naml", ("title", "body"), {}),
+    "lstur-ini": ("lstur", ("title",), {"fusion": "ini"}),
+    "lstur-con": ("lstur", ("title",), {"fusion": "con"}),
+}
+
+
+def world(tmp_path, name, loss="softmax"):
+    """A model in eval mode and the rows of the tiny tree, cut for the loss."""
+    architecture, views, sizes = MODELS[name]
+    data = tiny.write_tree(tmp_path / "data")
+    runs = tiny.write_models(tmp_path / "runs", data, architecture, views=views, sizes=tiny.SIZES[architecture] | sizes)
+    config = read_model_config(runs / "model.json")
+    articles = read_news_items(data / "news_items.csv")
+    rows, _ = expand(read_pairwise(data / "models" / "train_clean.csv", articles), loss)
+    torch.manual_seed(0)
+    return build_model(config).eval(), build_inputs(rows, articles, config)
+
+
+def relative_error(found, expected):
+    error = sum(float((found[n] - g).square().sum()) for n, g in expected.items()) ** 0.5
+    return error / sum(float(g.square().sum()) for g in expected.values()) ** 0.5
+
+
+@pytest.mark.parametrize("path", ["functional", "loop"])
+@pytest.mark.parametrize("loss", ["softmax", "bce", "bpr", "marginal"])
+@pytest.mark.parametrize("name", MODELS)
+def test_each_path_equals_plain_autograd_of_the_row_alone(tmp_path, name, loss, path):
+    """|g - g'| / |g'| <= 1e-5 for every row of a padded batch; g' is of the row alone, without padding."""
+    model, inputs = world(tmp_path, name, loss)
+    names = select_parameters(model, None)
+    parameters = dict(model.named_parameters())
+    output = ClickOutput(loss)
+    computer = COMPUTERS[path](model, output, 0, torch.float32, "cpu", grad_wrt=names)
+    rows = np.arange(0, len(inputs), max(1, len(inputs) // 8))
+    grads = computer.compute_per_sample_grad(padded_batch(inputs, rows))
+    q = computer.compute_loss_grad(padded_batch(inputs, rows))
+    assert q.shape == (len(rows), 1)
+    for i, row in enumerate(rows):
+        expected = row_gradient(model, output, unique_batch(inputs, [row]), parameters)
+        assert relative_error({n: g[i] for n, g in grads.items()}, expected) < 1e-5
+
+
+def test_frozen_parameters_are_never_differentiated(tmp_path):
+    """traker differentiates and counts them; here no path returns them."""
+    model, inputs = world(tmp_path, "nrms")
+    frozen = [n for n, _ in model.named_parameters() if "embedding" in n]
+    assert frozen
+    for name in frozen:
+        model.get_parameter(name).requires_grad_(False)
+    names = select_parameters(model, None)
+    assert not set(names) & set(frozen)
+    for path in COMPUTERS.values():
+        computer = path(model, ClickOutput("softmax"), 0, torch.float32, "cpu", grad_wrt=names)
+        assert set(computer.compute_per_sample_grad(padded_batch(inputs, [0, 1]))) == set(names)
+
+
+def test_select_parameters_keeps_the_models_order(tmp_path):
+    """Patterns choose; the order, on which the fingerprint rests, is the model's."""
+    model, _ = world(tmp_path, "nrms")
+    names = [n for n, _ in model.named_parameters()]
+    assert select_parameters(model, [names[-1], names[0]]) == [names[0], names[-1]]
+    assert select_parameters(model, "user*") == [n for n in names if n.startswith("user")]
+
+
+def test_select_parameters_refuses_a_pattern_without_a_match(tmp_path):
+    """A misspelt pattern is named, with what there is."""
+    model, _ = world(tmp_path, "nrms")
+    with pytest.raises(
+        ConfigError, match=r"`grad_wrt`: 'usr\.\*' matches no trainable parameter.*expected a pattern over"
+    ):
+        select_parameters(model, ["usr.*"])
+
+
+def test_select_parameters_refuses_a_frozen_model(tmp_path):
+    """Nothing left to differentiate."""
+    model, _ = world(tmp_path, "nrms")
+    model.requires_grad_(False)
+    with pytest.raises(ConfigError, match="no trainable parameter is left"):
+        select_parameters(model, None)
+
+
+class DataDependent(nn.Module):
+    """The wrapped model, with a branch on a value that vmap cannot take."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, batch):
+        scores = self.inner(batch)
+        return scores if scores.sum().item() > -1e9 else -scores
+
+
+class MixesRows(DataDependent):
+    """The wrapped model, with every score moved by the padding of the batch."""
+
+    def forward(self, batch):
+        scores = self.inner(batch)
+        return scores * (1 + batch.history.shape[1])
+
+
+def choose(model, inputs, wanted="auto", names=None):
+    names = names or select_parameters(model, None)
+    return choose_gradient(wanted, model, "softmax", inputs, names, batch_size=8, device="cpu")
+
+
+def test_preflight_takes_vmap_where_it_agrees(tmp_path):
+    """A model of ours takes the functional path."""
+    assert choose(*world(tmp_path, "lstur-ini")).name == "functional"
+
+
+def test_preflight_falls_back_to_the_loop_and_says_why(tmp_path):
+    """`.item()` cannot be vmapped; the plain loop can."""
+    model, inputs = world(tmp_path, "nrms")
+    choice = choose(DataDependent(model).eval(), inputs)
+    assert choice.name == "loop"
+    assert "vmap cannot be used: RuntimeError" in choice.reason
+
+
+def test_preflight_refuses_a_forced_path_that_fails(tmp_path):
+    """`gradient: functional` on such a model is an error that says why."""
+    model, inputs = world(tmp_path, "nrms")
+    with pytest.raises(ConfigError, match="`functional` does not work on this model: RuntimeError"):
+        choose(DataDependent(model).eval(), inputs, "functional")
+
+
+def test_preflight_takes_the_loop_when_asked(tmp_path):
+    """No vmap is tried."""
+    choice = choose(*world(tmp_path, "nrms"), "loop")
+    assert (choice.name, choice.reason) == ("loop", "asked for")
+
+
+def test_preflight_refuses_a_model_whose_rows_depend_on_padding(tmp_path):
+    """A row's gradient must be the row's own."""
+    model, inputs = world(tmp_path, "nrms")
+    with pytest.raises(NumericalError, match="depends on its padding or its batch-mates"):
+        choose(MixesRows(model).eval(), inputs)
+
+
+def test_preflight_names_a_row_whose_gradient_is_not_finite(tmp_path):
+    """NaN in a weight that the checks did not see still names the row."""
+    model, inputs = world(tmp_path, "nrms")
+    with torch.no_grad():
+        next(p for n, p in model.named_parameters() if n.startswith("user")).fill_(float("nan"))
+    with pytest.raises(NumericalError, match=r"row \d+ \(.*\) has a gradient that is not finite in `"):
+        choose(model, inputs)
