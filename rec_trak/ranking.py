@@ -1,0 +1,206 @@
+"""Scores -> rows in order of influence: the ranking table and its top and bottom lists. Not here: files, figures."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rec_trak.data.articles import Articles
+from rec_trak.data.impressions import Impressions, row_identities
+from rec_trak.errors import ConfigError, DataError, NumericalError
+
+LABELS = {1: "fake", 0: "real", -1: "unknown"}
+TOP, BOTTOM = "top_influential", "bottom_influential"
+ABOUT = ("user_id", "article_id", "title", "source_lines")
+RANKING_COLUMNS = ("rank", "sample_idx", "score", "label", "category", *ABOUT)
+IDENTITY = ("user_id", "history_ids", "article_id", "occurrence")
+ROW_COLUMNS = ("sample_idx", *IDENTITY, "other_candidates", "label", "title", "source_lines")
+LINE_BREAK = re.compile(r"[\r\n\0]+")
+
+
+def rank_training_samples(scores: Any, labels: Any, top_k: int = 100) -> dict[str, np.ndarray]:
+    """The most and least influential rows, and the most influential fake and real ones.
+
+    Args:
+        scores: (N,) scores, all finite.
+        labels: (N,) 1 where the clicked article is fake, 0 real, -1 unknown.
+        top_k: length of each list; beyond N it is cut to N with a warning.
+
+    Returns:
+        `top_k_indices`, `top_k_scores`, `top_k_labels`, the same three for `bottom_k`, and `top_fake_indices`,
+        `top_fake_scores`, `top_real_indices`, `top_real_scores`. Every list runs from high to low, so the least
+        influential row is the last of `bottom_k`; equal scores keep the order of the rows. Indices are row numbers.
+
+    Raises:
+        NumericalError: a score is NaN or infinite.
+        DataError: no rows, unequal lengths, or an unknown label.
+        ConfigError: `top_k` is not a whole number of at least 1.
+    """
+    scores, labels = check_scores(scores, labels, "rank_training_samples")
+    top_k = clip_top_k(top_k, len(scores))
+    order = best_first(scores)
+    lists = {
+        "top_k": order[:top_k],
+        "bottom_k": order[-top_k:],
+        "top_fake": order[labels[order] == 1][:top_k],
+        "top_real": order[labels[order] == 0][:top_k],
+    }
+    result = {}
+    for name, rows in lists.items():
+        result[f"{name}_indices"], result[f"{name}_scores"] = rows, scores[rows]
+        if name.endswith("_k"):
+            result[f"{name}_labels"] = labels[rows]
+    return result
+
+
+def rows_table(impressions: Impressions, articles: Articles, extra: dict[str, Any] | None = None) -> pd.DataFrame:
+    """All that is to be said of each row but its score, in row order: the content of rows.csv.
+
+    Args:
+        impressions: N rows.
+        articles: the table they were read against.
+        extra: further columns, name -> (N,) values.
+
+    Returns:
+        N lines with ROW_COLUMNS and the extra ones. `history_ids` (oldest first) and `other_candidates` (all but the
+        first, sorted) are article ids with a space between; `label` is fake, real or unknown; line breaks in a text
+        became spaces, so that one row is one line of a CSV.
+
+    Raises:
+        DataError: an extra column has another length or a name that is taken.
+    """
+    n = len(impressions)
+    for name, values in (extra or {}).items():
+        if name in {*ROW_COLUMNS, *RANKING_COLUMNS}:
+            raise DataError(f"extra column `{name}`: the ranking table has a column of that name. Choose another.")
+        if len(values) != n:
+            raise DataError(f"extra column `{name}`: wrong length. Got {len(values)} values, expected {n}, one a row.")
+    identities = row_identities(impressions, articles)
+    titles = np.array([_one_line(title) for title in articles.titles], dtype=object)
+    names, candidates = articles.ids, impressions.candidates
+    ids, offsets = [names[a] for a in candidates.values.tolist()], candidates.offsets.tolist()
+    others = [" ".join(sorted(ids[a + 1 : b])) for a, b in pairwise(offsets)]
+    columns = {
+        "sample_idx": np.arange(n),
+        "user_id": [user for user, _, _, _ in identities],
+        "history_ids": [" ".join(history) for _, history, _, _ in identities],
+        "article_id": [clicked for _, _, clicked, _ in identities],
+        "occurrence": [occurrence for _, _, _, occurrence in identities],
+        "other_candidates": others,
+        "label": label_words(impressions.is_fake),
+        "title": titles[impressions.clicked],
+        "source_lines": list(impressions.sources),
+    }
+    return pd.DataFrame(columns | {name: _one_lines(values) for name, values in (extra or {}).items()})
+
+
+def ranking_table(scores: Any, rows: pd.DataFrame, top_k: int = 100) -> pd.DataFrame:
+    """All rows, most influential first.
+
+    Args:
+        scores: (N,) scores, all finite.
+        rows: N lines in row order, as `rows_table` makes them.
+        top_k: how many rows each end of the table names in its `category`; beyond N it is cut with a warning.
+
+    Returns:
+        RANKING_COLUMNS, then the extra columns of `rows`. `rank` 1 is the highest score, equal scores keep the order
+        of the rows. `category` is top_influential in the first `top_k` lines, bottom_influential in the last `top_k`
+        lines that are not among those, and '' between.
+
+    Raises:
+        NumericalError: a score is NaN or infinite.
+        DataError: no rows, or unequal lengths.
+        ConfigError: `top_k` is not a whole number of at least 1.
+    """
+    scores = check_scores(scores, np.zeros(len(rows)), "ranking_table")[0]
+    n, top_k = len(scores), clip_top_k(top_k, len(scores))
+    order = best_first(scores)
+    category = np.full(n, "", dtype=object)
+    category[max(top_k, n - top_k) :] = BOTTOM
+    category[:top_k] = TOP
+    table = (
+        rows.iloc[order].reset_index(drop=True).assign(rank=np.arange(1, n + 1), score=scores[order], category=category)
+    )
+    return table[[*RANKING_COLUMNS, *(name for name in rows.columns if name not in ROW_COLUMNS)]]
+
+
+def best_first(scores: np.ndarray) -> np.ndarray:
+    """(N,) row numbers from the highest score to the lowest; equal scores keep the order of the rows."""
+    return np.argsort(-scores.astype(np.float64), kind="stable")
+
+
+def percentiles(scores: np.ndarray) -> np.ndarray:
+    """(N,) place of each row among all, from 1 (highest score) to 100 (lowest); equal scores share the mean place."""
+    places = pd.Series(np.asarray(scores, dtype=np.float64)).rank(ascending=False).to_numpy()
+    return 1 + 99 * (places - 1) / max(1, len(scores) - 1)
+
+
+def label_words(labels: np.ndarray) -> np.ndarray:
+    """(N,) fake, real or unknown for 1, 0 and -1."""
+    return np.array([LABELS[0], LABELS[1], LABELS[-1]], dtype=object)[np.asarray(labels, dtype=np.int64)]
+
+
+def check_scores(scores: Any, labels: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and labels as (N,) arrays, labels int64; refused where a ranking of them would mean nothing.
+
+    Raises:
+        NumericalError: a score is NaN or infinite.
+        DataError: no rows, another shape, unequal lengths, or a label other than 0, 1 and -1.
+    """
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    if scores.ndim != 1 or len(scores) == 0 or scores.dtype.kind not in "biuf":
+        got = f"{scores.dtype} of shape {scores.shape}"
+        raise DataError(f"{where}: `scores` must be one number a row. Got {got}, expected (N,) numbers, N > 0.")
+    if labels.shape != scores.shape:
+        got = f"{len(scores)} scores for labels of shape {labels.shape}"
+        raise DataError(f"{where}: scores and labels do not go together. Got {got}, expected one label a row.")
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        more = f" and {len(bad) - 1:,} more rows" if len(bad) > 1 else ""
+        raise NumericalError(
+            f"{where}: the score of row {bad[0]}{more} is not finite. Got {scores[bad[0]]}, expected a finite number. "
+            "Look for NaN in the checkpoint, or score again with a larger `lambda_rel`."
+        )
+    bad = np.flatnonzero(~np.isin(labels, list(LABELS)))
+    if len(bad):
+        got = labels[bad[0]]
+        raise DataError(f"{where}: label of row {bad[0]}. Got {got}, expected 1 (fake), 0 (real) or -1 (unknown).")
+    return scores, labels.astype(np.int64)
+
+
+def check_top_k(top_k: Any) -> int:
+    """`top_k` as an int.
+
+    Raises:
+        ConfigError: it is not a whole number of at least 1.
+    """
+    if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or top_k < 1:
+        raise ConfigError(f"`top_k`: not the length of a list. Got {top_k!r}, expected a whole number of at least 1.")
+    return int(top_k)
+
+
+def clip_top_k(top_k: Any, n: int) -> int:
+    """`top_k`, or `n` with a warning where there are not so many rows.
+
+    Raises:
+        ConfigError: it is not a whole number of at least 1.
+    """
+    top_k = check_top_k(top_k)
+    if top_k > n:
+        warnings.warn(f"`top_k`: there are not so many rows. Got {top_k}, using all {n}.", stacklevel=3)
+    return min(top_k, n)
+
+
+def _one_line(text: str) -> str:
+    return LINE_BREAK.sub(" ", text)
+
+
+def _one_lines(values: Any) -> Any:
+    """The values, texts among them on one line each."""
+    numeric = isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
+    return values if numeric else [_one_line(v) if isinstance(v, str) else v for v in values]
