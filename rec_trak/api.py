@@ -1,0 +1,203 @@
+"""The Python names that users of the existing analysis module type. Not here: anything the scripts could not do too."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from rec_trak.config.analysis import AnalysisConfig, analysis_config, read_analysis_config
+from rec_trak.config.model import ModelConfig, read_model_config
+from rec_trak.data.articles import Articles
+from rec_trak.data.batches import Batch, Inputs, build_inputs, unique_batch
+from rec_trak.data.impressions import Impressions
+from rec_trak.data.sources import read_data
+from rec_trak.errors import ConfigError
+from rec_trak.influence import self_influence
+from rec_trak.job import Member, choose_device, make_job, sample, state_digest
+from rec_trak.models import build_model
+from rec_trak.models.checkpoints import load_into, read_state_dict
+from rec_trak.report import write_results
+from rec_trak.session import featurize
+from rec_trak.store import read_member
+
+
+@dataclass(frozen=True)
+class RowLoader:
+    """The training rows, in the order of all scores; iterating gives `Batch` tuples.
+
+    Attributes:
+        impressions, articles: the tables the rows came from.
+        inputs: one entry an impression.
+        model_config: how articles become integers.
+        config: the analysis it was loaded for.
+    """
+
+    impressions: Impressions
+    articles: Articles
+    inputs: Inputs
+    model_config: ModelConfig
+    config: AnalysisConfig
+
+    def __len__(self) -> int:
+        return -(-len(self.inputs) // self.config.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.inputs), self.config.batch_size):
+            yield unique_batch(self.inputs, np.arange(start, min(start + self.config.batch_size, len(self.inputs))))
+
+
+def load_model(checkpoint_path: str | Path, config_path: str | Path, device: str = "cpu") -> nn.Module:
+    """The model of a checkpoint, in eval mode.
+
+    Args:
+        checkpoint_path: a state dict as scripts/train.py writes it.
+        config_path: the model.json beside it.
+        device: cpu or cuda.
+
+    Raises:
+        CheckpointError: the file is no checkpoint, or of another architecture.
+        ConfigError: the configuration is wrong.
+    """
+    model = build_model(read_model_config(config_path))
+    load_into(model, read_state_dict(checkpoint_path), str(checkpoint_path))
+    return model.to(choose_device(device, asked_for=False)).eval()
+
+
+def load_train_data(
+    config: AnalysisConfig | Mapping[str, Any] | str | Path,
+    model_config: ModelConfig | str | Path | None = None,
+    dataset_type: str = "train_clean",
+) -> tuple[Impressions, RowLoader]:
+    """The training rows of a data set, and a loader over them in the same order.
+
+    Args:
+        config: the analysis, as the YAML's path, its content, or read.
+        model_config: the model.json's path, or read; None means the path in `config`.
+        dataset_type: `train_clean` or `train_poisoned`.
+
+    Raises:
+        ConfigError, DataError: whatever is wrong with the input.
+    """
+    if isinstance(config, (str, Path)):
+        config = read_analysis_config(config)
+    elif isinstance(config, Mapping):
+        config = analysis_config(dict(config))
+    if not isinstance(model_config, ModelConfig):
+        model_config = read_model_config(model_config or config.model_config)
+    if config.history_truncation:
+        model_config = dataclasses.replace(model_config, history_truncation=config.history_truncation)
+    articles, impressions = read_data(
+        config.data_path,
+        config.news_items_path,
+        dataset_type,
+        config.data_format,
+        config.rows,
+        config.negatives,
+        config.seed,
+    )
+    impressions = sample(impressions, config.sample_size, config.seed, asked_for=False)
+    inputs = build_inputs(impressions, articles, model_config)
+    return impressions, RowLoader(impressions, articles, inputs, model_config, config)
+
+
+class TRAKScorer:
+    """Self-influence of training clicks for one model in memory.
+
+    Args:
+        model: as `load_model` gives it.
+        device: cpu or cuda; cuda without a CUDA device warns and goes on with the CPU.
+        proj_dim: numbers kept of each gradient (K).
+        num_models: 1; an ensemble needs its checkpoints, which the YAML names.
+        save_dir: projected gradients and results go here, and are reused from here.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        device: str = "cuda",
+        proj_dim: int = 512,
+        num_models: int = 1,
+        save_dir: str | Path = "./trak_results",
+    ) -> None:
+        if num_models != 1:
+            raise ConfigError(
+                f"TRAKScorer: one model in memory is one member. Got `num_models` {num_models}, expected 1. "
+                "Name the checkpoints in the YAML and run scripts/analyze.py."
+            )
+        self.device = choose_device(device, asked_for=False)
+        self.model = model.to(self.device).eval()
+        self.proj_dim = proj_dim
+        self.save_dir = Path(save_dir)
+
+    def score_samples(self, train_loader: RowLoader) -> dict[str, np.ndarray]:
+        """Scores of every training impression.
+
+        Returns:
+            `scores` (I,), `labels` (I,) 1 fake, 0 real, -1 unknown, `gradients` (N, K) projected, `leverage` and
+            `q` (I,).
+
+        Raises:
+            StoreError: `save_dir` holds another run's gradients.
+            NumericalError: a gradient is not finite.
+        """
+        config = train_loader.config
+        state = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        job = make_job(
+            train_loader.articles,
+            train_loader.impressions,
+            self.model,
+            train_loader.model_config,
+            (Member("model in memory", state_digest(state), state),),
+            self.save_dir / "store",
+            self.device,
+            config.grad_wrt,
+            loss=config.loss,
+            proj_dim=self.proj_dim,
+            seed=config.seed,
+            gradient=config.gradient,
+            batch_size=config.batch_size,
+            lambda_rel=config.lambda_rel,
+        )
+        featurize(job)
+        result = self_influence(job, config.score)
+        return {
+            "scores": result.scores,
+            "labels": np.asarray(train_loader.impressions.is_fake, dtype=np.int64),
+            "gradients": read_member(job.save_dir, 0)[0],
+            "leverage": result.leverage,
+            "q": result.q,
+        }
+
+
+def compute_trak_scores(
+    model: nn.Module,
+    train_loader: RowLoader,
+    device: str = "cuda",
+    proj_dim: int = 512,
+    save_dir: str | Path = "./trak_results",
+) -> dict[str, np.ndarray]:
+    """Scores of every training impression (see `TRAKScorer.score_samples`), also written to `save_dir`.
+
+    Raises:
+        StoreError: `save_dir` holds another run's gradients.
+        NumericalError: a gradient is not finite.
+    """
+    scorer = TRAKScorer(model, device, proj_dim, save_dir=save_dir)
+    results = scorer.score_samples(train_loader)
+    config = train_loader.config
+    write_results(
+        scorer.save_dir,
+        results["scores"],
+        train_loader.impressions,
+        train_loader.articles,
+        min(config.top_k, len(results["scores"])),
+        {"config": dataclasses.asdict(config), "proj_dim": proj_dim},
+        gradients=results["gradients"],
+    )
+    return results

@@ -1,0 +1,101 @@
+"""The Python names of the existing module, used as its README uses them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import yaml
+
+import rec_trak
+from rec_trak.errors import ConfigError, StoreError
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Tree, checkpoints and YAML content."""
+    tiny.make_job(tmp_path)
+    return tmp_path, yaml.safe_load(tiny.write_config(tmp_path).read_text())
+
+
+def test_the_readme_example(world):
+    """load, score, rank and plot, with the results that the scripts give."""
+    from rec_trak import (
+        compute_trak_scores,
+        load_model,
+        load_train_data,
+        plot_score_distribution,
+        rank_training_samples,
+    )
+
+    folder, config = world
+    model_config = folder / "runs" / "model.json"
+    model = load_model(folder / "runs" / "clean_0.pt", model_config)
+    dataset, dataloader = load_train_data(config, model_config, "train_clean")
+    results = compute_trak_scores(
+        model=model, train_loader=dataloader, device="cpu", proj_dim=16, save_dir=folder / "trak"
+    )
+    ranking = rank_training_samples(scores=results["scores"], labels=results["labels"], top_k=5)
+    plot_score_distribution(
+        scores=results["scores"], labels=results["labels"], save_path=folder / "score_distribution.png"
+    )
+    assert (folder / "score_distribution.png").stat().st_size > 5000
+    assert results["gradients"].shape == (len(dataset), 16)
+    assert ranking["top_k_scores"][0] == results["scores"].max()
+    np.testing.assert_allclose(np.load(folder / "trak" / "trak_scores.npy"), results["scores"], rtol=1e-6)
+
+    from rec_trak.influence import self_influence
+    from rec_trak.session import featurize
+
+    job = tiny.make_job(folder)
+    featurize(job)
+    np.testing.assert_allclose(results["scores"], self_influence(job).scores, rtol=1e-6)
+    full = pd.read_csv(folder / "trak" / "ranking_full.csv")
+    assert full.loc[0, "score"] == pytest.approx(results["scores"].max(), rel=1e-6)
+
+
+def test_loader_gives_every_row_in_order(world):
+    """Iterating the loader passes each row once, in the order of the scores."""
+    folder, config = world
+    dataset, loader = rec_trak.load_train_data(config, None, "train_clean")
+    assert len(list(loader)) == len(loader) == -(-24 // config["batch_size"])
+    assert sum(len(batch.user) for batch in loader) == len(dataset) == 24
+
+
+def test_scorer_refuses_another_models_directory(world):
+    """The store of one model is not reused for another."""
+    folder, config = world
+    _, loader = rec_trak.load_train_data(config, folder / "runs" / "model.json", "train_clean")
+    for name, error in (("clean_0.pt", None), ("poisoned_0.pt", StoreError)):
+        model = rec_trak.load_model(folder / "runs" / name, folder / "runs" / "model.json")
+        scorer = rec_trak.TRAKScorer(model, "cpu", 16, save_dir=folder / "trak")
+        if error is None:
+            scorer.score_samples(loader)
+        else:
+            with pytest.raises(error, match="checkpoint 0 differs"):
+                scorer.score_samples(loader)
+
+
+def test_scorer_is_one_member(world):
+    """An ensemble needs its checkpoints."""
+    folder, _ = world
+    model = rec_trak.load_model(folder / "runs" / "clean_0.pt", folder / "runs" / "model.json")
+    with pytest.raises(ConfigError, match="one model in memory is one member. Got `num_models` 3"):
+        rec_trak.TRAKScorer(model, "cpu", num_models=3)
+
+
+def test_every_public_name_loads():
+    """`from rec_trak import X` works for all listed names, and only for them."""
+    for name in rec_trak.__all__:
+        assert callable(getattr(rec_trak, name))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = rec_trak.nothing
+
+
+def test_import_is_light():
+    """`import rec_trak` itself loads neither torch nor matplotlib nor pandas."""
+    code = "import sys, rec_trak; print([m for m in ('torch', 'matplotlib', 'pandas', 'trak') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
