@@ -133,7 +133,7 @@ def require_finished(job: Job) -> None:
     if missing:
         raise StoreError(
             f"{job.save_dir}: not all rows are featurized. Got {missing} missing, expected none over "
-            f"{len(job.members)} checkpoint(s). Run scripts/featurize.py with the same flags: it goes on where it stopped."
+            f"{len(job.members)} checkpoint(s). Run scripts/featurize.py with the same flags; it does what is missing."
         )
 
 

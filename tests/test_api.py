@@ -58,7 +58,7 @@ def test_the_readme_example(world):
 
 def test_loader_gives_every_row_in_order(world):
     """Iterating the loader passes each row once, in the order of the scores."""
-    folder, config = world
+    _, config = world
     dataset, loader = rec_trak.load_train_data(config, None, "train_clean")
     assert len(list(loader)) == len(loader) == -(-24 // config["batch_size"])
     assert sum(len(batch.user) for batch in loader) == len(dataset) == 24

@@ -1,4 +1,4 @@
-"""A pairwise tree small enough for any test, with checkpoints of fresh weights. Not here: planted answers (synthetic.py)."""
+"""A pairwise tree small enough for any test, with checkpoints of fresh weights. Not here: planted answers."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from rec_trak.job import Job, Run, read_job
 from rec_trak.models import build_model
 from rec_trak.models.checkpoints import write_state_dict
 
-WORDS = "storm vote market goal star virus border court rocket harvest".split()
+WORDS = ["storm", "vote", "market", "goal", "star", "virus", "border", "court", "rocket", "harvest"]
 SIZES = {
     "nrms": {"word_dim": 8, "heads": 2, "head_dim": 4, "query_dim": 5},
     "naml": {"word_dim": 8, "filters": 6, "query_dim": 5, "category_dim": 4},
