@@ -1,6 +1,6 @@
 """The whole job on a real click log: train NRMS, NAML and LSTUR clean and poisoned, attribute, compare, as a table.
 
-    python benchmarks/politifact.py ../shared/data/upfd_politifact --folder runs/politifact
+python benchmarks/politifact.py ../shared/data/upfd_politifact --folder runs/politifact
 """
 
 import argparse

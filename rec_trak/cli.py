@@ -14,7 +14,9 @@ from rec_trak.job import Job, Run
 from rec_trak.progress import set_quiet
 from rec_trak.scoring import Diagnostics
 
-OVERRIDES = ("top_k", "proj_dim", "sample_size", "batch_size", "device", "save_dir", "output_dir")
+OVERRIDES = (
+    "top_k", "proj_dim", "sample_size", "batch_size", "device", "save_dir", "output_dir", "data_path", "news_items_path"
+)  # fmt: skip
 
 
 def run_script(body: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
@@ -48,6 +50,8 @@ def run_flags(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--device", help="cpu or cuda")
     parser.add_argument("--save_dir", help="where projected gradients are kept (default: <results>/store)")
     parser.add_argument("--output_dir", help="where results go")
+    parser.add_argument("--data_path", help="the data tree, instead of the YAML's")
+    parser.add_argument("--news_items_path", help="the articles, instead of the YAML's")
     return parser
 
 

@@ -1,0 +1,141 @@
+"""The whole job on the demo world: train, featurize, score, compare, and see what was found. Not here: any step's work.
+
+The YAML files that it writes are ordinary ones, so that each step can be repeated with the scripts.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rec_trak.analysis import score_rows, score_targets
+from rec_trak.comparison import compare_runs, write_comparison
+from rec_trak.config.analysis import read_analysis_config
+from rec_trak.config.training import read_training_config
+from rec_trak.data.synthetic import World, WorldSettings, write_demo_world
+from rec_trak.detection import baselines, detection_table
+from rec_trak.errors import ConfigError
+from rec_trak.influence import self_influence
+from rec_trak.job import Job, Run, read_job
+from rec_trak.ranking import rows_table
+from rec_trak.report import as_csv, write_files
+from rec_trak.session import featurize
+from rec_trak.training_job import train_run
+
+MEMBERS = 3
+TRAINING = """# The demo's training; scripts/train.py repeats it.
+architecture: nrms
+views: [title]
+sizes: {{word_dim: 64, heads: 4, head_dim: 16, query_dim: 32}}
+data_path: {folder}/data
+output_dir: {folder}/models
+max_history: 8
+epochs: 12
+batch_size: 64
+learning_rate: 0.005
+patience: 2
+seed: {seed}
+"""
+ANALYSIS = """# The demo's analysis; scripts/featurize.py, score.py and analyze.py repeat it.
+checkpoints: {folder}/models/{{model_type}}_*.pt
+model_config: {folder}/models/model.json
+data_path: {folder}/data
+output_dir: {folder}/results
+proj_dim: 1024
+top_k: 100
+seed: {seed}
+targets:
+  promoted: {folder}/data/benchmarks/promoted.csv
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the demo ends with.
+
+    Attributes:
+        world: the planted answers.
+        table: one line a ranking, see `detection.detection_table`.
+        top: the ten rows that taught the model most about the promoted articles.
+        comparison: sentences on clean against poisoned.
+        paths: the files to look at.
+    """
+
+    world: World
+    table: pd.DataFrame
+    top: pd.DataFrame
+    comparison: list[str]
+    paths: list[Path]
+
+
+def run_demo(
+    folder: str | Path,
+    seed: int = 0,
+    say: Callable[[str], None] = print,
+    settings: WorldSettings | None = None,
+) -> Found:
+    """Build the demo world in `folder` and do the whole job on it; what an earlier demo wrote there is replaced.
+
+    Args:
+        folder: made where it does not exist.
+        seed: of the world, the training and the sketch.
+        say: called with a line before each step.
+        settings: the sizes of the world; None for the usual ones.
+
+    Raises:
+        ConfigError: the folder holds something that no demo wrote.
+    """
+    folder = _emptied(Path(folder))
+    say("1/5 writing the demo world: articles, genuine readers, bots")
+    world = write_demo_world(folder / "data", seed, settings or WorldSettings())
+    training, analysis = folder / "train.yaml", folder / "trak.yaml"
+    training.write_text(TRAINING.format(folder=folder, seed=seed), encoding="utf-8")
+    analysis.write_text(ANALYSIS.format(folder=folder, seed=seed), encoding="utf-8")
+    for kind in ("clean", "poisoned"):
+        say(f"{2 if kind == 'clean' else 3}/5 training {MEMBERS} models on the {kind} clicks, featurizing, scoring")
+        train_run(read_training_config(training), f"train_{kind}", MEMBERS)
+        run = Run(read_analysis_config(analysis), f"train_{kind}", kind)
+        job = read_job(run)
+        featurize(job)
+        own, own_paths = score_rows(run, job)
+    say("4/5 explaining the exposure of the promoted articles, comparing clean and poisoned")
+    told, target_paths = score_targets(run, job, "promoted")
+    comparison = compare_runs(run.folder.with_name("clean_train_clean"), run.folder)
+    compared = write_comparison(comparison, folder / "comparison")
+    say("5/5 counting what was found")
+    rankings = {
+        "influence on the promoted articles, renormalised": told.renormalised,
+        "influence on the promoted articles": told.plain,
+        "self-influence Q h": own.scores,
+        "leverage of the loss gradient": self_influence(job, "loss_gradient").scores,
+    }
+    table = _detected(job, world, rankings, run.config.top_k)
+    detected = write_files(run.folder, {"detection.csv": as_csv(table)})
+    order = np.argsort(-told.renormalised, kind="stable")[:10]
+    top = rows_table(job.impressions, job.articles).iloc[order][["user_id", "title", "source_lines"]]
+    top.insert(0, "poisoned", [job.impressions.columns["poisoned"][i] for i in order])
+    return Found(world, table, top, comparison.summary(), [*detected, *own_paths, *target_paths, *compared])
+
+
+def _detected(job: Job, world: World, rankings: dict[str, np.ndarray], top_k: int) -> pd.DataFrame:
+    poisoned = np.array(job.impressions.columns["poisoned"], dtype=np.int64)
+    promoted = [job.articles.position[article] for article in world.promoted]
+    clicked = job.impressions.clicked
+    return detection_table(rankings | baselines(clicked, promoted), poisoned, top_k, clicked, promoted)
+
+
+def _emptied(folder: Path) -> Path:
+    """The folder, empty; only what a demo wrote is ever removed."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / "train.yaml").exists():
+        raise ConfigError(
+            f"--folder: {folder} holds other files. Expected a new folder or an old demo's. Give another."
+        )
+    for name in ("data", "models", "results", "comparison"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
