@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from rec_trak.clicks import ClickOutput
-from rec_trak.data.batches import padded_batch
-from rec_trak.gradients import COMPUTERS, GradientChoice, to_device
+from rec_trak.gradients import COMPUTERS, make_batch
 from rec_trak.job import Job
-from rec_trak.projection import CountSketchProjector
+from rec_trak.preflight import GradientChoice
+from rec_trak.projection import SketchProjector
 from rec_trak.session import choose
 
 TRIED_BATCHES = 3
@@ -49,14 +49,16 @@ def estimate(job: Job) -> Estimate:
     computer = COMPUTERS[choice.name](
         job.model, ClickOutput(job.loss), job.parameter_count, torch.float32, job.device, grad_wrt=job.grad_wrt
     )
-    projector = CountSketchProjector(job.parameter_count, job.proj_dim, job.seed, job.device)
+    projector = SketchProjector(job.parameter_count, job.proj_dim, job.seed, job.device)
     order = np.argsort(job.inputs.impressions.history.lengths, kind="stable")
     size = min(job.batch_size, len(order))
     starts = np.linspace(0, len(order) - size, min(TRIED_BATCHES, len(order) // size)).astype(int)
-    _featurize(computer, projector, job, order[:size])  # first-call costs are paid once a run, not once a batch
+    _featurize(
+        choice.name, computer, projector, job, order[:size]
+    )  # first-call costs are paid once a run, not once a batch
     begin = time.perf_counter()
     for start in starts:
-        _featurize(computer, projector, job, order[start : start + size])
+        _featurize(choice.name, computer, projector, job, order[start : start + size])
     per_row = (time.perf_counter() - begin) / (len(starts) * size)
     rows, members, p = len(job.inputs), len(job.members), job.parameter_count
     weights = sum(w.numel() for w in job.model.state_dict().values())
@@ -71,7 +73,7 @@ def estimate(job: Job) -> Estimate:
     )
 
 
-def _featurize(computer, projector: CountSketchProjector, job: Job, rows: np.ndarray) -> None:
-    batch = to_device(padded_batch(job.inputs, rows), job.device)
+def _featurize(path: str, computer, projector: SketchProjector, job: Job, rows: np.ndarray) -> None:
+    batch = make_batch(path, job.model, job.inputs, rows, job.device)
     projector.project(computer.compute_per_sample_grad(batch), model_id=0)
     computer.compute_loss_grad(batch)

@@ -1,25 +1,27 @@
-"""Per-row gradients of the margin f, by two ways that must agree. Not here: sketches, stores, or which rows.
+"""Per-row gradients of the margin f, by three ways that must agree. Not here: sketches, stores, which way is taken.
 
-`functional` is traker's vmap over padded rows; `loop` is plain autograd, one row after the other, for models that
-vmap cannot take. `choose_gradient` tries them on a few rows before anything is written.
+`factored` encodes real (row, article) pairs and keeps each layer's gradient as factors; `functional` is traker's vmap
+over padded rows; `loop` is plain autograd, one row after the other.
 """
 
 from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from trak.gradient_computers import AbstractGradientComputer, FunctionalGradientComputer
 
-from rec_trak.clicks import ClickOutput
-from rec_trak.data.batches import Batch, Inputs, padded_batch, unique_batch
-from rec_trak.errors import ConfigError, NumericalError
-
-TOLERANCE = 1e-4
+from rec_trak.clicks import ClickOutput, flatten_padded, margin, residual
+from rec_trak.data.batches import Batch, Inputs, Pairs, grouped_pairs, padded_batch
+from rec_trak.errors import ConfigError
+from rec_trak.factors import Factors, Recorder
+from rec_trak.takers import TAKERS
 
 
 def select_parameters(model: nn.Module, patterns: Iterable[str] | None) -> list[str]:
@@ -92,7 +94,94 @@ class LoopComputer(AbstractGradientComputer):
         return self.modelout_fn.get_out_to_loss_grad(self.model, None, None, batch)
 
 
-COMPUTERS: dict[str, type[AbstractGradientComputer]] = {"functional": FunctionalComputer, "loop": LoopComputer}
+class FactoredComputer(AbstractGradientComputer):
+    """One forward pass over real pairs and one backward pass through activations give the factors of all gradients.
+
+    Weights are not differentiated during the pass. Q comes from the scores of the same pass.
+    """
+
+    def __init__(self, model, task, grad_dim=None, dtype=torch.float32, device="cpu", grad_wrt=None) -> None:
+        super().__init__(model, task, grad_dim, dtype, device)
+        self.grad_wrt = None if grad_wrt is None else set(grad_wrt)
+        self._pass: tuple[Pairs, Tensor] | None = None
+        self.load_model_params(model)
+
+    def load_model_params(self, model: nn.Module) -> None:
+        """Differentiate `model` from now on."""
+        self.model = model
+        self.parameters = {n: p for n, p in model.named_parameters() if self.grad_wrt is None or n in self.grad_wrt}
+
+    def compute_per_sample_grad(self, batch: Pairs) -> Factors:
+        """Gradients of f as factors.
+
+        Raises:
+            ConfigError: a wanted parameter is used in a way that cannot be taken apart.
+        """
+        recorder = Recorder(self.parameters, len(batch.batch.user), TAKERS)
+        with without_gradient(self.model), torch.enable_grad(), recorder:
+            scores = self._scores(batch, recorder)
+            f = margin(self.modelout_fn.loss, scores, batch.batch)
+        if recorder.unknown:
+            uses = ", ".join(sorted(set(recorder.unknown))[:3])
+            raise ConfigError(f"`gradient`: `factored` cannot take this model apart: {uses}. Use `auto`.")
+        self._pass = (batch, residual(self.modelout_fn.loss, scores.detach(), batch.batch))
+        return recorder.factors(f)
+
+    def compute_loss_grad(self, batch: Pairs) -> Tensor:
+        """Q (B, 1) of the pass that `compute_per_sample_grad` made of the same batch."""
+        if self._pass is None or self._pass[0] is not batch:
+            self.compute_per_sample_grad(batch)
+        return self._pass[1].unsqueeze(-1)
+
+    def _scores(self, pairs: Pairs, recorder: Recorder) -> Tensor:
+        if not pairs.groups:
+            return self.model(pairs.batch)
+        vectors = []
+        for views, owner in zip(pairs.groups, pairs.owners, strict=True):
+            recorder.owner = owner
+            vectors.append(self.model.encode(views))
+        recorder.owner = None
+        return self.model.score(F.embedding(pairs.order, torch.cat(vectors)), pairs.batch)
+
+
+@contextmanager
+def without_gradient(model: nn.Module):
+    """Weights take no gradient inside."""
+    held = [(p, p.requires_grad) for p in model.parameters()]
+    for parameter, _ in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, wanted in held:
+            parameter.requires_grad_(wanted)
+
+
+COMPUTERS: dict[str, type[AbstractGradientComputer]] = {
+    "factored": FactoredComputer,
+    "functional": FunctionalComputer,
+    "loop": LoopComputer,
+}
+
+
+def make_batch(path: str, model: nn.Module, inputs: Inputs, rows: np.ndarray, device: str) -> Batch | Pairs:
+    """The rows in the form that a gradient path wants, on `device`."""
+    if path != "factored":
+        return moved(padded_batch(inputs, rows), device)
+    if hasattr(model, "encode") and hasattr(model, "score"):
+        return moved(grouped_pairs(inputs, rows), device)
+    whole = flatten_padded(padded_batch(inputs, rows))
+    return moved(Pairs((), (), torch.zeros(0, dtype=torch.int64), whole), device)
+
+
+def moved(value: Any, device: str) -> Any:
+    """Tensors on `device`, in whatever tuples and dictionaries they stand."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: moved(part, device) for key, part in value.items()}
+    parts = [moved(part, device) for part in value]
+    return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
 
 
 def one_row(batch: Batch, i: int) -> Batch:
@@ -107,104 +196,3 @@ def row_gradient(
     margin = output.get_output(model, None, None, *batch)
     grads = torch.autograd.grad(margin.sum(), list(parameters.values()), allow_unused=True)
     return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(parameters.items(), grads, strict=True)}
-
-
-@dataclass(frozen=True)
-class GradientChoice:
-    """Which way was chosen, and why, in one sentence."""
-
-    name: str
-    reason: str
-
-
-def choose_gradient(
-    wanted: str, model: nn.Module, loss: str, inputs: Inputs, names: list[str], batch_size: int, device: str
-) -> GradientChoice:
-    """The gradient path to run, after comparing it with plain autograd on real rows.
-
-    Three rows of unlike lengths are compared first, then two of them inside a batch of `batch_size`.
-
-    Args:
-        wanted: `auto`, `functional` or `loop`.
-        model: in eval mode, weights loaded.
-        loss: a name in `clicks.LOSSES`.
-        inputs: the rows.
-        names: parameters to differentiate.
-        batch_size: the run's batch size.
-        device: where the model is.
-
-    Raises:
-        ConfigError: the path asked for does not work on this model; the message says why.
-        NumericalError: not even the plain loop agrees with itself, so a row's gradient depends on its batch-mates.
-    """
-    output = ClickOutput(loss)
-    rows = _unlike_rows(inputs)
-    parameters = {n: p for n, p in model.named_parameters() if n in set(names)}
-    reference = [_alone(model, output, inputs, row, parameters, device) for row in rows]
-    crowd = np.concatenate([rows[[0, -1]], np.arange(len(inputs))[: max(batch_size - 2, 0)]])
-
-    def problem(name: str) -> str | None:
-        computer = COMPUTERS[name](model, output, 0, torch.float32, device, grad_wrt=names)
-        return _disagreement(computer, inputs, rows, reference, device) or _disagreement(
-            computer, inputs, crowd, [reference[0], reference[-1]], device
-        )
-
-    if wanted != "loop":
-        trouble = problem("functional")
-        if trouble is None:
-            return GradientChoice("functional", "vmap agrees with plain autograd on rows of unlike lengths")
-        if wanted == "functional":
-            raise ConfigError(f"`gradient`: `functional` does not work on this model: {trouble}. Use `auto` or `loop`.")
-    trouble_loop = problem("loop")
-    if trouble_loop is not None:
-        raise NumericalError(
-            f"gradients: a row's gradient depends on its padding or its batch-mates: {trouble_loop}. "
-            "Expected the gradient of the row alone. Check the model's masks."
-        )
-    return GradientChoice("loop", "asked for" if wanted == "loop" else f"vmap cannot be used: {trouble}")
-
-
-def _alone(
-    model: nn.Module, output: ClickOutput, inputs: Inputs, row: int, parameters: dict[str, nn.Parameter], device: str
-) -> dict[str, Tensor]:
-    """Plain autograd of one row without any padding."""
-    grads = row_gradient(model, output, to_device(unique_batch(inputs, np.array([row])), device), parameters)
-    for name, grad in grads.items():
-        if not torch.isfinite(grad).all():
-            raise NumericalError(
-                f"gradients: row {row} ({inputs.impressions.sources[row]}) has a gradient that is not finite in "
-                f"`{name}`. Got NaN or Inf, expected finite numbers. Check the checkpoint."
-            )
-    return grads
-
-
-def _unlike_rows(inputs: Inputs) -> np.ndarray:
-    """Up to three row numbers: shortest, middle and longest history."""
-    order = np.argsort(inputs.impressions.history.lengths, kind="stable")
-    return np.unique(order[[0, len(order) // 2, -1]])
-
-
-def _disagreement(
-    computer: AbstractGradientComputer,
-    inputs: Inputs,
-    rows: np.ndarray,
-    reference: list[dict[str, Tensor]],
-    device: str,
-) -> str | None:
-    """Why `computer` cannot be trusted on the first rows of `rows`, or None."""
-    batch = to_device(padded_batch(inputs, rows), device)
-    try:
-        grads = computer.compute_per_sample_grad(batch)
-    except Exception as error:  # whatever vmap cannot do, the plain loop may
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-    for i, expected in enumerate(reference):
-        error = sum(float((grads[n][i] - g).square().sum()) for n, g in expected.items()) ** 0.5
-        size = sum(float(g.square().sum()) for g in expected.values()) ** 0.5
-        if not error <= TOLERANCE * max(size, 1e-30):
-            return f"row {int(rows[i])} differs from plain autograd by {error / max(size, 1e-30):.1e} of its norm"
-    return None
-
-
-def to_device(batch: Batch, device: str) -> Batch:
-    """The batch with every tensor on `device`."""
-    return Batch({view: a.to(device) for view, a in batch.articles.items()}, *(field.to(device) for field in batch[1:]))

@@ -169,7 +169,7 @@ def make_job(
         model_config=model_config,
         members=members,
         grad_wrt=select_parameters(model, grad_wrt),
-        projector="count_sketch",
+        projector="sketch",
         device=device,
         save_dir=save_dir,
         **settings,

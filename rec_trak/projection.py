@@ -1,18 +1,23 @@
-"""Per-row gradients -> K numbers a row, by seeded sketches. Not here: how gradients are made or stored."""
+"""Per-row gradients -> K numbers a row, by one seeded sketch. Not here: how gradients are made or stored.
+
+The sketch is a count-sketch whose buckets and signs come from tables as long as a parameter's sides (hashing.py). For a
+layer it is evaluated from the factors, never from a dense gradient, in whichever of two ways costs less: one matrix
+product a row, folded; or TensorSketch's product of Fourier transforms. Both give the same numbers.
+
+Source: Charikar, Chen and Farach-Colton 2002 (count-sketch); Pham and Pagh 2013 (TensorSketch).
+"""
 
 from __future__ import annotations
 
-import hashlib
-
-import numpy as np
 import torch
 from torch import Tensor
 from trak.projectors import AbstractProjector
 
 from rec_trak.errors import NumericalError
+from rec_trak.factors import Entries, Factor, Factors, Outer, Rows
+from rec_trak.hashing import MatrixMap, VectorMap, matrix_map, vector_map
 
-GOLDEN = 0x9E3779B97F4A7C15
-MIXERS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+FFT_COST = 12.0  # of one K log2 K step of a transform, in multiply-adds of a matrix product (measured on a CPU)
 
 
 class NonFiniteGradient(NumericalError):
@@ -23,66 +28,176 @@ class NonFiniteGradient(NumericalError):
         self.positions = positions
 
 
-def hash_uint64(key: str, count: int) -> np.ndarray:
-    """`count` well-mixed 64-bit numbers for the indices 0, 1, ... under `key`; the same on every machine.
+class SketchProjector(AbstractProjector):
+    """The sketch of gradients given as factors, or dense as parameter name -> (B, *shape); the same for both.
 
-    Source: the output function of SplitMix64 (Steele, Lea and Flood 2014), started from a hash of `key`.
-    """
-    start = np.uint64(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little"))
-    with np.errstate(over="ignore"):
-        z = start + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GOLDEN)
-        for shift, factor in MIXERS:
-            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
-        return z ^ (z >> np.uint64(31))
-
-
-def count_sketch_map(key: str, count: int, proj_dim: int) -> tuple[Tensor, Tensor]:
-    """Bucket (count,) int64 in [0, proj_dim) and sign (count,) float32 of each index under `key`.
-
-    Source: Charikar, Chen and Farach-Colton 2002, count-sketch.
-    """
-    z = hash_uint64(key, count)
-    bucket = ((z >> np.uint64(32)) * np.uint64(proj_dim)) >> np.uint64(32)
-    sign = 1.0 - 2.0 * (z & np.uint64(1)).astype(np.float32)
-    return torch.from_numpy(bucket.astype(np.int64)), torch.from_numpy(sign)
-
-
-class CountSketchProjector(AbstractProjector):
-    """Count-sketch of dense per-row gradients: every parameter entry is added, with its sign, into one of K buckets.
-
-    Inner products are unbiased, and the map depends on (seed, model id, parameter name, index) alone.
+    The map depends on (seed, model id, parameter name, shape) alone, and a parameter has one, however often and in
+    whatever layers it is used.
     """
 
     def __init__(self, grad_dim: int, proj_dim: int, seed: int, device: str = "cpu") -> None:
-        super().__init__(grad_dim, proj_dim, seed, "count_sketch", device)
-        self._maps: dict[str, tuple[Tensor, Tensor]] = {}
+        super().__init__(grad_dim, proj_dim, seed, "sketch", device)
+        self._maps: dict[str, VectorMap | MatrixMap] = {}
         self._model_id: int | None = None
 
-    def project(self, grads: dict[str, Tensor], model_id: int) -> Tensor:
-        """Sketches (B, K) float32 of gradients given as parameter name -> (B, *shape).
+    def project(self, grads: Factors | dict[str, Tensor], model_id: int) -> Tensor:
+        """Sketches (B, K), in the gradients' precision.
 
         Raises:
             NonFiniteGradient: a row's gradient holds NaN or Inf.
         """
         if model_id != self._model_id:
             self._maps, self._model_id = {}, model_id
-        batch = len(next(iter(grads.values())))
-        sketches = torch.zeros(batch, self.proj_dim, device=self.device)
-        for name, grad in grads.items():
-            flat = grad.reshape(batch, -1).float()
-            bucket, sign = self._map(name, flat.shape[1])
-            sketches.index_add_(1, bucket, flat * sign)
+        sketches = self._project_factors(grads) if isinstance(grads, Factors) else self._project_dense(grads)
         bad = torch.nonzero(~torch.isfinite(sketches).all(dim=1)).flatten()
         if len(bad):
             raise NonFiniteGradient(bad.tolist())
         return sketches
 
-    def _map(self, name: str, count: int) -> tuple[Tensor, Tensor]:
-        if name not in self._maps:
-            bucket, sign = count_sketch_map(f"{self.seed}|{self._model_id}|{name}", count, self.proj_dim)
-            self._maps[name] = (bucket.to(self.device), sign.to(self.device))
-        return self._maps[name]
-
     def free_memory(self) -> None:
         """Drop the maps; the next batch makes them again (traker calls this and then goes on projecting)."""
         self._maps = {}
+
+    def _project_dense(self, grads: dict[str, Tensor]) -> Tensor:
+        first = next(iter(grads.values()))
+        out = first.new_zeros(len(first), self.proj_dim)
+        for name, grad in grads.items():
+            table = self._map(name, grad.shape[1:])
+            if isinstance(table, VectorMap):
+                out.index_add_(1, table.bucket, grad.reshape(len(grad), -1) * table.sign.to(grad.dtype))
+                continue
+            for b, row in enumerate(grad.reshape(len(grad), len(table.rows), len(table.cols))):
+                for u, v, row_signs, col_signs in table.tiles():
+                    tile = row[table.rows[u]][:, table.cols[v]] * row_signs[:, None] * col_signs
+                    out[b] += fold(tile, table.stride, self.proj_dim)
+        return out
+
+    def _project_factors(self, factors: Factors) -> Tensor:
+        like = next(_values(part) for parts in factors.parts.values() for part in parts)
+        out = like.new_zeros(len(factors), self.proj_dim)
+        for name, parts in factors.parts.items():
+            table = self._map(name, factors.shapes[name])
+            outer = [part for part in parts if isinstance(part, Outer)]
+            if outer:
+                add_outer(out, outer, table)
+            for part in parts:
+                if isinstance(part, Rows):
+                    add_rows(out, part, table)
+                elif isinstance(part, Entries):
+                    add_entries(out, part, table)
+        return out
+
+    def _map(self, name: str, shape: torch.Size) -> VectorMap | MatrixMap:
+        if name not in self._maps:
+            key = f"{self.seed}|{self._model_id}|{name}"
+            if len(shape) < 2:
+                table = vector_map(key, shape.numel(), self.proj_dim)
+            else:
+                table = matrix_map(key, shape[0], shape[1:].numel(), self.proj_dim)
+            self._maps[name] = type(table)(
+                **{k: v.to(self.device) if isinstance(v, Tensor) else v for k, v in vars(table).items()}
+            )
+        return self._maps[name]
+
+
+def _values(part: Factor) -> Tensor:
+    return part.left if isinstance(part, Outer) else part.values
+
+
+def fold(tile: Tensor, stride: int, proj_dim: int) -> Tensor:
+    """(K,): the tile (r, c <= stride), laid out with `stride` numbers a row, added up every K numbers."""
+    rows, cols = tile.shape
+    size = rows * stride
+    flat = tile.new_zeros(-(-size // proj_dim) * proj_dim)
+    flat[:size].view(rows, stride)[:, :cols] = tile
+    return flat.view(-1, proj_dim).sum(dim=0)
+
+
+def add_entries(out: Tensor, part: Entries, table: VectorMap | MatrixMap) -> None:
+    """Add the sketch of single entries to `out` (B, K)."""
+    rows = out.new_zeros(len(out), part.values.shape[-1]).index_add_(0, part.owner, part.values.sum(dim=1))
+    out.index_add_(1, table.bucket, rows * table.sign.to(rows.dtype))
+
+
+def add_rows(out: Tensor, part: Rows, table: MatrixMap) -> None:
+    """Add the sketch of a few rows of a parameter to `out` (B, K); nothing is as large as the parameter."""
+    k = out.shape[1]
+    u = table.place[part.ids.reshape(-1)]
+    values = part.values.reshape(len(u), -1).index_select(1, table.cols)
+    values = values * table.col_signs[torch.div(u, k, rounding_mode="floor") % len(table.col_signs)]
+    v = torch.arange(values.shape[1], device=values.device)
+    values = values * table.row_signs[:, u].T.repeat_interleave(k, dim=1)[:, : len(v)]
+    owner = part.owner.repeat_interleave(part.ids.shape[1])
+    bucket = (u * table.stride).remainder(k)[:, None] + v.remainder(k)
+    bucket -= k * (bucket >= k)
+    out.view(-1).index_add_(0, (bucket + (owner * k)[:, None]).view(-1), values.view(-1))
+
+
+def add_outer(out: Tensor, parts: list[Outer], table: MatrixMap) -> None:
+    """Add the sketch of sums of outer products to `out` (B, K), in the cheaper of two ways."""
+    parts = [_whole(part, len(table.rows)) for part in parts]
+    k = out.shape[1]
+    product = len(table.rows) * len(table.cols)
+    tiles = -(-len(table.rows) // k) * -(-len(table.cols) // k)
+    transforms = tiles * 2 * FFT_COST * k * max(k.bit_length() - 1, 1)
+    add = add_outer_by_transform if transforms < product else add_outer_by_product
+    for u, v, row_signs, col_signs in table.tiles():
+        lefts = [_arranged(part.left, table.rows[u], row_signs) for part in parts]
+        rights = [_arranged(part.right, table.cols[v], col_signs) for part in parts]
+        add(out, lefts, rights, [part.owner for part in parts], table.stride)
+
+
+def add_outer_by_product(
+    out: Tensor, lefts: list[Tensor], rights: list[Tensor], owners: list[Tensor], stride: int
+) -> None:
+    """One matrix product a row and tile, folded.
+
+    Args:
+        out: (B, K), added to.
+        lefts, rights: (N0, L, r) and (N0, L, c) in the map's order, signed.
+        owners: (N0,), never decreasing.
+        stride: of the map.
+    """
+    batch, k = out.shape
+    rows = lefts[0].shape[-1]
+    rights = [torch.nn.functional.pad(right, (0, stride - right.shape[-1])) for right in rights]
+    starts = [torch.searchsorted(o, torch.arange(batch + 1, device=o.device)).tolist() for o in owners]
+    flat = out.new_zeros(-(-rows * stride // k) * k)
+    tile = flat[: rows * stride].view(rows, stride)
+    for b in range(batch):
+        beta = 0
+        for left, right, start in zip(lefts, rights, starts, strict=True):
+            own = slice(start[b], start[b + 1])
+            if start[b] < start[b + 1]:
+                tile.addmm_(left[own].flatten(0, 1).T, right[own].flatten(0, 1), beta=beta)
+                beta = 1
+        if beta:
+            out[b] += flat.view(-1, k).sum(dim=0)
+
+
+def add_outer_by_transform(
+    out: Tensor, lefts: list[Tensor], rights: list[Tensor], owners: list[Tensor], stride: int
+) -> None:
+    """The same as `add_outer_by_product`, as a product of Fourier transforms summed over a row's places."""
+    batch, k = out.shape
+    spectrum = torch.zeros(batch, k // 2 + 1, 2, dtype=out.dtype, device=out.device)
+    for left, right, owner in zip(lefts, rights, owners, strict=True):
+        place = (torch.arange(left.shape[-1], device=out.device) * stride).remainder(k)
+        spread = left.new_zeros(*left.shape[:2], k)
+        spread[:, :, place] = left
+        product = torch.fft.rfft(spread) * torch.fft.rfft(right, n=k)
+        spectrum.index_add_(0, owner, torch.view_as_real(product.sum(dim=1)))
+    out += torch.fft.irfft(torch.view_as_complex(spectrum), n=k)
+
+
+def _whole(part: Outer, rows: int) -> Outer:
+    """The part with zeros for the parameter's rows that it does not touch."""
+    if part.left.shape[-1] == rows:
+        return part
+    after = rows - part.first - part.left.shape[-1]
+    return Outer(torch.nn.functional.pad(part.left, (part.first, after)), part.right, part.owner, 0)
+
+
+def _arranged(x: Tensor, order: Tensor, sign: Tensor) -> Tensor:
+    """(N0, L, width) in the map's order, signed."""
+    return x.index_select(-1, order).mul_(sign)

@@ -13,14 +13,15 @@ import numpy as np
 from trak import TRAKer
 
 from rec_trak.clicks import ClickOutput
-from rec_trak.data.batches import Inputs, build_inputs, padded_batch
+from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.errors import ConfigError, NumericalError, StoreError
-from rec_trak.gradients import COMPUTERS, GradientChoice, choose_gradient, to_device
+from rec_trak.gradients import COMPUTERS, make_batch
 from rec_trak.job import Job, fingerprint, versions
 from rec_trak.models.checkpoints import load_into
+from rec_trak.preflight import GradientChoice, choose_gradient
 from rec_trak.progress import progress
-from rec_trak.projection import CountSketchProjector, NonFiniteGradient
+from rec_trak.projection import NonFiniteGradient, SketchProjector
 from rec_trak.saver import RowSaver
 from rec_trak.scoring import RidgeScoreComputer
 from rec_trak.store import MANIFEST, check_manifest, digest, opened, pending_rows, read_manifest, write_json
@@ -74,7 +75,7 @@ def featurize(job: Job) -> Featurized:
                 traker.load_checkpoint(member.state_dict(), model_id)
                 done = traker.saver.current_store["is_featurized"]
                 for rows in _batches(pending_rows(done), job.inputs, job.batch_size):
-                    _featurize_rows(traker, job.inputs, rows, job.device)
+                    _featurize_rows(traker, job, choice.name, rows)
                     bar.update(len(rows))
                 traker.saver.commit()
     return Featurized(len(job.inputs), len(job.members), missing, choice)
@@ -161,7 +162,7 @@ def _traker(job: Job, choice: GradientChoice, loss: str) -> TRAKer:
             save_dir=str(job.save_dir),
             device=job.device,
             gradient_computer=COMPUTERS[choice.name],
-            projector=CountSketchProjector(job.parameter_count, job.proj_dim, job.seed, job.device),
+            projector=SketchProjector(job.parameter_count, job.proj_dim, job.seed, job.device),
             saver=RowSaver,
             score_computer=RidgeScoreComputer,
             use_half_precision=False,
@@ -181,16 +182,16 @@ def _batches(rows: np.ndarray, inputs: Inputs, batch_size: int) -> Iterator[np.n
         yield order[start : start + batch_size]
 
 
-def _featurize_rows(traker: TRAKer, inputs: Inputs, rows: np.ndarray, device: str) -> None:
+def _featurize_rows(traker: TRAKer, job: Job, path: str, rows: np.ndarray) -> None:
     """One batch of rows that are all still missing: traker cannot take a batch of which some are finished."""
     try:
-        traker.featurize(to_device(padded_batch(inputs, rows), device), inds=rows)
+        traker.featurize(make_batch(path, job.model, job.inputs, rows, job.device), inds=rows)
     except NonFiniteGradient as error:
-        raise _not_finite(inputs, rows[error.positions], traker.ckpt_loaded) from None
+        raise _not_finite(job.inputs, rows[error.positions], traker.ckpt_loaded) from None
     q = traker.saver.current_store["out_to_loss"][rows]
     if not np.isfinite(q).all():
         traker.saver.current_store["is_featurized"][rows] = 0
-        raise _not_finite(inputs, rows[~np.isfinite(q[:, 0])], traker.ckpt_loaded)
+        raise _not_finite(job.inputs, rows[~np.isfinite(q[:, 0])], traker.ckpt_loaded)
 
 
 def _not_finite(inputs: Inputs, rows: np.ndarray, model_id: int) -> NumericalError:
@@ -210,7 +211,8 @@ def _fill_targets(job: Job, name: str, inputs: Inputs) -> None:
         todo.append(len(pending_rows(np.load(path, mmap_mode="r"))) if path.exists() else len(inputs))
     if not any(todo):
         return
-    traker = _traker(job, choose(job, inputs, "softmax"), "softmax")
+    choice = choose(job, inputs, "softmax")
+    traker = _traker(job, choice, "softmax")
     saver = traker.saver
     with progress(sum(todo), f"targets {name}", "target") as bar:
         for model_id, member in enumerate(job.members):
@@ -218,7 +220,7 @@ def _fill_targets(job: Job, name: str, inputs: Inputs) -> None:
             with saver.targets_allowed(model_id):
                 for rows in _batches(pending_rows(saver.current_store[f"{name}_done"]), inputs, job.batch_size):
                     try:
-                        traker.score(to_device(padded_batch(inputs, rows), job.device), inds=rows)
+                        traker.score(make_batch(choice.name, job.model, inputs, rows, job.device), inds=rows)
                     except NonFiniteGradient as error:
                         raise _not_finite(inputs, rows[error.positions], model_id) from None
                     saver.current_store[f"{name}_done"][rows] = 1

@@ -12,8 +12,10 @@ from rec_trak.data.articles import read_news_items
 from rec_trak.data.batches import build_inputs, padded_batch, unique_batch
 from rec_trak.data.impressions import read_pairwise
 from rec_trak.errors import ConfigError, NumericalError
-from rec_trak.gradients import COMPUTERS, choose_gradient, row_gradient, select_parameters
+from rec_trak.factors import Factors
+from rec_trak.gradients import COMPUTERS, make_batch, row_gradient, select_parameters
 from rec_trak.models import build_model
+from rec_trak.preflight import choose_gradient
 
 MODELS = {
     "nrms": ("nrms", ("title",), {}),
@@ -35,12 +37,17 @@ def world(tmp_path, name, loss="softmax"):
     return build_model(config).eval(), build_inputs(rows, articles, config)
 
 
+def in_full(grads):
+    """Gradients as parameter name -> (B, *shape), whatever form a path gives."""
+    return grads.dense() if isinstance(grads, Factors) else grads
+
+
 def relative_error(found, expected):
     error = sum(float((found[n] - g).square().sum()) for n, g in expected.items()) ** 0.5
     return error / sum(float(g.square().sum()) for g in expected.values()) ** 0.5
 
 
-@pytest.mark.parametrize("path", ["functional", "loop"])
+@pytest.mark.parametrize("path", COMPUTERS)
 @pytest.mark.parametrize("loss", ["softmax", "bce", "bpr", "marginal"])
 @pytest.mark.parametrize("name", MODELS)
 def test_each_path_equals_plain_autograd_of_the_row_alone(tmp_path, name, loss, path):
@@ -51,9 +58,11 @@ def test_each_path_equals_plain_autograd_of_the_row_alone(tmp_path, name, loss, 
     output = ClickOutput(loss)
     computer = COMPUTERS[path](model, output, 0, torch.float32, "cpu", grad_wrt=names)
     rows = np.arange(0, len(inputs), max(1, len(inputs) // 8))
-    grads = computer.compute_per_sample_grad(padded_batch(inputs, rows))
-    q = computer.compute_loss_grad(padded_batch(inputs, rows))
-    assert q.shape == (len(rows), 1)
+    batch = make_batch(path, model, inputs, rows, "cpu")
+    grads = in_full(computer.compute_per_sample_grad(batch))
+    q = computer.compute_loss_grad(batch)
+    alone = [output.get_out_to_loss_grad(model, None, None, unique_batch(inputs, [row])) for row in rows]
+    torch.testing.assert_close(q, torch.cat(alone), rtol=1e-5, atol=1e-7)
     for i, row in enumerate(rows):
         expected = row_gradient(model, output, unique_batch(inputs, [row]), parameters)
         assert relative_error({n: g[i] for n, g in grads.items()}, expected) < 1e-5
@@ -68,9 +77,11 @@ def test_frozen_parameters_are_never_differentiated(tmp_path):
         model.get_parameter(name).requires_grad_(False)
     names = select_parameters(model, None)
     assert not set(names) & set(frozen)
-    for path in COMPUTERS.values():
-        computer = path(model, ClickOutput("softmax"), 0, torch.float32, "cpu", grad_wrt=names)
-        assert set(computer.compute_per_sample_grad(padded_batch(inputs, [0, 1]))) == set(names)
+    for path, computer in COMPUTERS.items():
+        computer = computer(model, ClickOutput("softmax"), 0, torch.float32, "cpu", grad_wrt=names)
+        grads = computer.compute_per_sample_grad(make_batch(path, model, inputs, np.arange(2), "cpu"))
+        assert set(in_full(grads)) == set(names)
+        assert [n for n, p in model.named_parameters() if not p.requires_grad] == frozen
 
 
 def test_select_parameters_keeps_the_models_order(tmp_path):
@@ -110,6 +121,17 @@ class DataDependent(nn.Module):
         return scores if scores.sum().item() > -1e9 else -scores
 
 
+class OddUse(DataDependent):
+    """The wrapped model, with a parameter in a function that has no taker."""
+
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.odd = nn.Parameter(torch.tensor([0.5, 0.25]))
+
+    def forward(self, batch):
+        return self.inner(batch) * torch.cumsum(self.odd, 0)[1]
+
+
 class MixesRows(DataDependent):
     """The wrapped model, with every score moved by the padding of the batch."""
 
@@ -123,17 +145,32 @@ def choose(model, inputs, wanted="auto", names=None):
     return choose_gradient(wanted, model, "softmax", inputs, names, batch_size=8, device="cpu")
 
 
-def test_preflight_takes_vmap_where_it_agrees(tmp_path):
-    """A model of ours takes the functional path."""
-    assert choose(*world(tmp_path, "lstur-ini")).name == "functional"
+@pytest.mark.parametrize("name", MODELS)
+def test_preflight_takes_factors_for_every_model_of_ours(tmp_path, name):
+    """NRMS, NAML and LSTUR all take the factored path."""
+    assert choose(*world(tmp_path, name)).name == "factored"
+
+
+def test_preflight_takes_vmap_where_a_parameter_cannot_be_taken_apart(tmp_path):
+    """A use outside the known ones is found and named, and the run falls back."""
+    model, inputs = world(tmp_path, "nrms")
+    choice = choose(OddUse(model).eval(), inputs)
+    assert choice.name == "functional"
+    assert "`odd` in " in choice.reason
 
 
 def test_preflight_falls_back_to_the_loop_and_says_why(tmp_path):
     """`.item()` cannot be vmapped; the plain loop can."""
     model, inputs = world(tmp_path, "nrms")
-    choice = choose(DataDependent(model).eval(), inputs)
+    choice = choose(DataDependent(OddUse(model)).eval(), inputs)
     assert choice.name == "loop"
-    assert "vmap cannot be used: RuntimeError" in choice.reason
+    assert "not functional: RuntimeError" in choice.reason
+
+
+def test_model_without_encode_and_score_takes_factors_too(tmp_path):
+    """A padded model of somebody else: blocks of the leading dimension belong to rows in order."""
+    model, inputs = world(tmp_path, "nrms")
+    assert choose(DataDependent(model).eval(), inputs).name == "factored"
 
 
 def test_preflight_refuses_a_forced_path_that_fails(tmp_path):
@@ -145,8 +182,7 @@ def test_preflight_refuses_a_forced_path_that_fails(tmp_path):
 
 def test_preflight_takes_the_loop_when_asked(tmp_path):
     """No vmap is tried."""
-    choice = choose(*world(tmp_path, "nrms"), "loop")
-    assert (choice.name, choice.reason) == ("loop", "asked for")
+    assert choose(*world(tmp_path, "nrms"), "loop").name == "loop"
 
 
 def test_preflight_refuses_a_model_whose_rows_depend_on_padding(tmp_path):

@@ -116,7 +116,7 @@ def test_dry_run_writes_nothing(tmp_path, config):
     """Rows, parameters, path, time, disk and memory, and no file."""
     before = sorted(tmp_path.rglob("*"))
     out = succeed("featurize", "--config", config, "--dry_run")
-    for word in ("rows        24 x 1", "parameters", "functional", "count_sketch", "time", "disk", "memory", "Nothing"):
+    for word in ("rows        24 x 1", "parameters", "factored", "sketch", "time", "disk", "memory", "Nothing"):
         assert word in out
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -10,14 +10,14 @@ import torch
 
 from rec_trak import session
 from rec_trak.clicks import ClickOutput
-from rec_trak.data.batches import padded_batch, unique_batch
+from rec_trak.data.batches import unique_batch
 from rec_trak.data.targets import read_targets
 from rec_trak.errors import ConfigError, RecTrakWarning, StoreError
 from rec_trak.estimate import estimate
-from rec_trak.gradients import row_gradient
+from rec_trak.gradients import make_batch, row_gradient
 from rec_trak.influence import self_influence, target_influence
 from rec_trak.models.checkpoints import load_into
-from rec_trak.projection import CountSketchProjector
+from rec_trak.projection import SketchProjector
 from rec_trak.session import featurize, featurize_targets
 from rec_trak.store import read_member
 
@@ -27,7 +27,7 @@ def exact(job, model_id, inputs=None, loss=None):
     inputs, output = inputs or job.inputs, ClickOutput(loss or job.loss)
     load_into(job.model, job.members[model_id].state_dict(), "test")
     parameters = {n: job.model.get_parameter(n) for n in job.grad_wrt}
-    projector = CountSketchProjector(job.parameter_count, job.proj_dim, job.seed)
+    projector = SketchProjector(job.parameter_count, job.proj_dim, job.seed)
     rows, q = [], []
     for i in range(len(inputs)):
         batch = unique_batch(inputs, [i])
@@ -43,7 +43,7 @@ def inverse(phi, lambda_rel):
     return np.linalg.inv(gram + lambda_rel * np.trace(gram) / min(phi.shape) * np.eye(phi.shape[1]))
 
 
-@pytest.mark.parametrize("gradient", ["functional", "loop"])
+@pytest.mark.parametrize("gradient", ["factored", "functional", "loop"])
 @pytest.mark.parametrize("architecture", ["nrms", "naml", "lstur"])
 def test_store_holds_the_gradients_of_plain_autograd(tmp_path, architecture, gradient):
     """phi and Q in the store are those of each row alone, whatever batch it was in."""
@@ -146,14 +146,14 @@ class Stop(Exception):
 
 def interrupt_after(monkeypatch, batches):
     """Let featurizing do so many batches and then stop it in the middle."""
-    real, count = session.padded_batch, iter(range(10_000))
+    real, count = session.make_batch, iter(range(10_000))
 
-    def padded(inputs, rows, sizes=None):
+    def made(*arguments):
         if next(count) >= batches:
             raise Stop
-        return real(inputs, rows, sizes)
+        return real(*arguments)
 
-    monkeypatch.setattr(session, "padded_batch", padded)
+    monkeypatch.setattr(session, "make_batch", made)
 
 
 def test_interrupted_run_goes_on_with_any_batch_size(tmp_path, monkeypatch):
@@ -289,10 +289,10 @@ def test_padding_to_a_crowd_of_long_rows_changes_no_sketch(tmp_path):
     job = tiny.make_job(tmp_path)
     featurize(job)
     order = np.argsort(job.inputs.impressions.history.lengths)
-    computer = session.COMPUTERS["functional"](job.model, ClickOutput("softmax"), 0, torch.float32, "cpu", job.grad_wrt)
+    computer = session.COMPUTERS["factored"](job.model, ClickOutput("softmax"), 0, torch.float32, "cpu", job.grad_wrt)
     load_into(job.model, job.members[0].state_dict(), "test")
     computer.load_model_params(job.model)
-    pair = padded_batch(job.inputs, order[[0, -1]])
-    sketch = CountSketchProjector(job.parameter_count, 16, 0).project(computer.compute_per_sample_grad(pair), 0)
+    pair = make_batch("factored", job.model, job.inputs, order[[0, -1]], "cpu")
+    sketch = SketchProjector(job.parameter_count, 16, 0).project(computer.compute_per_sample_grad(pair), 0)
     stored = read_member(job.save_dir, 0)[0][order[[0, -1]]] * job.parameter_count**0.5
     np.testing.assert_allclose(stored, sketch.numpy(), atol=1e-5 * float(sketch.abs().max()))

@@ -24,14 +24,14 @@ from rec_trak.store import (
     write_json,
 )
 
-FEATURES = {"row_count": 5, "proj_dim": 3, "projector": "count_sketch", "loss": "softmax", "grad_wrt": ["a", "b"]}
+FEATURES = {"row_count": 5, "proj_dim": 3, "projector": "sketch", "loss": "softmax", "grad_wrt": ["a", "b"]}
 WANTED = {"features": FEATURES, "models": {"0": "aaaa"}}
 
 
 def make_saver(path, **changes):
     arguments = {
         "save_dir": path,
-        "metadata": {"JL dimension": 3, "JL matrix type": "count_sketch", "train set size": 5},
+        "metadata": {"JL dimension": 3, "JL matrix type": "sketch", "train set size": 5},
         "train_set_size": 5,
         "proj_dim": 3,
         "load_from_save_dir": True,
@@ -162,7 +162,7 @@ def test_full_disk_is_an_error_and_leaves_no_file(store, monkeypatch):
 def test_space_is_really_reserved(store):
     """The gradient file holds its blocks before the first row is written (numpy alone would leave a hole)."""
     make_saver(
-        store, train_set_size=5000, metadata={"JL dimension": 3, "JL matrix type": "count_sketch", "train set size": 5}
+        store, train_set_size=5000, metadata={"JL dimension": 3, "JL matrix type": "sketch", "train set size": 5}
     ).register_model_id(0, False)
     held = (store / "0" / "grads.mmap").stat()
     assert held.st_blocks * 512 >= held.st_size >= 5000 * 3 * 4

@@ -36,8 +36,8 @@ class AnalysisConfig:
     loss: str = field(default="softmax", metadata={"choices": ("softmax", "bce", "bpr", "marginal")})
     grad_wrt: str | list[str] | None = None
     proj_dim: int = field(default=2048, metadata={"least": 1})
-    projector: str = field(default="auto", metadata={"choices": ("auto", "count_sketch")})
-    gradient: str = field(default="auto", metadata={"choices": ("auto", "functional", "loop")})
+    projector: str = field(default="auto", metadata={"choices": ("auto", "sketch")})
+    gradient: str = field(default="auto", metadata={"choices": ("auto", "factored", "functional", "loop")})
     score: str = field(default="self_influence", metadata={"choices": ("self_influence", "loss_gradient")})
     lambda_rel: float = field(default=1.0, metadata={"least": 0.0})
     num_models: int | None = field(default=None, metadata={"least": 1})

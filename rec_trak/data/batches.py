@@ -40,6 +40,22 @@ class Batch(NamedTuple):
     user: Tensor
 
 
+class Pairs(NamedTuple):
+    """B rows for gradients: every real (row, article) pair encoded on its own, in groups of like text length.
+
+    Attributes:
+        groups: views of each group's n_g articles; their pairs stand in order of rows.
+        owners: (n_g,) int64 for each group, never decreasing: which of the B rows a pair belongs to.
+        order: (n,) int64; pair i of `batch` is entry `order[i]` of the groups' articles, one group after another.
+        batch: the index fields, over the n pairs; `articles` is empty.
+    """
+
+    groups: tuple[dict[str, Tensor], ...]
+    owners: tuple[Tensor, ...]
+    order: Tensor
+    batch: Batch
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Everything a batch is cut from: N rows (histories already truncated), the articles' views, the users' numbers.
@@ -74,11 +90,11 @@ def build_inputs(impressions: Impressions, articles: Articles, config: ModelConf
         )
     numbers = {user: i + 1 for i, user in enumerate(config.users)}
     users = np.array([numbers.get(str(user), 0) for user in impressions.user_ids], dtype=np.int64)
-    history = _cut(impressions.history, config.max_history, config.history_truncation)
+    history = _truncated(impressions.history, config.max_history, config.history_truncation)
     return Inputs(replace(impressions, history=history), views, users)
 
 
-def _cut(history: Ragged, most: int, kept: str) -> Ragged:
+def _truncated(history: Ragged, most: int, kept: str) -> Ragged:
     """The `first` or `last` so many of each sequence."""
     lengths = np.minimum(history.lengths, most)
     starts = history.offsets[:-1] if kept == "first" else history.offsets[1:] - lengths
@@ -122,6 +138,31 @@ def pair_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> tuple[Batch,
     articles = {name: _tensor(_shortest(values[used])) for name, values in inputs.views.items()}
     batch = _batch(inputs, rows, articles, history, history_mask, candidates, candidate_mask)
     return batch, _tensor(np.nonzero(mask)[0])
+
+
+def grouped_pairs(inputs: Inputs, rows: Sequence[int] | np.ndarray, groups: int = 6) -> Pairs:
+    """The rows' pairs, split by text length so that little is padded; each group is cut to its own longest text.
+
+    Args:
+        inputs, rows: as `pair_batch`.
+        groups: at most so many.
+
+    Raises:
+        DataError: as `pair_batch`.
+    """
+    batch, owner = pair_batch(inputs, rows)
+    texts = [view for view in batch.articles.values() if view.ndim == 2]
+    lengths = sum((view != 0).sum(dim=1) for view in texts) if texts else torch.zeros_like(owner)
+    by_length = torch.argsort(lengths, stable=True)
+    parts = [part.sort().values for part in by_length.tensor_split(min(groups, len(owner)))]
+    order = torch.empty_like(owner)
+    order[torch.cat(parts)] = torch.arange(len(owner))
+    return Pairs(
+        groups=tuple({name: _trimmed(view[part]) for name, view in batch.articles.items()} for part in parts),
+        owners=tuple(owner[part] for part in parts),
+        order=order,
+        batch=batch._replace(articles={}),
+    )
 
 
 def padded_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray, sizes: tuple[int, int] | None = None) -> Batch:
@@ -177,6 +218,14 @@ def _padded(table: Ragged, rows: np.ndarray, width: int | None = None) -> tuple[
     values = np.zeros(mask.shape, dtype=np.int64)
     values[mask] = table.values[(starts[:, None] + places)[mask]]
     return values, mask
+
+
+def _trimmed(view: Tensor) -> Tensor:
+    """The same cut for a tensor: texts (n, T) to the longest one, at least one token."""
+    if view.ndim == 1:
+        return view
+    used = torch.nonzero((view != 0).any(dim=0)).flatten()
+    return view[:, : int(used[-1]) + 1 if len(used) else 1]
 
 
 def _shortest(values: np.ndarray) -> np.ndarray:

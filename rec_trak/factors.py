@@ -1,0 +1,193 @@
+"""Per-row gradients as factors: what each parameter was multiplied with, and the gradient that came back there.
+
+A forward pass runs under `Recorder`, which sees every torch function that takes a wanted parameter, whatever module
+calls it; one backward pass through the activations alone then gives all row gradients as sums of small products.
+Not here: models, batches, sketches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+@dataclass
+class Use:
+    """One use of a parameter in a pass.
+
+    Attributes:
+        kind: `outer`: the row's gradient adds left' right over its places; `rows`: `right` is added to the parameter's
+            rows `left`; `entries`: `right` is added as it is.
+        output: what the pass went on with; its gradient comes from the backward pass.
+        value: the other factor: inputs (N0, L, cols) of an outer product (its rows with `turned`), ids (N0, L) of rows,
+            a factor (N0, L, entries) of the gradient, or None for 1.
+        arrange: turns the gradient of `output` into (N0, L, width).
+        owner: (N0,) int64, never decreasing: the row that each of the N0 blocks belongs to.
+        first: of an outer product, the parameter's row at which it starts.
+        turned: whether `value` gives the parameter's rows and the gradient its columns.
+    """
+
+    kind: str
+    output: Tensor
+    value: Tensor | None
+    arrange: Callable[[Tensor], Tensor]
+    owner: Tensor
+    first: int = 0
+    turned: bool = False
+
+
+@dataclass(frozen=True)
+class Outer:
+    """left (N0, L, r) and right (N0, L, cols): row b's gradient has sum of left' right in rows first to first + r."""
+
+    left: Tensor
+    right: Tensor
+    owner: Tensor
+    first: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """ids (N0, L) and values (N0, L, cols): row b's gradient has `values` added to its rows `ids`."""
+
+    ids: Tensor
+    values: Tensor
+    owner: Tensor
+
+
+@dataclass(frozen=True)
+class Entries:
+    """values (N0, L, entries): row b's gradient, flat, is the sum over L."""
+
+    values: Tensor
+    owner: Tensor
+
+
+Factor = Outer | Rows | Entries
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Gradients of B rows: parameter name -> factors whose sum they are; `shapes` are the parameters' own."""
+
+    batch: int
+    shapes: dict[str, torch.Size]
+    parts: dict[str, list[Factor]]
+
+    def __len__(self) -> int:
+        return self.batch
+
+    def dense(self, rows: Iterable[int] | None = None) -> dict[str, Tensor]:
+        """Parameter name -> (B, *shape) in full, or (len(rows), *shape) for some of the rows: for tests, for small
+        models, and for projectors that need it."""
+        rows = range(self.batch) if rows is None else list(rows)
+        return {name: torch.stack([self._row(name, b) for b in rows]) for name in self.shapes}
+
+    def _row(self, name: str, b: int) -> Tensor:
+        shape, parts = self.shapes[name], self.parts.get(name, [])
+        like = next((p.left if isinstance(p, Outer) else p.values for p in parts), torch.zeros(()))
+        out = like.new_zeros(shape[0] if len(shape) > 1 else 1, shape[1:].numel() if len(shape) > 1 else shape.numel())
+        for part in parts:
+            own = part.owner == b
+            if isinstance(part, Entries):
+                out += part.values[own].sum(dim=(0, 1)).view_as(out)
+            elif isinstance(part, Rows):
+                out.index_add_(0, part.ids[own].reshape(-1), part.values[own].flatten(0, 1))
+            else:
+                left = part.left[own].flatten(0, 1)
+                out[part.first : part.first + left.shape[1]] += left.T @ part.right[own].flatten(0, 1)
+        return out.view(shape)
+
+
+class Recorder(TorchFunctionMode):
+    """Records the uses of the wanted parameters in all that runs under it.
+
+    Attributes:
+        takers: torch function -> what takes it apart, see takers.py.
+        owner: (N0,) rows of the blocks in the leading dimension from now on; None means that a leading dimension of
+            k B is k blocks a row, in order.
+        unknown: uses that cannot be taken apart, in words.
+    """
+
+    def __init__(self, parameters: dict[str, Tensor], batch: int, takers: dict[Callable, Callable]) -> None:
+        super().__init__()
+        self.takers = takers
+        self.names = {id(p): name for name, p in parameters.items()}
+        self.shapes = {name: p.shape for name, p in parameters.items()}
+        self.batch = batch
+        self.owner: Tensor | None = None
+        self.uses: list[tuple[str, Use]] = []
+        self.unknown: list[str] = []
+
+    def __torch_function__(self, func: Callable, types: Iterable, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        wanted = [a for a in _flat((*args, *kwargs.values())) if id(a) in self.names]
+        if not wanted:
+            return func(*args, **kwargs)
+        taker = self.takers.get(func)
+        if taker is not None:
+            out = taker(self, func, *args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        out = func(*args, **kwargs)
+        if any(isinstance(part, Tensor) for part in _flat((out,))):  # a shape or a device is no use
+            self.unknown += [f"`{self.names[id(a)]}` in {getattr(func, '__name__', func)}" for a in wanted]
+        return out
+
+    def name(self, tensor: Any) -> str | None:
+        """The name of a wanted parameter, else None."""
+        return self.names.get(id(tensor)) if isinstance(tensor, Tensor) else None
+
+    def record(self, name: str | None, kind: str, output: Tensor, value: Tensor | None, **more: Any) -> None:
+        """Note one use of a wanted parameter; nothing for any other (name None)."""
+        if name is None:
+            return
+        arrange = more.pop("arrange", blocks)
+        lead = arrange(output).shape[0]
+        owner = self.owner
+        if owner is None or len(owner) != lead:
+            if owner is not None or lead % self.batch:
+                self.unknown.append(f"`{name}`, whose leading dimension {lead} is not of {self.batch} rows")
+                return
+            owner = torch.arange(self.batch, device=output.device).repeat_interleave(lead // self.batch)
+        value = None if value is None else value.detach()
+        self.uses.append((name, Use(kind, output, value, arrange, owner, **more)))
+
+    def factors(self, margin: Tensor) -> Factors:
+        """The gradients of margin (B,), after one backward pass that leaves the graph freed."""
+        outputs = list({id(use.output): use.output for _, use in self.uses}.values())
+        grads = torch.autograd.grad(margin.sum(), outputs, allow_unused=True) if outputs else ()
+        came = {id(output): grad for output, grad in zip(outputs, grads, strict=True)}
+        parts: dict[str, list[Factor]] = {}
+        for name, use in self.uses:
+            grad = came[id(use.output)]
+            if grad is not None:
+                parts.setdefault(name, []).append(_factor(use, use.arrange(grad)))
+        return Factors(self.batch, self.shapes, parts)
+
+
+def _factor(use: Use, grad: Tensor) -> Factor:
+    if use.kind == "outer":
+        left, right = (use.value, grad) if use.turned else (grad, use.value)
+        return Outer(left, right, use.owner, use.first)
+    if use.kind == "rows":
+        return Rows(use.value, grad, use.owner)
+    return Entries(grad if use.value is None else grad * use.value, use.owner)
+
+
+def blocks(x: Tensor) -> Tensor:
+    """(N0, ..., width) as (N0, L, width)."""
+    return x.reshape(x.shape[0], -1, x.shape[-1])
+
+
+def _flat(values: Iterable[Any]) -> Iterable[Any]:
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _flat(value)
+        else:
+            yield value
