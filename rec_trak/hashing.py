@@ -12,7 +12,7 @@ from torch import Tensor
 
 GOLDEN = 0x9E3779B97F4A7C15
 MIXERS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
-SIGN_ROWS = 64
+SIGN_ROWS = 8
 
 
 def hash_uint64(key: str, count: int) -> np.ndarray:
@@ -34,11 +34,6 @@ def signs(key: str, *shape: int) -> Tensor:
     return torch.from_numpy(1.0 - 2.0 * bits.astype(np.float32)).view(*shape)
 
 
-def permutation(key: str, count: int) -> Tensor:
-    """A random order of 0 to count - 1, int64."""
-    return torch.from_numpy(np.argsort(hash_uint64(key, count), kind="stable"))
-
-
 @dataclass(frozen=True)
 class VectorMap:
     """Where the entries of a one-dimensional parameter go: bucket (n,) int64 in [0, K) and sign (n,)."""
@@ -51,34 +46,30 @@ class VectorMap:
 class MatrixMap:
     """Where the entries of a parameter of R rows and C columns go, with tables as long as its sides.
 
-    Rows and columns are put in a random order; the entry at places (u, v) goes to bucket (u * stride + v) mod K, with
-    sign row_signs[v // K, u] * col_signs[u // K mod 64, v]. A gradient laid out in that order, `stride` numbers a row,
-    is folded every K numbers: no scatter. `stride` has no factor in common with K, so that two entries of one row, or
-    of one column, of a K by K tile never meet; each tile has signs of its own. Hence inner products are unbiased, and
-    any two entries meet for one in K of the orders.
+    Entry (i, j) goes to bucket (i * stride + j) mod K, with sign row_signs[j // K, i] * col_signs[i // K mod 8, j].
+    A gradient laid out with `stride` numbers a row is then folded every K numbers: no scatter. `stride` is random and
+    has no factor in common with K, so that two entries of one row, or of one column, of a K by K tile never meet, and
+    other entries meet for about one in K of the strides. Signs make inner products unbiased; each tile has its own.
 
     Attributes:
-        rows, cols: (R,), (C,) int64, the row and the column at each place.
-        place: (R,) int64, the place of each row.
-        row_signs: (ceil(C / K), R), by place. col_signs: (min(ceil(R / K), 64), C), by place.
+        row_signs: (ceil(C / K), R) float32.
+        col_signs: (min(ceil(R / K), 8), C) float32.
         stride: at least min(C, K).
+        proj_dim: K.
     """
 
-    rows: Tensor
-    cols: Tensor
-    place: Tensor
     row_signs: Tensor
     col_signs: Tensor
     stride: int
     proj_dim: int
 
     def tiles(self):
-        """(slice of row places, slice of column places, row signs, column signs) of each K by K tile."""
-        k = self.proj_dim
-        for q, u in enumerate(range(0, len(self.rows), k)):
-            for w, v in enumerate(range(0, len(self.cols), k)):
-                rows, cols = slice(u, min(u + k, len(self.rows))), slice(v, min(v + k, len(self.cols)))
-                yield rows, cols, self.row_signs[w, rows], self.col_signs[q % SIGN_ROWS, cols]
+        """(slice of rows, slice of columns, row signs, column signs) of each K by K tile."""
+        k, (rows, cols) = self.proj_dim, (self.row_signs.shape[1], self.col_signs.shape[1])
+        for q, i in enumerate(range(0, rows, k)):
+            for w, j in enumerate(range(0, cols, k)):
+                u, v = slice(i, min(i + k, rows)), slice(j, min(j + k, cols))
+                yield u, v, self.row_signs[w, u], self.col_signs[q % SIGN_ROWS, v]
 
 
 def vector_map(key: str, count: int, proj_dim: int) -> VectorMap:
@@ -90,18 +81,11 @@ def vector_map(key: str, count: int, proj_dim: int) -> VectorMap:
 
 def matrix_map(key: str, rows: int, cols: int, proj_dim: int) -> MatrixMap:
     """The map of a parameter of `rows` rows and `cols` columns under `key`."""
-    order = permutation(f"{key}|rows", rows)
-    place = torch.empty_like(order)
-    place[order] = torch.arange(rows)
-    stride = min(cols, proj_dim)
-    while math.gcd(stride, proj_dim) > 1:
-        stride += 1
+    least = min(cols, proj_dim)
+    fit = [stride for stride in range(least, least + least // 4 + 64) if math.gcd(stride, proj_dim) == 1]
     return MatrixMap(
-        rows=order,
-        cols=permutation(f"{key}|cols", cols),
-        place=place,
         row_signs=signs(f"{key}|row signs", -(-cols // proj_dim), rows),
         col_signs=signs(f"{key}|col signs", min(-(-rows // proj_dim), SIGN_ROWS), cols),
-        stride=stride,
+        stride=fit[int(hash_uint64(f"{key}|stride", 1)[0] % np.uint64(len(fit)))],
         proj_dim=proj_dim,
     )

@@ -17,7 +17,7 @@ from rec_trak.errors import NumericalError
 from rec_trak.factors import Entries, Factor, Factors, Outer, Rows
 from rec_trak.hashing import MatrixMap, VectorMap, matrix_map, vector_map
 
-FFT_COST = 12.0  # of one K log2 K step of a transform, in multiply-adds of a matrix product (measured on a CPU)
+FFT_COST = 60.0  # of one K log2 K step of a transform, in multiply-adds of a matrix product (measured on a CPU)
 
 
 class NonFiniteGradient(NumericalError):
@@ -66,10 +66,9 @@ class SketchProjector(AbstractProjector):
             if isinstance(table, VectorMap):
                 out.index_add_(1, table.bucket, grad.reshape(len(grad), -1) * table.sign.to(grad.dtype))
                 continue
-            for b, row in enumerate(grad.reshape(len(grad), len(table.rows), len(table.cols))):
+            for b, row in enumerate(grad.flatten(2)):
                 for u, v, row_signs, col_signs in table.tiles():
-                    tile = row[table.rows[u]][:, table.cols[v]] * row_signs[:, None] * col_signs
-                    out[b] += fold(tile, table.stride, self.proj_dim)
+                    out[b] += fold(row[u, v] * row_signs[:, None] * col_signs, table.stride, self.proj_dim)
         return out
 
     def _project_factors(self, factors: Factors) -> Tensor:
@@ -121,29 +120,33 @@ def add_entries(out: Tensor, part: Entries, table: VectorMap | MatrixMap) -> Non
 
 def add_rows(out: Tensor, part: Rows, table: MatrixMap) -> None:
     """Add the sketch of a few rows of a parameter to `out` (B, K); nothing is as large as the parameter."""
-    k = out.shape[1]
-    u = table.place[part.ids.reshape(-1)]
-    values = part.values.reshape(len(u), -1).index_select(1, table.cols)
-    values = values * table.col_signs[torch.div(u, k, rounding_mode="floor") % len(table.col_signs)]
-    v = torch.arange(values.shape[1], device=values.device)
-    values = values * table.row_signs[:, u].T.repeat_interleave(k, dim=1)[:, : len(v)]
-    owner = part.owner.repeat_interleave(part.ids.shape[1])
-    bucket = (u * table.stride).remainder(k)[:, None] + v.remainder(k)
-    bucket -= k * (bucket >= k)
-    out.view(-1).index_add_(0, (bucket + (owner * k)[:, None]).view(-1), values.view(-1))
+    batch, k = out.shape
+    ids, cols = part.ids.reshape(-1), part.values.shape[-1]
+    # One table of the few sign patterns that a row can have, so that a place costs one look-up and one product.
+    patterns = table.col_signs[:, None] * table.col_signs.new_tensor([1.0, -1.0])[:, None]
+    pattern = torch.div(ids, k, rounding_mode="floor").remainder_(len(table.col_signs)) * 2
+    values = part.values.flatten(0, 1)
+    width = -(-cols // k) * k + k  # wide enough that no run of columns wraps round
+    wide = out.new_zeros(batch, width)
+    start = (ids * table.stride).remainder_(k) + part.owner.repeat_interleave(part.ids.shape[1]) * width
+    for w, v in enumerate(range(0, cols, k)):
+        signed = patterns[..., v : v + k].flatten(0, 1)[pattern + (table.row_signs[w, ids] < 0)]
+        signed = signed * values[:, v : v + k]
+        bucket = start.to(torch.int32)[:, None] + torch.arange(signed.shape[1], dtype=torch.int32, device=out.device)
+        wide.view(-1).index_add_(0, bucket.view(-1), signed.view(-1))
+    out += wide.view(batch, -1, k).sum(dim=1)
 
 
 def add_outer(out: Tensor, parts: list[Outer], table: MatrixMap) -> None:
     """Add the sketch of sums of outer products to `out` (B, K), in the cheaper of two ways."""
-    parts = [_whole(part, len(table.rows)) for part in parts]
-    k = out.shape[1]
-    product = len(table.rows) * len(table.cols)
-    tiles = -(-len(table.rows) // k) * -(-len(table.cols) // k)
+    rows, cols, k = table.row_signs.shape[1], table.col_signs.shape[1], out.shape[1]
+    parts = [_whole(part, rows) for part in parts]
+    product, tiles = rows * cols, -(-rows // k) * -(-cols // k)
     transforms = tiles * 2 * FFT_COST * k * max(k.bit_length() - 1, 1)
     add = add_outer_by_transform if transforms < product else add_outer_by_product
     for u, v, row_signs, col_signs in table.tiles():
-        lefts = [_arranged(part.left, table.rows[u], row_signs) for part in parts]
-        rights = [_arranged(part.right, table.cols[v], col_signs) for part in parts]
+        lefts = [part.left[..., u] * row_signs for part in parts]
+        rights = [part.right[..., v] * col_signs for part in parts]
         add(out, lefts, rights, [part.owner for part in parts], table.stride)
 
 
@@ -159,11 +162,10 @@ def add_outer_by_product(
         stride: of the map.
     """
     batch, k = out.shape
-    rows = lefts[0].shape[-1]
-    rights = [torch.nn.functional.pad(right, (0, stride - right.shape[-1])) for right in rights]
+    rows, cols = lefts[0].shape[-1], rights[0].shape[-1]
     starts = [torch.searchsorted(o, torch.arange(batch + 1, device=o.device)).tolist() for o in owners]
     flat = out.new_zeros(-(-rows * stride // k) * k)
-    tile = flat[: rows * stride].view(rows, stride)
+    tile = flat[: rows * stride].view(rows, stride)[:, :cols]
     for b in range(batch):
         beta = 0
         for left, right, start in zip(lefts, rights, starts, strict=True):
@@ -196,8 +198,3 @@ def _whole(part: Outer, rows: int) -> Outer:
         return part
     after = rows - part.first - part.left.shape[-1]
     return Outer(torch.nn.functional.pad(part.left, (part.first, after)), part.right, part.owner, 0)
-
-
-def _arranged(x: Tensor, order: Tensor, sign: Tensor) -> Tensor:
-    """(N0, L, width) in the map's order, signed."""
-    return x.index_select(-1, order).mul_(sign)
