@@ -19,7 +19,7 @@ from rec_trak.data.impressions import Impressions
 from rec_trak.data.sources import read_data
 from rec_trak.errors import ConfigError
 from rec_trak.influence import self_influence
-from rec_trak.job import Member, choose_device, make_job, sample, state_digest
+from rec_trak.job import SETTINGS, Member, choose_device, make_job, sample, state_digest
 from rec_trak.models import build_model
 from rec_trak.models.checkpoints import load_into, read_state_dict
 from rec_trak.report import write_results
@@ -157,12 +157,7 @@ class TRAKScorer:
             self.save_dir / "store",
             self.device,
             config.grad_wrt,
-            loss=config.loss,
-            proj_dim=self.proj_dim,
-            seed=config.seed,
-            gradient=config.gradient,
-            batch_size=config.batch_size,
-            lambda_rel=config.lambda_rel,
+            **{key: getattr(config, key) for key in SETTINGS} | {"proj_dim": self.proj_dim},
         )
         featurize(job)
         result = self_influence(job, config.score)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from rec_trak.clicks import ClickOutput
-from rec_trak.gradients import COMPUTERS, make_batch
+from rec_trak.gradients import computer_class, make_batch
 from rec_trak.job import Job
 from rec_trak.preflight import GradientChoice
-from rec_trak.projection import SketchProjector
+from rec_trak.projectors import make_projector
 from rec_trak.session import choose
 
 TRIED_BATCHES = 3
@@ -46,10 +46,10 @@ def estimate(job: Job) -> Estimate:
         ConfigError, NumericalError: as `gradients.choose_gradient`.
     """
     choice = choose(job, job.inputs, job.loss)
-    computer = COMPUTERS[choice.name](
+    computer = computer_class(choice.name, job.precision)(
         job.model, ClickOutput(job.loss), job.parameter_count, torch.float32, job.device, grad_wrt=job.grad_wrt
     )
-    projector = SketchProjector(job.parameter_count, job.proj_dim, job.seed, job.device)
+    projector = make_projector(job.projector, job.parameter_count, job.proj_dim, job.seed, job.device)
     order = np.argsort(job.inputs.impressions.history.lengths, kind="stable")
     size = min(job.batch_size, len(order))
     starts = np.linspace(0, len(order) - size, min(TRIED_BATCHES, len(order) // size)).astype(int)
@@ -73,7 +73,7 @@ def estimate(job: Job) -> Estimate:
     )
 
 
-def _featurize(path: str, computer, projector: SketchProjector, job: Job, rows: np.ndarray) -> None:
+def _featurize(path: str, computer, projector, job: Job, rows: np.ndarray) -> None:
     batch = make_batch(path, job.model, job.inputs, rows, job.device)
     projector.project(computer.compute_per_sample_grad(batch), model_id=0)
     computer.compute_loss_grad(batch)

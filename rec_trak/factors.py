@@ -167,13 +167,14 @@ class Recorder(TorchFunctionMode):
         for name, use in self.uses:
             grad = came[id(use.output)]
             if grad is not None:
-                parts.setdefault(name, []).append(_factor(use, use.arrange(grad)))
+                parts.setdefault(name, []).append(_factor(use, use.arrange(grad).to(margin.dtype)))
         return Factors(self.batch, self.shapes, parts)
 
 
 def _factor(use: Use, grad: Tensor) -> Factor:
     if use.kind == "outer":
-        left, right = (use.value, grad) if use.turned else (grad, use.value)
+        value = use.value.to(grad.dtype)
+        left, right = (value, grad) if use.turned else (grad, value)
         return Outer(left, right, use.owner, use.first)
     if use.kind == "rows":
         return Rows(use.value, grad, use.owner)

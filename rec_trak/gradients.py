@@ -97,8 +97,11 @@ class LoopComputer(AbstractGradientComputer):
 class FactoredComputer(AbstractGradientComputer):
     """One forward pass over real pairs and one backward pass through activations give the factors of all gradients.
 
-    Weights are not differentiated during the pass. Q comes from the scores of the same pass.
+    Weights are not differentiated during the pass. Q comes from the scores of the same pass. With `precision` bf16 the
+    pass's matrix products are rounded to bfloat16; margin, Q and sketch stay float32.
     """
+
+    precision = "float32"
 
     def __init__(self, model, task, grad_dim=None, dtype=torch.float32, device="cpu", grad_wrt=None) -> None:
         super().__init__(model, task, grad_dim, dtype, device)
@@ -118,8 +121,9 @@ class FactoredComputer(AbstractGradientComputer):
             ConfigError: a wanted parameter is used in a way that cannot be taken apart.
         """
         recorder = Recorder(self.parameters, len(batch.batch.user), TAKERS)
-        with without_gradient(self.model), torch.enable_grad(), recorder:
-            scores = self._scores(batch, recorder)
+        reduced = torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16")
+        with without_gradient(self.model), torch.enable_grad(), reduced, recorder:
+            scores = self._scores(batch, recorder).float()
             f = margin(self.modelout_fn.loss, scores, batch.batch)
         if recorder.unknown:
             uses = ", ".join(sorted(set(recorder.unknown))[:3])
@@ -162,6 +166,25 @@ COMPUTERS: dict[str, type[AbstractGradientComputer]] = {
     "functional": FunctionalComputer,
     "loop": LoopComputer,
 }
+
+
+class ReducedComputer(FactoredComputer):
+    """The factored path with the model's matrix products in bfloat16."""
+
+    precision = "bf16"
+
+
+def computer_class(path: str, precision: str) -> type[AbstractGradientComputer]:
+    """The gradient computer of a path.
+
+    Raises:
+        ConfigError: bf16 on another path than the factored one.
+    """
+    if precision == "float32":
+        return COMPUTERS[path]
+    if path != "factored":
+        raise ConfigError(f"`precision`: bf16 needs the factored path. Got `gradient` {path}. Leave `precision` out.")
+    return ReducedComputer
 
 
 def make_batch(path: str, model: nn.Module, inputs: Inputs, rows: np.ndarray, device: str) -> Batch | Pairs:

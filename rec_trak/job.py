@@ -25,7 +25,10 @@ from rec_trak.errors import ConfigError, RecTrakWarning
 from rec_trak.gradients import select_parameters
 from rec_trak.models import build_model
 from rec_trak.models.checkpoints import load_into, read_state_dict
-from rec_trak.store import digest
+from rec_trak.projectors import choose_projector
+from rec_trak.store import digest, read_manifest
+
+SETTINGS = ("loss", "proj_dim", "projector", "seed", "gradient", "precision", "batch_size", "lambda_rel")
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Job:
         model, model_config: in eval mode on `device`; its weights are those of whichever member was loaded last.
         members: one a checkpoint; model id = position.
         grad_wrt: names of the parameters to differentiate, in the model's order.
-        loss, proj_dim, projector, seed, gradient, batch_size, device, lambda_rel: as in the configuration.
+        loss, proj_dim, projector, seed, gradient, precision, batch_size, device, lambda_rel: as in the configuration.
         save_dir: the store.
     """
 
@@ -96,6 +99,7 @@ class Job:
     projector: str
     seed: int
     gradient: str
+    precision: str
     batch_size: int
     device: str
     lambda_rel: float
@@ -139,9 +143,7 @@ def read_job(run: Run) -> Job:
         )
     model = build_model(model_config).to(device).eval()
     members = tuple(_member(path, model) for path in paths)
-    settings = {
-        key: getattr(config, key) for key in ("loss", "proj_dim", "seed", "gradient", "batch_size", "lambda_rel")
-    }
+    settings = {key: getattr(config, key) for key in SETTINGS}
     return make_job(
         articles, impressions, model, model_config, members, run.save_dir, device, config.grad_wrt, **settings
     )
@@ -160,6 +162,10 @@ def make_job(
 ) -> Job:
     """A job from tables and a model that are already in memory; `settings` are the remaining fields of `Job`."""
     rows, impression_of_row = expand(impressions, settings["loss"])
+    held = read_manifest(save_dir)
+    projector = choose_projector(
+        settings.pop("projector"), held and held["features"]["projector"], device, settings["proj_dim"]
+    )
     return Job(
         articles=articles,
         impressions=impressions,
@@ -169,7 +175,7 @@ def make_job(
         model_config=model_config,
         members=members,
         grad_wrt=select_parameters(model, grad_wrt),
-        projector="sketch",
+        projector=projector,
         device=device,
         save_dir=save_dir,
         **settings,
@@ -249,6 +255,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
             "projector": job.projector,
             "proj_dim": job.proj_dim,
             "projector_seed": job.seed,
+            "precision": job.precision,
             "dtype": "float32",
         },
         "models": {str(i): member.digest for i, member in enumerate(job.members)},

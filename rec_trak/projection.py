@@ -28,6 +28,18 @@ class NonFiniteGradient(NumericalError):
         self.positions = positions
 
 
+def check_finite(sketches: Tensor) -> Tensor:
+    """The sketches (B, K) themselves.
+
+    Raises:
+        NonFiniteGradient: some hold NaN or Inf.
+    """
+    bad = torch.nonzero(~torch.isfinite(sketches).all(dim=1)).flatten()
+    if len(bad):
+        raise NonFiniteGradient(bad.tolist())
+    return sketches
+
+
 class SketchProjector(AbstractProjector):
     """The sketch of gradients given as factors, or dense as parameter name -> (B, *shape); the same for both.
 
@@ -49,10 +61,7 @@ class SketchProjector(AbstractProjector):
         if model_id != self._model_id:
             self._maps, self._model_id = {}, model_id
         sketches = self._project_factors(grads) if isinstance(grads, Factors) else self._project_dense(grads)
-        bad = torch.nonzero(~torch.isfinite(sketches).all(dim=1)).flatten()
-        if len(bad):
-            raise NonFiniteGradient(bad.tolist())
-        return sketches
+        return check_finite(sketches)
 
     def free_memory(self) -> None:
         """Drop the maps; the next batch makes them again (traker calls this and then goes on projecting)."""

@@ -16,12 +16,14 @@ from rec_trak.clicks import ClickOutput
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.errors import ConfigError, NumericalError, StoreError
-from rec_trak.gradients import COMPUTERS, make_batch
+from rec_trak.gradients import computer_class, make_batch
 from rec_trak.job import Job, fingerprint, versions
+from rec_trak.memory import keep_heap
 from rec_trak.models.checkpoints import load_into
 from rec_trak.preflight import GradientChoice, choose_gradient
 from rec_trak.progress import progress
-from rec_trak.projection import NonFiniteGradient, SketchProjector
+from rec_trak.projection import NonFiniteGradient
+from rec_trak.projectors import make_projector
 from rec_trak.saver import RowSaver
 from rec_trak.scoring import RidgeScoreComputer
 from rec_trak.store import MANIFEST, check_manifest, digest, opened, pending_rows, read_manifest, write_json
@@ -61,6 +63,7 @@ def featurize(job: Job) -> Featurized:
     if not missing:
         return Featurized(len(job.inputs), len(job.members), 0, None)
     choice = choose(job, job.inputs, job.loss)
+    keep_heap()
     recorded = {
         "versions": versions(),
         "device": job.device,
@@ -161,8 +164,8 @@ def _traker(job: Job, choice: GradientChoice, loss: str) -> TRAKer:
             train_set_size=len(job.inputs),
             save_dir=str(job.save_dir),
             device=job.device,
-            gradient_computer=COMPUTERS[choice.name],
-            projector=SketchProjector(job.parameter_count, job.proj_dim, job.seed, job.device),
+            gradient_computer=computer_class(choice.name, job.precision),
+            projector=make_projector(job.projector, job.parameter_count, job.proj_dim, job.seed, job.device),
             saver=RowSaver,
             score_computer=RidgeScoreComputer,
             use_half_precision=False,

@@ -14,7 +14,7 @@ from rec_trak.data.batches import unique_batch
 from rec_trak.data.targets import read_targets
 from rec_trak.errors import ConfigError, RecTrakWarning, StoreError
 from rec_trak.estimate import estimate
-from rec_trak.gradients import make_batch, row_gradient
+from rec_trak.gradients import FactoredComputer, make_batch, row_gradient
 from rec_trak.influence import self_influence, target_influence
 from rec_trak.models.checkpoints import load_into
 from rec_trak.projection import SketchProjector
@@ -210,6 +210,8 @@ def test_scoring_an_unfinished_store_is_refused(tmp_path, monkeypatch):
         ({"loss": "marginal"}, "`loss`"),
         ({"seed": 9}, "`projector_seed`"),
         ({"grad_wrt": ["user*"]}, "`grad_wrt`"),
+        ({"precision": "bf16"}, "`precision`"),
+        ({"projector": "gaussian"}, "`projector`"),
         ({"sample_size": 10}, "`negatives`"),
         ({"history_truncation": "last"}, "`model_config`"),
     ],
@@ -289,10 +291,23 @@ def test_padding_to_a_crowd_of_long_rows_changes_no_sketch(tmp_path):
     job = tiny.make_job(tmp_path)
     featurize(job)
     order = np.argsort(job.inputs.impressions.history.lengths)
-    computer = session.COMPUTERS["factored"](job.model, ClickOutput("softmax"), 0, torch.float32, "cpu", job.grad_wrt)
+    computer = FactoredComputer(job.model, ClickOutput("softmax"), 0, torch.float32, "cpu", job.grad_wrt)
     load_into(job.model, job.members[0].state_dict(), "test")
     computer.load_model_params(job.model)
     pair = make_batch("factored", job.model, job.inputs, order[[0, -1]], "cpu")
     sketch = SketchProjector(job.parameter_count, 16, 0).project(computer.compute_per_sample_grad(pair), 0)
     stored = read_member(job.save_dir, 0)[0][order[[0, -1]]] * job.parameter_count**0.5
     np.testing.assert_allclose(stored, sketch.numpy(), atol=1e-5 * float(sketch.abs().max()))
+
+
+def test_bf16_is_near_float32_and_only_for_factors(tmp_path):
+    """Rounded matrix products move features by less than 3 % of their norm; other paths refuse the option."""
+    exactly = tiny.make_job(tmp_path, save_dir=str(tmp_path / "a"))
+    rounded = tiny.make_job(tmp_path, save_dir=str(tmp_path / "b"), precision="bf16")
+    for job in (exactly, rounded):
+        featurize(job)
+    phi, other = (np.array(read_member(job.save_dir, 0)[0]) for job in (exactly, rounded))
+    error = np.linalg.norm(other - phi, axis=1) / np.linalg.norm(phi, axis=1)
+    assert 0 < error.max() < 0.03
+    with pytest.raises(ConfigError, match="bf16 needs the factored path. Got `gradient` loop"):
+        featurize(tiny.make_job(tmp_path, save_dir=str(tmp_path / "c"), precision="bf16", gradient="loop"))

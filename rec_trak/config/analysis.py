@@ -36,8 +36,9 @@ class AnalysisConfig:
     loss: str = field(default="softmax", metadata={"choices": ("softmax", "bce", "bpr", "marginal")})
     grad_wrt: str | list[str] | None = None
     proj_dim: int = field(default=2048, metadata={"least": 1})
-    projector: str = field(default="auto", metadata={"choices": ("auto", "sketch")})
+    projector: str = field(default="auto", metadata={"choices": ("auto", "sketch", "gaussian", "cuda")})
     gradient: str = field(default="auto", metadata={"choices": ("auto", "factored", "functional", "loop")})
+    precision: str = field(default="float32", metadata={"choices": ("float32", "bf16")})
     score: str = field(default="self_influence", metadata={"choices": ("self_influence", "loss_gradient")})
     lambda_rel: float = field(default=1.0, metadata={"least": 0.0})
     num_models: int | None = field(default=None, metadata={"least": 1})
