@@ -172,17 +172,19 @@ def add_outer_by_product(
     """
     batch, k = out.shape
     rows, cols = lefts[0].shape[-1], rights[0].shape[-1]
-    starts = [torch.searchsorted(o, torch.arange(batch + 1, device=o.device)).tolist() for o in owners]
     flat = out.new_zeros(-(-rows * stride // k) * k)
     tile = flat[: rows * stride].view(rows, stride)[:, :cols]
-    for b in range(batch):
-        beta = 0
-        for left, right, start in zip(lefts, rights, starts, strict=True):
-            own = slice(start[b], start[b + 1])
-            if start[b] < start[b + 1]:
-                tile.addmm_(left[own].flatten(0, 1).T, right[own].flatten(0, 1), beta=beta)
-                beta = 1
-        if beta:
+    own: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(batch)]
+    for left, right, owner in zip(lefts, rights, owners, strict=True):
+        counts = (torch.bincount(owner, minlength=batch) * left.shape[1]).tolist()
+        pieces = zip(left.flatten(0, 1).split(counts), right.flatten(0, 1).split(counts), strict=True)
+        for b, piece in enumerate(pieces):
+            if counts[b]:
+                own[b].append(piece)
+    for b, pieces in enumerate(own):
+        for first, (left, right) in enumerate(pieces):
+            tile.addmm_(left.t(), right, beta=min(first, 1))
+        if pieces:
             out[b] += flat.view(-1, k).sum(dim=0)
 
 
