@@ -27,7 +27,7 @@ class Estimate:
         gradient: the path that will be taken, and why.
         seconds: for all rows of all members, by the rate of the tried rows.
         disk: bytes in the save directory.
-        memory: bytes beyond the libraries: weights, one batch of dense gradients with its signed copy, sketch maps.
+        memory: bytes beyond the libraries: weights, and what a batch was seen to need in tensors.
     """
 
     rows: int
