@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from rec_trak.clicks import ClickOutput
+from rec_trak.factors import Factors
 from rec_trak.gradients import computer_class, make_batch
 from rec_trak.job import Job
 from rec_trak.preflight import GradientChoice
@@ -16,6 +17,7 @@ from rec_trak.projectors import make_projector
 from rec_trak.session import choose
 
 TRIED_BATCHES = 3
+ACTIVATIONS = 3  # what a pass holds beside the factors (attention, its gradient, signed copies), in units of them
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Estimate:
         gradient: the path that will be taken, and why.
         seconds: for all rows of all members, by the rate of the tried rows.
         disk: bytes in the save directory.
-        memory: bytes beyond the libraries: weights, and what a batch was seen to need in tensors.
+        memory: bytes beyond the libraries: weights, and what a batch of the longest rows was seen to need.
     """
 
     rows: int
@@ -53,12 +55,10 @@ def estimate(job: Job) -> Estimate:
     order = np.argsort(job.inputs.impressions.history.lengths, kind="stable")
     size = min(job.batch_size, len(order))
     starts = np.linspace(0, len(order) - size, min(TRIED_BATCHES, len(order) // size)).astype(int)
-    _featurize(
-        choice.name, computer, projector, job, order[:size]
-    )  # first-call costs are paid once a run, not once a batch
+    _featurize(choice.name, computer, projector, job, order[:size])  # what a run pays once is not a row's cost
     begin = time.perf_counter()
     for start in starts:
-        _featurize(choice.name, computer, projector, job, order[start : start + size])
+        batch_bytes = _featurize(choice.name, computer, projector, job, order[start : start + size])
     per_row = (time.perf_counter() - begin) / (len(starts) * size)
     rows, members, p = len(job.inputs), len(job.members), job.parameter_count
     weights = sum(w.numel() for w in job.model.state_dict().values())
@@ -69,11 +69,17 @@ def estimate(job: Job) -> Estimate:
         gradient=choice,
         seconds=per_row * rows * members,
         disk=members * rows * (4 * job.proj_dim + 8),
-        memory=4 * weights + 2 * 4 * size * p + 12 * p,
+        memory=4 * weights + batch_bytes,
     )
 
 
-def _featurize(path: str, computer, projector, job: Job, rows: np.ndarray) -> None:
+def _featurize(path: str, computer, projector, job: Job, rows: np.ndarray) -> int:
+    """Try one batch; the bytes that it held at its peak, about."""
     batch = make_batch(path, job.model, job.inputs, rows, job.device)
-    projector.project(computer.compute_per_sample_grad(batch), model_id=0)
+    grads = computer.compute_per_sample_grad(batch)
+    projector.project(grads, model_id=0)
     computer.compute_loss_grad(batch)
+    if not isinstance(grads, Factors):
+        return 2 * sum(grad.numel() * grad.element_size() for grad in grads.values())
+    held = {id(x): x for parts in grads.parts.values() for part in parts for x in vars(part).values()}
+    return ACTIVATIONS * sum(x.numel() * x.element_size() for x in held.values() if isinstance(x, torch.Tensor))
