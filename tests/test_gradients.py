@@ -9,7 +9,7 @@ from torch import nn
 from rec_trak.clicks import ClickOutput, expand
 from rec_trak.config.model import read_model_config
 from rec_trak.data.articles import read_news_items
-from rec_trak.data.batches import build_inputs, padded_batch, unique_batch
+from rec_trak.data.batches import build_inputs, unique_batch
 from rec_trak.data.impressions import read_pairwise
 from rec_trak.errors import ConfigError, NumericalError
 from rec_trak.factors import Factors
