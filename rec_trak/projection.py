@@ -76,8 +76,9 @@ class SketchProjector(AbstractProjector):
                 out.index_add_(1, table.bucket, grad.reshape(len(grad), -1) * table.sign.to(grad.dtype))
                 continue
             for b, row in enumerate(grad.flatten(2)):
-                for u, v, row_signs, col_signs in table.tiles():
-                    out[b] += fold(row[u, v] * row_signs[:, None] * col_signs, table.stride, self.proj_dim)
+                for u, v, row_signs, col_signs, offset in table.tiles():
+                    tile = row[u, v] * row_signs[:, None] * col_signs
+                    out[b] += fold(tile, table.stride, self.proj_dim).roll(offset)
         return out
 
     def _project_factors(self, factors: Factors) -> Tensor:
@@ -133,14 +134,16 @@ def add_rows(out: Tensor, part: Rows, table: MatrixMap) -> None:
     ids, cols = part.ids.reshape(-1), part.values.shape[-1]
     # One table of the few sign patterns that a row can have, so that a place costs one look-up and one product.
     patterns = table.col_signs[:, None] * table.col_signs.new_tensor([1.0, -1.0])[:, None]
-    pattern = torch.div(ids, k, rounding_mode="floor").remainder_(len(table.col_signs)) * 2
+    block = torch.div(ids, k, rounding_mode="floor")
+    pattern = block.remainder(len(table.col_signs)) * 2
     values = part.values.flatten(0, 1)
     width = -(-cols // k) * k + k  # wide enough that no run of columns wraps round
     wide = out.new_zeros(batch, width)
-    start = (ids * table.stride).remainder_(k) + part.owner.repeat_interleave(part.ids.shape[1]) * width
+    own = part.owner.repeat_interleave(part.ids.shape[1]) * width
     for w, v in enumerate(range(0, cols, k)):
         signed = patterns[..., v : v + k].flatten(0, 1)[pattern + (table.row_signs[w, ids] < 0)]
         signed = signed * values[:, v : v + k]
+        start = (ids * table.stride + table.offsets[block, w]).remainder_(k) + own
         bucket = start.to(torch.int32)[:, None] + torch.arange(signed.shape[1], dtype=torch.int32, device=out.device)
         wide.view(-1).index_add_(0, bucket.view(-1), signed.view(-1))
     out += wide.view(batch, -1, k).sum(dim=1)
@@ -153,14 +156,14 @@ def add_outer(out: Tensor, parts: list[Outer], table: MatrixMap) -> None:
     product, tiles = rows * cols, -(-rows // k) * -(-cols // k)
     transforms = tiles * 2 * FFT_COST * k * max(k.bit_length() - 1, 1)
     add = add_outer_by_transform if transforms < product else add_outer_by_product
-    for u, v, row_signs, col_signs in table.tiles():
+    for u, v, row_signs, col_signs, offset in table.tiles():
         lefts = [part.left[..., u] * row_signs for part in parts]
         rights = [part.right[..., v] * col_signs for part in parts]
-        add(out, lefts, rights, [part.owner for part in parts], table.stride)
+        add(out, lefts, rights, [part.owner for part in parts], table.stride, offset)
 
 
 def add_outer_by_product(
-    out: Tensor, lefts: list[Tensor], rights: list[Tensor], owners: list[Tensor], stride: int
+    out: Tensor, lefts: list[Tensor], rights: list[Tensor], owners: list[Tensor], stride: int, offset: int
 ) -> None:
     """One matrix product a row and tile, folded.
 
@@ -168,7 +171,7 @@ def add_outer_by_product(
         out: (B, K), added to.
         lefts, rights: (N0, L, r) and (N0, L, c) in the map's order, signed.
         owners: (N0,), never decreasing.
-        stride: of the map.
+        stride, offset: of the map, and of this tile.
     """
     batch, k = out.shape
     rows, cols = lefts[0].shape[-1], rights[0].shape[-1]
@@ -185,17 +188,18 @@ def add_outer_by_product(
         for first, (left, right) in enumerate(pieces):
             tile.addmm_(left.t(), right, beta=min(first, 1))
         if pieces:
-            out[b] += flat.view(-1, k).sum(dim=0)
+            folded = flat.view(-1, k).sum(dim=0)
+            out[b] += folded.roll(offset) if offset else folded
 
 
 def add_outer_by_transform(
-    out: Tensor, lefts: list[Tensor], rights: list[Tensor], owners: list[Tensor], stride: int
+    out: Tensor, lefts: list[Tensor], rights: list[Tensor], owners: list[Tensor], stride: int, offset: int
 ) -> None:
     """The same as `add_outer_by_product`, as a product of Fourier transforms summed over a row's places."""
     batch, k = out.shape
     spectrum = torch.zeros(batch, k // 2 + 1, 2, dtype=out.dtype, device=out.device)
     for left, right, owner in zip(lefts, rights, owners, strict=True):
-        place = (torch.arange(left.shape[-1], device=out.device) * stride).remainder(k)
+        place = (torch.arange(left.shape[-1], device=out.device) * stride + offset).remainder(k)
         spread = left.new_zeros(*left.shape[:2], k)
         spread[:, :, place] = left
         product = torch.fft.rfft(spread) * torch.fft.rfft(right, n=k)

@@ -13,7 +13,6 @@ from rec_trak.data.batches import build_inputs
 from rec_trak.data.impressions import read_pairwise
 from rec_trak.data.synthetic import write_demo_world
 from rec_trak.gradients import FactoredComputer, make_batch
-from rec_trak.models import build_model
 from rec_trak.projectors import make_projector
 from rec_trak.training import TrainSettings, train
 

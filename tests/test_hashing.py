@@ -13,7 +13,8 @@ SIZES = (1, 2, 7, 12, 16, 30, 31, 64)  # K: one, primes, powers of two, even com
 
 def buckets(table, rows, cols):
     """(rows, cols) bucket of each entry, by the law that `MatrixMap` states."""
-    return (torch.arange(rows)[:, None] * table.stride + torch.arange(cols)) % table.proj_dim
+    i, j = torch.arange(rows)[:, None], torch.arange(cols)
+    return (i * table.stride + j + table.offsets[i // table.proj_dim, j // table.proj_dim]) % table.proj_dim
 
 
 def test_hash_is_the_same_on_every_machine():
@@ -76,7 +77,7 @@ def test_no_two_entries_of_a_row_or_a_column_of_a_tile_meet(k, cols):
     for key in range(10):
         table = matrix_map(str(key), rows, cols, k)
         place, seen = buckets(table, rows, cols), torch.zeros(rows, cols)
-        for u, v, row_signs, col_signs in table.tiles():
+        for u, v, row_signs, col_signs, _ in table.tiles():
             tile = place[u, v].sort(dim=1).values
             assert (tile.diff(dim=1) > 0).all()
             assert (place[u, v].sort(dim=0).values.diff(dim=0) > 0).all()
@@ -96,7 +97,7 @@ def test_tables_are_as_long_as_the_sides(rows, cols, k):
 def test_neighbouring_tiles_have_signs_of_their_own():
     """Tiles beside and below each other do not share their signs."""
     table = matrix_map("m", 300, 300, 100)
-    found = {(tuple(r.tolist()), tuple(c.tolist())) for _, _, r, c in table.tiles()}
+    found = {(tuple(r.tolist()), tuple(c.tolist())) for _, _, r, c, _ in table.tiles()}
     assert len(found) == 9
     for signs_of in (table.row_signs, table.col_signs):
         assert float((signs_of @ signs_of.T).fill_diagonal_(0).abs().max()) < 5 * 300**0.5
