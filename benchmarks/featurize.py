@@ -116,7 +116,7 @@ def grid(rounds: int) -> None:
     cases = [{"model": m, "proj_dim": k} for m in ("nrms", "naml", "lstur") for k in (512, 2048, 8192)]
     cases += [{"batch": b} for b in (8, 128)] + [{"history": 10}, {"vocabulary": 100_000}]
     for case in cases:
-        s = BASE | case
+        s = BASE | {"rows": 128} | case
         f = measure(list(FAST), s, rounds)
         ms = {name: f[name]["ms_per_row"] for name in FAST}
         print(

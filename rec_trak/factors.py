@@ -28,6 +28,7 @@ class Use:
             a factor (N0, L, entries) of the gradient, or None for 1.
         arrange: turns the gradient of `output` into (N0, L, width).
         owner: (N0,) int64, never decreasing: the row that each of the N0 blocks belongs to.
+        version: of `output` when it was recorded; a later one was changed in place.
         first: of an outer product, the parameter's row at which it starts.
         turned: whether `value` gives the parameter's rows and the gradient its columns.
     """
@@ -37,6 +38,7 @@ class Use:
     value: Tensor | None
     arrange: Callable[[Tensor], Tensor]
     owner: Tensor
+    version: int
     first: int = 0
     turned: bool = False
 
@@ -156,16 +158,21 @@ class Recorder(TorchFunctionMode):
                 return
             owner = torch.arange(self.batch, device=output.device).repeat_interleave(lead // self.batch)
         value = None if value is None else value.detach()
-        self.uses.append((name, Use(kind, output, value, arrange, owner, **more)))
+        self.uses.append((name, Use(kind, output, value, arrange, owner, output._version, **more)))
+
+    def find_changed(self) -> None:
+        """Count outputs that were changed in place since as unknown uses: their gradient is another one."""
+        changed = {name for name, use in self.uses if use.output._version != use.version}
+        self.unknown += [f"`{name}`, whose output is changed in place" for name in sorted(changed)]
 
     def factors(self, margin: Tensor) -> Factors:
         """The gradients of margin (B,), after one backward pass that leaves the graph freed."""
-        outputs = list({id(use.output): use.output for _, use in self.uses}.values())
+        outputs = list({id(use.output): use.output for _, use in self.uses}.values()) if margin.requires_grad else []
         grads = torch.autograd.grad(margin.sum(), outputs, allow_unused=True) if outputs else ()
         came = {id(output): grad for output, grad in zip(outputs, grads, strict=True)}
         parts: dict[str, list[Factor]] = {}
         for name, use in self.uses:
-            grad = came[id(use.output)]
+            grad = came.get(id(use.output))
             if grad is not None:
                 parts.setdefault(name, []).append(_factor(use, use.arrange(grad).to(margin.dtype)))
         return Factors(self.batch, self.shapes, parts)

@@ -125,6 +125,7 @@ class FactoredComputer(AbstractGradientComputer):
         with without_gradient(self.model), torch.enable_grad(), reduced, recorder:
             scores = self._scores(batch, recorder).float()
             f = margin(self.modelout_fn.loss, scores, batch.batch)
+        recorder.find_changed()
         if recorder.unknown:
             uses = ", ".join(sorted(set(recorder.unknown))[:3])
             raise ConfigError(f"`gradient`: `factored` cannot take this model apart: {uses}. Use `auto`.")

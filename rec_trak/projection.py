@@ -82,7 +82,7 @@ class SketchProjector(AbstractProjector):
         return out
 
     def _project_factors(self, factors: Factors) -> Tensor:
-        like = next(_values(part) for parts in factors.parts.values() for part in parts)
+        like = next((_values(part) for parts in factors.parts.values() for part in parts), torch.zeros(()))
         out = like.new_zeros(len(factors), self.proj_dim)
         for name, parts in factors.parts.items():
             table = self._map(name, factors.shapes[name])

@@ -19,7 +19,7 @@ from rec_trak.factors import Recorder, blocks
 
 def _graph(output: Tensor) -> Tensor:
     """The output, at which the graph begins where nothing before it needs a gradient."""
-    return output if output.requires_grad else output.detach().requires_grad_()
+    return output if output.requires_grad or not torch.is_grad_enabled() else output.detach().requires_grad_()
 
 
 def _linear(mode: Recorder, func: Callable, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -143,7 +143,7 @@ def _attention(
     given = dict(zip(names, rest, strict=False)) | {
         {"out_proj_weight": "out_weight", "out_proj_bias": "out_bias"}.get(k, k): v for k, v in more.items()
     }
-    separate = given.get("use_separate_proj_weight", False)
+    separate = given.get("use_separate_proj_weight", False) or (given["training"] and given["dropout_p"])
     if separate or query.dim() != 3 or given["bias_k"] is not None or given["add_zero_attn"] or given.get("is_causal"):
         return NotImplemented
     weights, biases = in_weight.detach().chunk(3), (None,) * 3 if in_bias is None else in_bias.detach().chunk(3)

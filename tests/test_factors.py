@@ -10,6 +10,7 @@ from rec_trak.errors import ConfigError
 from rec_trak.factors import Recorder
 from rec_trak.gradients import FactoredComputer, without_gradient
 from rec_trak.models.layers import GRU
+from rec_trak.projection import SketchProjector
 from rec_trak.takers import TAKERS
 
 ROWS = 4
@@ -257,3 +258,24 @@ def test_frozen_layers_begin_no_graph():
     assert set(factors.dense()) == {"layer.weight"}
     plain = torch.autograd.grad(net(some_ids()).sum(), net.layer.weight)[0]
     torch.testing.assert_close(factors.dense()["layer.weight"].sum(dim=0), plain, rtol=1e-5, atol=1e-5)
+
+
+def test_an_output_changed_in_place_is_found():
+    """relu_ on a layer's output would put the gradient in the wrong place."""
+    net = Net(lambda m, i: torch.relu_(m.layer(m.words(i))), words=words(), layer=nn.Linear(6, 5))
+    recorder = Recorder(dict(net.named_parameters()), ROWS, TAKERS)
+    with without_gradient(net), recorder:
+        net(some_ids())
+    recorder.find_changed()
+    assert "`layer.weight`, whose output is changed in place" in recorder.unknown
+
+
+def test_nothing_that_reaches_f_gives_zeros():
+    """Wanted parameters that are used for nothing have gradient zero, and so has their sketch."""
+    layer, x = nn.Linear(5, 3), torch.randn(ROWS, 5)
+    recorder = Recorder(dict(layer.named_parameters()), ROWS, TAKERS)
+    with without_gradient(layer), recorder:
+        layer(x)
+    factors = recorder.factors(x.sum(dim=1))
+    assert not factors.dense()["weight"].any()
+    assert not SketchProjector(0, 8, 0).project(factors, 0).any()

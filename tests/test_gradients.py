@@ -1,5 +1,7 @@
 """Each gradient path equals plain autograd row by row, and the preflight takes the path that does."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tiny
@@ -7,13 +9,14 @@ import torch
 from torch import nn
 
 from rec_trak.clicks import ClickOutput, expand
-from rec_trak.config.model import read_model_config
-from rec_trak.data.articles import read_news_items
+from rec_trak.config.model import ModelConfig, TextConfig, read_model_config
+from rec_trak.data.articles import build_vocabulary, read_news_items
 from rec_trak.data.batches import build_inputs, unique_batch
 from rec_trak.data.impressions import read_pairwise
+from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, NumericalError
 from rec_trak.factors import Factors
-from rec_trak.gradients import COMPUTERS, make_batch, row_gradient, select_parameters
+from rec_trak.gradients import COMPUTERS, FactoredComputer, make_batch, row_gradient, select_parameters
 from rec_trak.models import build_model
 from rec_trak.preflight import choose_gradient
 
@@ -173,6 +176,16 @@ def test_model_without_encode_and_score_takes_factors_too(tmp_path):
     assert choose(DataDependent(model).eval(), inputs).name == "factored"
 
 
+def test_preflight_is_not_misled_by_a_row_without_a_gradient(tmp_path):
+    """A row whose candidates all look alike has a gradient of rounding alone, on which no two paths agree."""
+    model, inputs = topic_world(tmp_path, "naml", ("category",))
+    same = [i for i in range(len(inputs)) if len(set(inputs.views["category"][inputs.impressions.candidates[i]])) == 1]
+    assert same
+    rows = np.array([same[0], *(i for i in range(20) if i not in same)])
+    few = dataclasses.replace(inputs, impressions=inputs.impressions.subset(rows), users=inputs.users[rows])
+    assert choose(model, few).name == "factored"
+
+
 def test_preflight_refuses_a_forced_path_that_fails(tmp_path):
     """`gradient: functional` on such a model is an error that says why."""
     model, inputs = world(tmp_path, "nrms")
@@ -199,3 +212,51 @@ def test_preflight_names_a_row_whose_gradient_is_not_finite(tmp_path):
         next(p for n, p in model.named_parameters() if n.startswith("user")).fill_(float("nan"))
     with pytest.raises(NumericalError, match=r"row \d+ \(.*\) has a gradient that is not finite in `"):
         choose(model, inputs)
+
+
+def topic_world(tmp_path, architecture, views):
+    """A model over topics too, and 32 rows of which some hold one article several times."""
+    data = tiny.write_tree(tmp_path / "data", rows=24)
+    plain = read_news_items(data / "news_items.csv")
+    topics = {
+        "categories": tuple(f"c{i % 3}" for i in range(12)),
+        "subcategories": tuple(f"s{i % 5}" for i in range(12)),
+    }
+    articles = dataclasses.replace(plain, **topics)
+    impressions = read_pairwise(data / "models" / "train_poisoned.csv", articles)
+    history = Ragged.of([[*h, h[0], h[0]] for h in (impressions.history[i] for i in range(len(impressions)))])
+    words = build_vocabulary(articles, "regex", ("title", "body"))
+    text = TextConfig(
+        words=words, title_length=6, body_length=9, **{k: tuple(sorted(set(v))) for k, v in topics.items()}
+    )
+    users = tuple(f"u{i}" for i in range(20)) if architecture == "lstur" else ()
+    config = ModelConfig(architecture, views, tiny.SIZES[architecture], text, users=users)
+    torch.manual_seed(0)
+    return build_model(config).eval(), build_inputs(dataclasses.replace(impressions, history=history), articles, config)
+
+
+@pytest.mark.parametrize("size", [1, 3, 32])
+@pytest.mark.parametrize(
+    ("architecture", "views"),
+    [
+        ("nrms", ("title",)),
+        ("naml", ("title", "body", "category", "subcategory")),
+        ("naml", ("body", "category")),
+        ("naml", ("category",)),
+        ("lstur", ("title", "category", "subcategory")),
+    ],
+)
+def test_factors_in_batches_of_any_size_with_any_views(tmp_path, architecture, views, size):
+    """Batch sizes 1, 3 and 32, every combination of views, repeated articles: each row's gradient is its own."""
+    model, inputs = topic_world(tmp_path, architecture, views)
+    assert len(inputs) == 32
+    output, parameters = ClickOutput("softmax"), dict(model.named_parameters())
+    computer = FactoredComputer(model, output)
+    for start in range(0, 32, max(size, 11)):
+        rows = np.arange(start, min(start + size, 32))
+        grads = computer.compute_per_sample_grad(make_batch("factored", model, inputs, rows, "cpu")).dense()
+        for i, row in enumerate(rows):
+            expected = row_gradient(model, output, unique_batch(inputs, [row]), parameters)
+            size = sum(float(g.square().sum()) for g in expected.values()) ** 0.5
+            # A row whose candidates all look alike has no gradient but rounding.
+            assert size < 1e-7 or relative_error({n: g[i] for n, g in grads.items()}, expected) < 1e-5
