@@ -259,7 +259,15 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, config):
     tiny.write_config(tmp_path, data_path=str(tmp_path / "big"), news_items_path=None, batch_size=1)
     command = [sys.executable, str(SCRIPTS / "featurize.py"), "--config", str(config)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # A suite that runs in the background of a shell inherits an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     mask = tmp_path / "results" / "clean_train_clean" / "store" / "0" / "_is_featurized.mmap"
     while not (mask.exists() and np.count_nonzero(np.load(mask, mmap_mode="r"))):
         assert process.poll() is None
