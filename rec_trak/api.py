@@ -16,10 +16,9 @@ from rec_trak.config.model import ModelConfig, read_model_config
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Batch, Inputs, build_inputs, unique_batch
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.sources import read_data
 from rec_trak.errors import ConfigError
 from rec_trak.influence import self_influence
-from rec_trak.job import SETTINGS, Member, choose_device, make_job, sample, state_digest
+from rec_trak.job import SETTINGS, Member, choose_device, make_job, read_rows, state_digest
 from rec_trak.models import build_model
 from rec_trak.models.checkpoints import load_into, read_state_dict
 from rec_trak.report import write_results
@@ -92,16 +91,7 @@ def load_train_data(
         model_config = read_model_config(model_config or config.model_config)
     if config.history_truncation:
         model_config = dataclasses.replace(model_config, history_truncation=config.history_truncation)
-    articles, impressions = read_data(
-        config.data_path,
-        config.news_items_path,
-        dataset_type,
-        config.data_format,
-        config.rows,
-        config.negatives,
-        config.seed,
-    )
-    impressions = sample(impressions, config.sample_size, config.seed, asked_for=False)
+    articles, impressions = read_rows(config, dataset_type, asked_for=False)
     inputs = build_inputs(impressions, articles, model_config)
     return impressions, RowLoader(impressions, articles, inputs, model_config, config)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from trak.gradient_computers import AbstractGradientComputer, FunctionalGradientComputer
 
 from rec_trak.clicks import ClickOutput, flatten_padded, margin, residual
-from rec_trak.data.batches import Batch, Inputs, Pairs, grouped_pairs, padded_batch
+from rec_trak.data.batches import Batch, Inputs, Pairs, grouped_pairs, moved, padded_batch
 from rec_trak.errors import ConfigError
 from rec_trak.factors import Factors, Recorder
 from rec_trak.takers import TAKERS
@@ -196,16 +195,6 @@ def make_batch(path: str, model: nn.Module, inputs: Inputs, rows: np.ndarray, de
         return moved(grouped_pairs(inputs, rows), device)
     whole = flatten_padded(padded_batch(inputs, rows))
     return moved(Pairs((), (), torch.zeros(0, dtype=torch.int64), whole), device)
-
-
-def moved(value: Any, device: str) -> Any:
-    """Tensors on `device`, in whatever tuples and dictionaries they stand."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {key: moved(part, device) for key, part in value.items()}
-    parts = [moved(part, device) for part in value]
-    return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
 
 
 def one_row(batch: Batch, i: int) -> Batch:

@@ -124,16 +124,7 @@ def read_job(run: Run) -> Job:
     model_config = read_model_config(config.model_config)
     if config.history_truncation:
         model_config = dataclasses.replace(model_config, history_truncation=config.history_truncation)
-    articles, impressions = read_data(
-        config.data_path,
-        config.news_items_path,
-        run.dataset_type,
-        config.data_format,
-        config.rows,
-        config.negatives,
-        config.seed,
-    )
-    impressions = sample(impressions, config.sample_size, config.seed, asked_for="sample_size" in run.flags)
+    articles, impressions = read_rows(config, run.dataset_type, asked_for="sample_size" in run.flags)
     if config.loss != model_config.loss:
         warnings.warn(
             f"`loss`: the model was trained with {model_config.loss!r}. Got {config.loss!r}: influence is then on "
@@ -147,6 +138,20 @@ def read_job(run: Run) -> Job:
     return make_job(
         articles, impressions, model, model_config, members, run.save_dir, device, config.grad_wrt, **settings
     )
+
+
+def read_rows(config: AnalysisConfig, dataset_type: str, asked_for: bool) -> tuple[Articles, Impressions]:
+    """The articles and the impressions of one data set, sampled as the configuration says; see `sample`."""
+    articles, impressions = read_data(
+        config.data_path,
+        config.news_items_path,
+        dataset_type,
+        config.data_format,
+        config.rows,
+        config.negatives,
+        config.seed,
+    )
+    return articles, sample(impressions, config.sample_size, config.seed, asked_for)
 
 
 def make_job(

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from trak.gradient_computers import AbstractGradientComputer
 
 from rec_trak.clicks import ClickOutput
-from rec_trak.data.batches import Inputs, unique_batch
+from rec_trak.data.batches import Inputs, moved, unique_batch
 from rec_trak.errors import ConfigError, NumericalError
 from rec_trak.factors import Factors
-from rec_trak.gradients import COMPUTERS, make_batch, moved, row_gradient
+from rec_trak.gradients import COMPUTERS, make_batch, row_gradient
 
 TOLERANCE = 1e-4
 LEAST = 1e-3  # of the largest gradient: what counts as the size of a smaller one

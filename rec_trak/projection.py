@@ -17,7 +17,7 @@ from rec_trak.errors import NumericalError
 from rec_trak.factors import Entries, Factor, Factors, Outer, Rows
 from rec_trak.hashing import MatrixMap, VectorMap, matrix_map, vector_map
 
-FFT_COST = 60.0  # of one K log2 K step of a transform, in multiply-adds of a matrix product (measured on a CPU)
+FFT_COST = 60.0  # of one K log2 K step, in multiply-adds of a product: transforms are taken for wide layers alone
 
 
 class NonFiniteGradient(NumericalError):

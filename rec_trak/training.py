@@ -19,7 +19,7 @@ from torch import nn
 from rec_trak.clicks import LOSSES, check_loss, expand, row_loss
 from rec_trak.config.model import ModelConfig
 from rec_trak.config.reader import read_mapping
-from rec_trak.data.batches import Batch, Inputs, unique_batch
+from rec_trak.data.batches import Batch, Inputs, moved, unique_batch
 from rec_trak.errors import ConfigError, DataError, NumericalError
 from rec_trak.metrics import ranking_quality
 from rec_trak.models import build_model
@@ -120,7 +120,7 @@ def evaluate(model: nn.Module, inputs: Inputs, batch_size: int = 256) -> dict[st
     with torch.no_grad():
         for start in range(0, len(inputs), batch_size):
             rows = np.arange(start, min(start + batch_size, len(inputs)))
-            batch = _on_device_of(model, unique_batch(inputs, rows))
+            batch = moved(unique_batch(inputs, rows), _device(model))
             real = batch.candidate_mask.cpu().numpy()
             scores += [row[mask] for row, mask in zip(model(batch).cpu().numpy(), real, strict=True)]
     model.train(was_training)
@@ -215,7 +215,7 @@ def _fit(
             total, shuffled = 0.0, order.permutation(len(rows))
             for step in range(steps):
                 chosen = shuffled[step * settings.batch_size : (step + 1) * settings.batch_size]
-                batch = _on_device_of(model, unique_batch(rows, chosen))
+                batch = moved(unique_batch(rows, chosen), _device(model))
                 total += _step(model, optimiser, batch, settings, f"epoch {epoch}, step {step + 1}") * len(chosen)
                 bar.update(1)
             history.append({"epoch": epoch, "loss": total / len(rows)})
@@ -249,11 +249,8 @@ def _step(
     return loss.item()
 
 
-def _on_device_of(model: nn.Module, batch: Batch) -> Batch:
-    device = next(model.parameters()).device
-    return Batch(
-        {name: view.to(device) for name, view in batch.articles.items()}, *(leaf.to(device) for leaf in batch[1:])
-    )
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _plan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -193,6 +193,16 @@ def padded_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray, sizes: tuple[
     history = np.where(history_mask, np.arange(width), 0)
     candidates = np.where(candidate_mask, width + np.arange(candidates.shape[1]), 0)
     return _batch(inputs, rows, articles, history, history_mask, candidates, candidate_mask)
+
+
+def moved(value: Any, device: Any) -> Any:
+    """Tensors on `device`, in whatever tuples and dictionaries they stand."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: moved(part, device) for key, part in value.items()}
+    parts = [moved(part, device) for part in value]
+    return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
 
 
 def _checked(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> np.ndarray:
