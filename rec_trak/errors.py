@@ -5,6 +5,8 @@ Not here: the checks themselves, which stand where the input is read.
 Every message reads "where: what is wrong. Got X, expected Y. Do Z."; a script prints that one line and exits 2.
 """
 
+from collections.abc import Iterable
+
 
 class RecTrakError(Exception):
     """Base of all errors that the user can mend; scripts turn it into one line and exit code 2."""
@@ -32,3 +34,12 @@ class StoreError(RecTrakError, RuntimeError):
 
 class RecTrakWarning(UserWarning):
     """Something the user should know that does not stop the run; scripts print it as one line."""
+
+
+def listed(what: str, names: Iterable[str], shown: int = 5) -> str:
+    """For messages: `3 missing (a, b, c)` with at most `shown` names, or '' when there are none."""
+    names = list(names)
+    if not names:
+        return ""
+    more = ", ..." if len(names) > shown else ""
+    return f"{len(names)} {what} ({', '.join(names[:shown])}{more})"

@@ -19,18 +19,32 @@ class TextConfig:
     """How an article becomes integers.
 
     Attributes:
-        tokeniser: `regex` (words and . , ! ? ; | apart, lower case) or `whitespace` (lower case, split).
+        tokeniser: `regex` (words and . , ! ? ; | apart, lower case), `whitespace` (lower case, split) or `pretrained`
+            (a language model's own: its id i is id i + 1 here, 0 is padding, and there are no `words`).
+        pretrained: folder or hub name of the language model that reads the text; '' for a word embedding.
         title_length, body_length: the first so many tokens are kept.
+        padding: `masked`, or `read`: attention and convolutions read the places behind a text like words, up to its
+            full length, and topics that an article lacks like any topic.
+        unknown: what a word outside the vocabulary is: one more word (`word`), or padding at its place (`padding`).
         words: the vocabulary; word i has id i + 2 (0 is padding, 1 any other word).
         categories, subcategories: name i has id i + 1 (0 is none or unknown).
     """
 
-    tokeniser: str = field(default="regex", metadata={"choices": ("regex", "whitespace")})
+    tokeniser: str = field(default="regex", metadata={"choices": ("regex", "whitespace", "pretrained")})
+    pretrained: str = ""
     title_length: int = field(default=30, metadata={"least": 1})
     body_length: int = field(default=50, metadata={"least": 1})
+    padding: str = field(default="masked", metadata={"choices": ("masked", "read")})
+    unknown: str = field(default="word", metadata={"choices": ("word", "padding")})
     words: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subcategories: tuple[str, ...] = ()
+
+    @property
+    def read_to(self) -> dict[str, int | None]:
+        """View -> the length up to which its padding is read, None where padding is masked."""
+        read = self.padding == "read"
+        return {"title": self.title_length if read else None, "body": self.body_length if read else None}
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,9 @@ class ModelConfig:
         text: how articles become integers.
         max_history: a history is cut to so many articles.
         history_truncation: `first` keeps the oldest, `last` the newest.
+        history_padding: `none`; `left`: articles without any text fill a history up to `max_history` from the left,
+            and are encoded and read like any other; `left_cut`: of that, the first so many as the history has articles
+            (at least one).
         users: user i has number i + 1 in the user embedding (LSTUR); 0 is an unknown user.
         loss: the click loss it was trained with (recorded; the analysis has its own key).
         frozen: name patterns of parameters that were not trained.
@@ -55,6 +72,7 @@ class ModelConfig:
     text: TextConfig = field(default_factory=TextConfig)
     max_history: int = field(default=50, metadata={"least": 1})
     history_truncation: str = field(default="first", metadata={"choices": ("first", "last")})
+    history_padding: str = field(default="none", metadata={"choices": ("none", "left", "left_cut")})
     users: tuple[str, ...] = ()
     loss: str = "softmax"
     frozen: tuple[str, ...] = ()

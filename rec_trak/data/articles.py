@@ -208,6 +208,7 @@ def encode_articles(articles: Articles, text: TextConfig, views: Sequence[str]) 
         "subcategory": (articles.subcategories, text.subcategories),
     }
     word_ids = {word: i + 2 for i, word in enumerate(text.words)}
+    other = 1 if text.unknown == "word" else 0
     encoded = {}
     for view in views:
         if view in texts:
@@ -215,7 +216,7 @@ def encode_articles(articles: Articles, text: TextConfig, views: Sequence[str]) 
             encoded[view] = np.zeros((len(articles), length), dtype=np.int32)
             for i, string in enumerate(strings):
                 tokens = tokenise(string, text.tokeniser)[:length]
-                encoded[view][i, : len(tokens)] = [word_ids.get(token, 1) for token in tokens]
+                encoded[view][i, : len(tokens)] = [word_ids.get(token, other) for token in tokens]
         elif view in names:
             said, known = names[view]
             numbers = {name: i + 1 for i, name in enumerate(known)}

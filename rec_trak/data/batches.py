@@ -62,7 +62,8 @@ class Inputs:
 
     Attributes:
         impressions: N rows.
-        views: view name -> (A, T) or (A,) int32 array over the whole `Articles` table.
+        views: view name -> (A, T) or (A,) int32 array over the whole `Articles` table; one article without any text
+            stands behind them where histories are padded.
         users: (N,) int64 numbers for the user embedding, 0 for an unknown user.
     """
 
@@ -91,6 +92,9 @@ def build_inputs(impressions: Impressions, articles: Articles, config: ModelConf
     numbers = {user: i + 1 for i, user in enumerate(config.users)}
     users = np.array([numbers.get(str(user), 0) for user in impressions.user_ids], dtype=np.int64)
     history = _truncated(impressions.history, config.max_history, config.history_truncation)
+    if config.history_padding != "none":
+        history = _left_padded(history, config.max_history, len(articles), config.history_padding == "left_cut")
+        views = {name: np.concatenate([values, np.zeros_like(values[:1])]) for name, values in views.items()}
     return Inputs(replace(impressions, history=history), views, users)
 
 
@@ -101,6 +105,16 @@ def _truncated(history: Ragged, most: int, kept: str) -> Ragged:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
     return Ragged(history.values[places], offsets)
+
+
+def _left_padded(history: Ragged, width: int, padding: int, cut: bool) -> Ragged:
+    """Each sequence filled up to `width` from the left with article `padding`, an article without any text; with `cut`
+    only the first so many of that as the sequence has entries, at least one."""
+    filled = np.full((len(history), width), padding, dtype=np.int64)
+    filled[np.arange(width) >= width - history.lengths[:, None]] = history.values
+    kept = np.maximum(history.lengths, 1) if cut else np.full(len(history), width)
+    offsets = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+    return Ragged(filled[np.arange(width) < kept[:, None]], offsets)
 
 
 def unique_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> Batch:

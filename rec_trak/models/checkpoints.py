@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from rec_trak.config.model import ModelConfig, read_model_config
-from rec_trak.errors import CheckpointError, ConfigError
-
-SHOWN = 5
+from rec_trak.errors import CheckpointError, ConfigError, listed
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -74,9 +71,9 @@ def load_into(model: nn.Module, state_dict: dict[str, Tensor], where: str) -> No
         if name in state_dict and state_dict[name].shape != value.shape
     ]
     problems = [
-        _listed("missing", missing),
-        _listed("unexpected", unexpected),
-        _listed("of another shape", shapes),
+        listed("missing", missing),
+        listed("unexpected", unexpected),
+        listed("of another shape", shapes),
     ]
     if any(problems):
         raise CheckpointError(
@@ -140,12 +137,3 @@ def write_model_config(path: str | Path, config: ModelConfig) -> None:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         config.write(temporary)
         os.replace(temporary, path)
-
-
-def _listed(what: str, names: Iterable[str]) -> str:
-    """`3 missing (a, b, c)` with at most SHOWN names, or '' when there are none."""
-    names = list(names)
-    if not names:
-        return ""
-    more = ", ..." if len(names) > SHOWN else ""
-    return f"{len(names)} {what} ({', '.join(names[:SHOWN])}{more})"

@@ -1,17 +1,20 @@
-"""The layers that NRMS, NAML and LSTUR share, all of them deaf to padding. Not here: which model uses which.
+"""The layers that NRMS, NAML and LSTUR share. Not here: which model uses which.
 
 Every layer takes a mask and gives zeros, with finite gradients, where nothing is real (an empty title, a user without
-a history). Nothing branches on the data, so that `torch.func.vmap(grad(...))` runs through all of it.
+a history). Nothing branches on the data, so that `torch.func.vmap(grad(...))` runs through all of it. What other code
+bases do otherwise is an option here, named for what it does.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rec_trak.config.model import TextConfig
 from rec_trak.data.batches import Batch
 
 
@@ -27,9 +30,33 @@ def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
     return torch.softmax(logits.masked_fill(~mask, lowest), dim=-1) * mask
 
 
+def masked_exp(logits: Tensor, mask: Tensor) -> Tensor:
+    """exp(logits) over their sum + 1e-8, as `masked_softmax`; it overflows where a logit passes 88."""
+    weights = torch.exp(logits) * mask
+    return weights / (weights.sum(dim=-1, keepdim=True) + 1e-8)
+
+
 def embed(embedding: nn.Embedding, ids: Tensor) -> Tensor:
     """Embeddings (..., dim) of `ids`, zero where the id is 0, whatever the embedding's row 0 holds."""
     return embedding(ids) * (ids != 0).unsqueeze(-1)
+
+
+def words_and_mask(words: nn.Module, ids: Tensor, read_to: int | None) -> tuple[Tensor, Tensor]:
+    """Word vectors (n, T, dim) of texts (n, T), and which places the layers above may read (n, T).
+
+    Args:
+        words: an embedding, or a language model that reads ids itself.
+        read_to: None masks padding. A length means that padding is read like any word: texts are padded to it again,
+            and the embedding's row 0 stands there, which itself takes no gradient.
+    """
+    if read_to is not None:
+        ids = F.pad(ids, (0, read_to - ids.shape[1]))
+    mask = ids != 0 if read_to is None else torch.ones_like(ids, dtype=torch.bool)
+    if not isinstance(words, nn.Embedding):
+        return words(ids), mask
+    if read_to is None:
+        return embed(words, ids), mask
+    return F.embedding(ids, words.weight, padding_idx=0), mask
 
 
 def new_embedding(count: int, dim: int) -> nn.Embedding:
@@ -53,6 +80,19 @@ def dot_scores(user: Tensor, vectors: Tensor, batch: Batch) -> Tensor:
     return (candidates @ user.unsqueeze(-1)).squeeze(-1)
 
 
+def new_words(text: TextConfig, dim: int) -> nn.Module:
+    """What turns the text's word ids into vectors of `dim` numbers: an embedding, or the language model that it names.
+
+    Raises:
+        ConfigError: the language model has another width, or cannot be built.
+    """
+    if text.tokeniser != "pretrained":
+        return new_embedding(len(text.words) + 2, dim)
+    from rec_trak.models.language import LanguageModel
+
+    return LanguageModel(text.pretrained, dim)
+
+
 class AdditiveAttention(nn.Module):
     """One vector for a sequence: a softmax of query . tanh(W x + b) weighs its elements.
 
@@ -72,27 +112,36 @@ class AdditiveAttention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention without an output projection; logits are divided by the root of the head's width.
+    """Multi-head self-attention; logits are divided by the root of the head's width.
 
-    The keys have no bias: it would add one number to all logits of a query, which the softmax takes out again, so
-    the parameter would never reach the output.
+    Under `softmax` the keys have no bias: it would add one number to all logits of a query, which the softmax takes
+    out again, so the parameter would never reach the output.
+
+    Args:
+        weights: `softmax`, or `exp`: exp(s) / (sum of exp(s) + 1e-8), without a shift by the largest, with a bias of
+            the keys.
+        output_projection: whether a linear layer follows the heads.
 
     Source: Wu et al. 2019 (NRMS, EMNLP), news encoder; the scale is Vaswani et al. 2017, section 3.2.1.
     """
 
-    def __init__(self, dim: int, heads: int, head_dim: int) -> None:
+    def __init__(
+        self, dim: int, heads: int, head_dim: int, weights: str = "softmax", output_projection: bool = False
+    ) -> None:
         super().__init__()
-        self.heads, self.head_dim = heads, head_dim
+        self.heads, self.head_dim, self.weights = heads, head_dim, weights
         self.w_q = nn.Linear(dim, heads * head_dim)
-        self.w_k = nn.Linear(dim, heads * head_dim, bias=False)
+        self.w_k = nn.Linear(dim, heads * head_dim, bias=weights == "exp")
         self.w_v = nn.Linear(dim, heads * head_dim)
+        self.w_o = nn.Linear(heads * head_dim, heads * head_dim) if output_projection else nn.Identity()
 
     def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
         """(n, L, heads * head_dim) from (n, L, dim) and a mask (n, L); zeros at masked places."""
         q, k, v = (self._split(layer(sequence)) for layer in (self.w_q, self.w_k, self.w_v))
         logits = q @ k.transpose(-1, -2) / math.sqrt(self.head_dim)
-        weights = masked_softmax(logits, mask[:, None, None, :])
-        return (weights @ v).transpose(1, 2).flatten(2) * mask.unsqueeze(-1)
+        weigh = masked_softmax if self.weights == "softmax" else masked_exp
+        contexts = (weigh(logits, mask[:, None, None, :]) @ v).transpose(1, 2).flatten(2)
+        return self.w_o(contexts) * mask.unsqueeze(-1)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
@@ -116,6 +165,42 @@ class TextCNN(nn.Module):
             words, mask = F.pad(words, (0, 0, 0, 1)), F.pad(mask, (0, 1))
         contexts = torch.relu(self.conv(self.dropout(words).transpose(1, 2))).transpose(1, 2)
         return self.attention(self.dropout(contexts), mask)
+
+
+class MaxPoolCNN(nn.Module):
+    """One vector for a text: convolutions of several widths, ReLU, the maximum over places, a linear layer.
+
+    Each convolution pads half its width on both sides, so an even one has a place more than the text has words.
+
+    Source: Kim 2014, Convolutional Neural Networks for Sentence Classification, EMNLP, section 2.
+    """
+
+    def __init__(self, word_dim: int, filters: int, windows: Sequence[int], dropout: float) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv1d(word_dim, filters, width, padding=width // 2) for width in windows)
+        self.projection = nn.Linear(filters * len(windows), filters)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
+        """(n, filters) from word vectors (n, T, word_dim) and a mask (n, T); masked places count as zero vectors."""
+        if words.shape[1] == 0:  # no text has a word: a convolution needs one place
+            words, mask = F.pad(words, (0, 0, 0, 1)), F.pad(mask, (0, 1))
+        words = (words * mask.unsqueeze(-1)).transpose(1, 2)
+        pooled = [torch.relu(conv(words)).max(dim=-1).values for conv in self.convs]
+        return self.projection(self.dropout(torch.cat(pooled, dim=-1)))
+
+
+class DotAttention(nn.Module):
+    """One vector for a sequence: a softmax of dot products with one learnt query weighs its elements."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(dim))
+
+    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
+        """(n, dim) from (n, L, dim) and a mask (n, L); zeros for a sequence without a real element."""
+        weights = masked_softmax(sequence @ self.query, mask)
+        return (weights.unsqueeze(-2) @ sequence).squeeze(-2)
 
 
 class GRU(nn.Module):

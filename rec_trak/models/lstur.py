@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.batches import Batch
-from rec_trak.models.layers import GRU, TextCNN, dot_scores, embed, new_embedding, pick
+from rec_trak.models.layers import GRU, TextCNN, dot_scores, embed, new_embedding, new_words, pick, words_and_mask
 
 VIEWS = ("title", "category", "subcategory")
 
@@ -25,6 +25,7 @@ class LsturSizes:
     Attributes:
         fusion: `ini`, the long-term vector is the GRU's first state; `con`, it stands beside the GRU's last one, each
             with half of the article vector's width.
+        shared_topics: whether category and subcategory look up one embedding (their names are then one list).
         user_dropout: the probability that training hides a user's long-term vector.
     """
 
@@ -33,6 +34,7 @@ class LsturSizes:
     window: int = field(default=3, metadata={"least": 1})
     query_dim: int = field(default=200, metadata={"least": 1})
     category_dim: int = field(default=100, metadata={"least": 1})
+    shared_topics: bool = False
     fusion: str = field(default="ini", metadata={"choices": ("ini", "con")})
     user_dropout: float = field(default=0.5, metadata={"least": 0})
     dropout: float = field(default=0.2, metadata={"least": 0})
@@ -47,12 +49,16 @@ class Lstur(nn.Module):
     def __init__(self, sizes: LsturSizes, config: ModelConfig) -> None:
         super().__init__()
         text, views = config.text, config.views
-        self.word_embedding = new_embedding(len(text.words) + 2, sizes.word_dim)
+        self.read_to = text.read_to["title"]
+        self.word_embedding = new_words(text, sizes.word_dim)
         self.title_encoder = TextCNN(sizes.word_dim, sizes.filters, sizes.window, sizes.query_dim, sizes.dropout)
         topics = {"category": text.categories, "subcategory": text.subcategories}
-        self.topic_embeddings = nn.ModuleDict(
-            {view: new_embedding(len(names) + 1, sizes.category_dim) for view, names in topics.items() if view in views}
-        )
+        embeddings = {
+            view: new_embedding(len(names) + 1, sizes.category_dim) for view, names in topics.items() if view in views
+        }
+        if sizes.shared_topics:
+            embeddings = dict.fromkeys(embeddings, next(iter(embeddings.values()), None))
+        self.topic_embeddings = nn.ModuleDict(embeddings)
         width = sizes.filters + sizes.category_dim * len(self.topic_embeddings)
         self.fusion, self.user_dropout = sizes.fusion, sizes.user_dropout
         self.long_dim = width if sizes.fusion == "ini" else width // 2
@@ -62,8 +68,7 @@ class Lstur(nn.Module):
 
     def encode(self, articles: dict[str, Tensor]) -> Tensor:
         """Article vectors (n, D) from `title` (n, T) and the model's topics (n,)."""
-        title = articles["title"]
-        parts = [self.title_encoder(embed(self.word_embedding, title), title != 0)]
+        parts = [self.title_encoder(*words_and_mask(self.word_embedding, articles["title"], self.read_to))]
         parts += [embed(embedding, articles[view]) for view, embedding in self.topic_embeddings.items()]
         return torch.cat(parts, dim=-1)
 

@@ -12,34 +12,61 @@ from torch import Tensor, nn
 
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.batches import Batch
-from rec_trak.models.layers import AdditiveAttention, TextCNN, dot_scores, embed, new_embedding, pick
+from rec_trak.models.layers import (
+    AdditiveAttention,
+    DotAttention,
+    MaxPoolCNN,
+    TextCNN,
+    dot_scores,
+    embed,
+    new_embedding,
+    new_words,
+    pick,
+    words_and_mask,
+)
 
 VIEWS = ("title", "body", "category", "subcategory")
 
 
 @dataclass(frozen=True)
 class NamlSizes:
-    """Layer sizes; the defaults are the paper's. An article vector has `filters` numbers."""
+    """Layer sizes; the defaults are the paper's. An article vector has `filters` numbers.
+
+    Attributes:
+        window: width of the convolution, where attention weighs its places.
+        windows: widths of several convolutions whose maximum over places is taken instead; () for none.
+        view_attention: `additive`, or `dot`: dot products with one query.
+        shared_topics: whether category and subcategory look up one embedding (their names are then one list).
+    """
 
     word_dim: int = field(default=300, metadata={"least": 1})
     filters: int = field(default=400, metadata={"least": 1})
     window: int = field(default=3, metadata={"least": 1})
+    windows: tuple[int, ...] = ()
+    view_attention: str = field(default="additive", metadata={"choices": ("additive", "dot")})
+    shared_topics: bool = False
     query_dim: int = field(default=200, metadata={"least": 1})
     category_dim: int = field(default=100, metadata={"least": 1})
     dropout: float = field(default=0.2, metadata={"least": 0})
 
 
 class TopicEncoder(nn.Module):
-    """A category or subcategory as a vector: embedding, dense layer, ReLU; zeros for id 0."""
+    """A category or subcategory as a vector: embedding, dense layer, ReLU."""
 
-    def __init__(self, count: int, dim: int, width: int) -> None:
+    def __init__(self, embedding: nn.Embedding, width: int) -> None:
         super().__init__()
-        self.embedding = new_embedding(count, dim)
-        self.dense = nn.Linear(dim, width)
+        self.embedding = embedding
+        self.dense = nn.Linear(embedding.embedding_dim, width)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """(n, width) from (n,) ids."""
-        return torch.relu(self.dense(embed(self.embedding, ids))) * (ids != 0).unsqueeze(-1)
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """(n, width) from (n,) ids and a mask (n,); zeros where it is False."""
+        return torch.relu(self.dense(embed(self.embedding, ids))) * mask.unsqueeze(-1)
+
+
+def _text_encoder(sizes: NamlSizes) -> nn.Module:
+    if sizes.windows:
+        return MaxPoolCNN(sizes.word_dim, sizes.filters, sizes.windows, sizes.dropout)
+    return TextCNN(sizes.word_dim, sizes.filters, sizes.window, sizes.query_dim, sizes.dropout)
 
 
 class Naml(nn.Module):
@@ -51,34 +78,35 @@ class Naml(nn.Module):
 
     def __init__(self, sizes: NamlSizes, config: ModelConfig) -> None:
         super().__init__()
-        self.views = config.views
+        self.views, self.read_to = config.views, config.text.read_to
         texts = [view for view in self.views if view in ("title", "body")]
         topics = {"category": config.text.categories, "subcategory": config.text.subcategories}
-        cnn = (sizes.word_dim, sizes.filters, sizes.window, sizes.query_dim, sizes.dropout)
+        topics = {view: len(names) + 1 for view, names in topics.items() if view in self.views}
         if texts:
-            self.word_embedding = new_embedding(len(config.text.words) + 2, sizes.word_dim)
-        self.text_encoders = nn.ModuleDict({view: TextCNN(*cnn) for view in texts})
-        self.topic_encoders = nn.ModuleDict(
-            {
-                view: TopicEncoder(len(names) + 1, sizes.category_dim, sizes.filters)
-                for view, names in topics.items()
-                if view in self.views
-            }
-        )
+            self.word_embedding = new_words(config.text, sizes.word_dim)
+        self.text_encoders = nn.ModuleDict({view: _text_encoder(sizes) for view in texts})
+        embeddings = {view: new_embedding(count, sizes.category_dim) for view, count in topics.items()}
+        if sizes.shared_topics:
+            embeddings = dict.fromkeys(embeddings, next(iter(embeddings.values()), None))
+        self.topic_encoders = nn.ModuleDict({view: TopicEncoder(e, sizes.filters) for view, e in embeddings.items()})
         if len(self.views) > 1:
-            self.view_attention = AdditiveAttention(sizes.filters, sizes.query_dim)
+            additive = sizes.view_attention == "additive"
+            self.view_attention = (
+                AdditiveAttention(sizes.filters, sizes.query_dim) if additive else DotAttention(sizes.filters)
+            )
         self.user_attention = AdditiveAttention(sizes.filters, sizes.query_dim)
 
     def encode(self, articles: dict[str, Tensor]) -> Tensor:
         """Article vectors (n, D) from the model's views, `title` and `body` (n, T), the topics (n,)."""
         vectors, present = [], []
         for view, encoder in self.text_encoders.items():
-            mask = articles[view] != 0
-            vectors.append(encoder(embed(self.word_embedding, articles[view]), mask))
+            words, mask = words_and_mask(self.word_embedding, articles[view], self.read_to[view])
+            vectors.append(encoder(words, mask))
             present.append(mask.any(dim=-1))
         for view, encoder in self.topic_encoders.items():
-            vectors.append(encoder(articles[view]))
-            present.append(articles[view] != 0)
+            real = articles[view] != 0
+            present.append(real if self.read_to["title"] is None else torch.ones_like(real))
+            vectors.append(encoder(articles[view], present[-1]))
         if len(vectors) == 1:
             return vectors[0]
         return self.view_attention(torch.stack(vectors, dim=1), torch.stack(present, dim=1))

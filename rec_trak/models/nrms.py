@@ -11,18 +11,27 @@ from torch import Tensor, nn
 
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.batches import Batch
-from rec_trak.models.layers import AdditiveAttention, SelfAttention, dot_scores, embed, new_embedding, pick
+from rec_trak.errors import ConfigError
+from rec_trak.models.layers import AdditiveAttention, SelfAttention, dot_scores, new_words, pick, words_and_mask
 
 VIEWS = ("title",)
 
 
 @dataclass(frozen=True)
 class NrmsSizes:
-    """Layer sizes; the defaults are the paper's. An article vector has heads * head_dim numbers."""
+    """Layer sizes; the defaults are the paper's. An article vector has heads * head_dim numbers.
+
+    Attributes:
+        user_heads: heads over the history, which share that width; 0 for as many as over words.
+        weights, output_projection: of both self-attentions, see `SelfAttention`.
+    """
 
     word_dim: int = field(default=300, metadata={"least": 1})
     heads: int = field(default=16, metadata={"least": 1})
     head_dim: int = field(default=16, metadata={"least": 1})
+    user_heads: int = field(default=0, metadata={"least": 0})
+    weights: str = field(default="softmax", metadata={"choices": ("softmax", "exp")})
+    output_projection: bool = False
     query_dim: int = field(default=200, metadata={"least": 1})
     dropout: float = field(default=0.2, metadata={"least": 0})
 
@@ -33,18 +42,25 @@ class Nrms(nn.Module):
     def __init__(self, sizes: NrmsSizes, config: ModelConfig) -> None:
         super().__init__()
         width = sizes.heads * sizes.head_dim
-        self.word_embedding = new_embedding(len(config.text.words) + 2, sizes.word_dim)
-        self.title_self_attention = SelfAttention(sizes.word_dim, sizes.heads, sizes.head_dim)
+        user_heads = sizes.user_heads or sizes.heads
+        if width % user_heads:
+            raise ConfigError(
+                f"model nrms: `user_heads` does not divide the width. Got {user_heads} heads for {width}, expected a "
+                f"divisor."
+            )
+        more = (sizes.weights, sizes.output_projection)
+        self.read_to = config.text.read_to["title"]
+        self.word_embedding = new_words(config.text, sizes.word_dim)
+        self.title_self_attention = SelfAttention(sizes.word_dim, sizes.heads, sizes.head_dim, *more)
         self.title_attention = AdditiveAttention(width, sizes.query_dim)
-        self.user_self_attention = SelfAttention(width, sizes.heads, sizes.head_dim)
+        self.user_self_attention = SelfAttention(width, user_heads, width // user_heads, *more)
         self.user_attention = AdditiveAttention(width, sizes.query_dim)
         self.dropout = nn.Dropout(sizes.dropout)
 
     def encode(self, articles: dict[str, Tensor]) -> Tensor:
         """Article vectors (n, D) from `title` (n, T)."""
-        mask = articles["title"] != 0
-        words = self.dropout(embed(self.word_embedding, articles["title"]))
-        contexts = self.dropout(self.title_self_attention(words, mask))
+        words, mask = words_and_mask(self.word_embedding, articles["title"], self.read_to)
+        contexts = self.dropout(self.title_self_attention(self.dropout(words), mask))
         return self.title_attention(contexts, mask)
 
     def score(self, vectors: Tensor, batch: Batch) -> Tensor:
