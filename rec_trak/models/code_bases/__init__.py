@@ -3,8 +3,8 @@
 A code base is a module with four names:
 
 - `NAME`: its name in YAML.
-- `recognise(names)`: the architecture (`nrms`, `naml`, `lstur`) whose parameters these are, prefix `model.` taken off or
-  not, else None.
+- `recognise(names)`: the architecture (`nrms`, `naml`, `lstur`) whose parameters these are, with or without the
+  prefix `model.`; else None.
 - `translate(architecture, state, where)`: their state dict under our names (`tables.Translated`), strictly.
 - `describe(settings, state, articles, where)`: our `ModelConfig` for their model, from their settings file (a mapping),
   the tensors' shapes and the articles; raises ConfigError where a setting that it needs is missing.
