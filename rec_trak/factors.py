@@ -31,6 +31,8 @@ class Use:
         version: of `output` when it was recorded; a later one was changed in place.
         first: of an outer product, the parameter's row at which it starts.
         turned: whether `value` gives the parameter's rows and the gradient its columns.
+        keys: (N0, L) of an outer product whose `value` was looked up: places of equal keys have equal inputs.
+        through, skip: of rows, see `Rows`.
     """
 
     kind: str
@@ -41,25 +43,53 @@ class Use:
     version: int
     first: int = 0
     turned: bool = False
+    keys: Tensor | None = None
+    through: Tensor | None = None
+    skip: int | None = None
 
 
 @dataclass(frozen=True)
 class Outer:
-    """left (N0, L, r) and right (N0, L, cols): row b's gradient has sum of left' right in rows first to first + r."""
+    """left (N0, L, r) and right (N0, L, cols): row b's gradient has sum of left' right in rows first to first + r.
+
+    `keys` (N0, L), where there are any: places of equal keys have equal `right`.
+    """
 
     left: Tensor
     right: Tensor
     owner: Tensor
     first: int
+    keys: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Rows:
-    """ids (N0, L) and values (N0, L, cols): row b's gradient has `values` added to its rows `ids`."""
+    """ids (N0, L) and values (N0, L, width): row b's gradient has them added to its rows `ids`, but for id `skip`.
+
+    `through` (width, cols), where there is one, still has to be multiplied to the values.
+    """
 
     ids: Tensor
     values: Tensor
     owner: Tensor
+    through: Tensor | None = None
+    skip: int | None = None
+
+    def finished(self) -> Tensor:
+        """The values (N0, L, cols) as they are added: multiplied, and zero at `skip`."""
+        values = self.values if self.through is None else self.values @ self.through
+        return values if self.skip is None else values * (self.ids != self.skip).unsqueeze(-1)
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """A tensor that an embedding gave: rows `ids` (N0, L) of the parameter `name`, `padding` without a gradient."""
+
+    name: str
+    output: Tensor
+    version: int
+    ids: Tensor
+    padding: int | None
 
 
 @dataclass(frozen=True)
@@ -99,7 +129,7 @@ class Factors:
             if isinstance(part, Entries):
                 out += part.values[own].sum(dim=(0, 1)).view_as(out)
             elif isinstance(part, Rows):
-                out.index_add_(0, part.ids[own].reshape(-1), part.values[own].flatten(0, 1))
+                out.index_add_(0, part.ids[own].reshape(-1), part.finished()[own].flatten(0, 1))
             else:
                 left = part.left[own].flatten(0, 1)
                 out[part.first : part.first + left.shape[1]] += left.T @ part.right[own].flatten(0, 1)
@@ -113,6 +143,7 @@ class Recorder(TorchFunctionMode):
         takers: torch function -> what takes it apart, see takers.py.
         owner: (N0,) rows of the blocks in the leading dimension from now on; None means that a leading dimension of
             k B is k blocks a row, in order.
+        lead: without `owner`, the leading dimension of the use before.
         unknown: uses that cannot be taken apart, in words.
     """
 
@@ -123,7 +154,9 @@ class Recorder(TorchFunctionMode):
         self.shapes = {name: p.shape for name, p in parameters.items()}
         self.batch = batch
         self.owner: Tensor | None = None
+        self.lead: int | None = None
         self.uses: list[tuple[str, Use]] = []
+        self.looked_up: dict[int, LookUp] = {}
         self.unknown: list[str] = []
 
     def __torch_function__(self, func: Callable, types: Iterable, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -157,8 +190,19 @@ class Recorder(TorchFunctionMode):
                 self.unknown.append(f"`{name}`, whose leading dimension {lead} is not of {self.batch} rows")
                 return
             owner = torch.arange(self.batch, device=output.device).repeat_interleave(lead // self.batch)
+            self.lead = lead
         value = None if value is None else value.detach()
         self.uses.append((name, Use(kind, output, value, arrange, owner, output._version, **more)))
+
+    def spread(self, ids: Tensor) -> Tensor:
+        """Ids (1, ...) that all blocks share, such as positions, once for each block, so that each has an owner."""
+        count = self.lead if self.owner is None else len(self.owner)
+        return ids if count is None or ids.dim() < 2 or len(ids) != 1 else ids.expand(count, *ids.shape[1:])
+
+    def look_up(self, tensor: Tensor) -> LookUp | None:
+        """The look-up whose unchanged output `tensor` is, else None."""
+        found = self.looked_up.get(id(tensor))
+        return found if found and found.output is tensor and tensor._version == found.version else None
 
     def find_changed(self) -> None:
         """Count outputs that were changed in place since as unknown uses: their gradient is another one."""
@@ -171,10 +215,13 @@ class Recorder(TorchFunctionMode):
         grads = torch.autograd.grad(margin.sum(), outputs, allow_unused=True) if outputs else ()
         came = {id(output): grad for output, grad in zip(outputs, grads, strict=True)}
         parts: dict[str, list[Factor]] = {}
+        arranged: dict[tuple, Tensor] = {}  # a layer's weight, bias and inputs share one arranged gradient
         for name, use in self.uses:
-            grad = came.get(id(use.output))
+            grad, key = came.get(id(use.output)), (id(use.output), use.arrange)
             if grad is not None:
-                parts.setdefault(name, []).append(_factor(use, use.arrange(grad).to(margin.dtype)))
+                if key not in arranged:
+                    arranged[key] = use.arrange(grad).to(margin.dtype)
+                parts.setdefault(name, []).append(_factor(use, arranged[key]))
         return Factors(self.batch, self.shapes, parts)
 
 
@@ -182,9 +229,10 @@ def _factor(use: Use, grad: Tensor) -> Factor:
     if use.kind == "outer":
         value = use.value.to(grad.dtype)
         left, right = (value, grad) if use.turned else (grad, value)
-        return Outer(left, right, use.owner, use.first)
+        return Outer(left, right, use.owner, use.first, None if use.turned else use.keys)
     if use.kind == "rows":
-        return Rows(use.value, grad, use.owner)
+        through = use.through if use.through is None else use.through.to(grad.dtype)
+        return Rows(use.value, grad, use.owner, through, use.skip)
     return Entries(grad if use.value is None else grad * use.value, use.owner)
 
 

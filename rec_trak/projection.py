@@ -16,6 +16,7 @@ from trak.projectors import AbstractProjector
 from rec_trak.errors import NumericalError
 from rec_trak.factors import Entries, Factor, Factors, Outer, Rows
 from rec_trak.hashing import MatrixMap, VectorMap, matrix_map, vector_map
+from rec_trak.merging import Places, merged
 
 FFT_COST = 60.0  # of one K log2 K step, in multiply-adds of a product: transforms are taken for wide layers alone
 
@@ -82,18 +83,15 @@ class SketchProjector(AbstractProjector):
         return out
 
     def _project_factors(self, factors: Factors) -> Tensor:
+        places: dict[tuple, Places] = {}
         like = next((_values(part) for parts in factors.parts.values() for part in parts), torch.zeros(()))
         out = like.new_zeros(len(factors), self.proj_dim)
         for name, parts in factors.parts.items():
             table = self._map(name, factors.shapes[name])
-            outer = [part for part in parts if isinstance(part, Outer)]
-            if outer:
-                add_outer(out, outer, table)
-            for part in parts:
-                if isinstance(part, Rows):
-                    add_rows(out, part, table)
-                elif isinstance(part, Entries):
-                    add_entries(out, part, table)
+            for kind, add in ((Outer, add_outer), (Rows, add_rows), (Entries, add_entries)):
+                own = [part for part in parts if isinstance(part, kind)]
+                if own:
+                    add(out, merged(own, places), table)
         return out
 
     def _map(self, name: str, shape: torch.Size) -> VectorMap | MatrixMap:
@@ -122,30 +120,35 @@ def fold(tile: Tensor, stride: int, proj_dim: int) -> Tensor:
     return flat.view(-1, proj_dim).sum(dim=0)
 
 
-def add_entries(out: Tensor, part: Entries, table: VectorMap | MatrixMap) -> None:
+def add_entries(out: Tensor, parts: list[Entries], table: VectorMap | MatrixMap) -> None:
     """Add the sketch of single entries to `out` (B, K)."""
-    rows = out.new_zeros(len(out), part.values.shape[-1]).index_add_(0, part.owner, part.values.sum(dim=1))
+    rows = out.new_zeros(len(out), parts[0].values.shape[-1])
+    for part in parts:
+        rows.index_add_(0, part.owner, part.values.sum(dim=1))
     out.index_add_(1, table.bucket, rows * table.sign.to(rows.dtype))
 
 
-def add_rows(out: Tensor, part: Rows, table: MatrixMap) -> None:
+def add_rows(out: Tensor, parts: list[Rows], table: MatrixMap) -> None:
     """Add the sketch of a few rows of a parameter to `out` (B, K); nothing is as large as the parameter."""
     batch, k = out.shape
-    ids, cols = part.ids.reshape(-1), part.values.shape[-1]
+    cols = parts[0].values.shape[-1]
     # One table of the few sign patterns that a row can have, so that a place costs one look-up and one product.
     patterns = table.col_signs[:, None] * table.col_signs.new_tensor([1.0, -1.0])[:, None]
-    block = torch.div(ids, k, rounding_mode="floor")
-    pattern = block.remainder(len(table.col_signs)) * 2
-    values = part.values.flatten(0, 1)
     width = -(-cols // k) * k + k  # wide enough that no run of columns wraps round
     wide = out.new_zeros(batch, width)
-    own = part.owner.repeat_interleave(part.ids.shape[1]) * width
-    for w, v in enumerate(range(0, cols, k)):
-        signed = patterns[..., v : v + k].flatten(0, 1)[pattern + (table.row_signs[w, ids] < 0)]
-        signed = signed * values[:, v : v + k]
-        start = (ids * table.stride + table.offsets[block, w]).remainder_(k) + own
-        bucket = start.to(torch.int32)[:, None] + torch.arange(signed.shape[1], dtype=torch.int32, device=out.device)
-        wide.view(-1).index_add_(0, bucket.view(-1), signed.view(-1))
+    for part in parts:
+        ids, values = part.ids.reshape(-1), part.values.flatten(0, 1)
+        block = torch.div(ids, k, rounding_mode="floor")
+        pattern = block.remainder(len(table.col_signs)) * 2
+        own = part.owner.repeat_interleave(part.ids.shape[1]) * width
+        for w, v in enumerate(range(0, cols, k)):
+            signed = patterns[..., v : v + k].flatten(0, 1)[pattern + (table.row_signs[w, ids] < 0)]
+            signed = signed * values[:, v : v + k]
+            start = (ids * table.stride + table.offsets[block, w]).remainder_(k) + own
+            bucket = start.to(torch.int32)[:, None] + torch.arange(
+                signed.shape[1], dtype=torch.int32, device=out.device
+            )
+            wide.view(-1).index_add_(0, bucket.view(-1), signed.view(-1))
     out += wide.view(batch, -1, k).sum(dim=1)
 
 
@@ -157,53 +160,59 @@ def add_outer(out: Tensor, parts: list[Outer], table: MatrixMap) -> None:
     transforms = tiles * 2 * FFT_COST * k * max(k.bit_length() - 1, 1)
     add = add_outer_by_transform if transforms < product else add_outer_by_product
     for u, v, row_signs, col_signs, offset in table.tiles():
-        lefts = [part.left[..., u] * row_signs for part in parts]
-        rights = [part.right[..., v] * col_signs for part in parts]
-        add(out, lefts, rights, [part.owner for part in parts], table.stride, offset)
+        cut = [Outer(part.left[..., u], part.right[..., v], part.owner, 0) for part in parts]
+        add(out, cut, row_signs, col_signs, table.stride, offset)
 
 
 def add_outer_by_product(
-    out: Tensor, lefts: list[Tensor], rights: list[Tensor], owners: list[Tensor], stride: int, offset: int
+    out: Tensor, parts: list[Outer], row_signs: Tensor, col_signs: Tensor, stride: int, offset: int
 ) -> None:
     """One matrix product a row and tile, folded.
 
     Args:
         out: (B, K), added to.
-        lefts, rights: (N0, L, r) and (N0, L, c) in the map's order, signed.
-        owners: (N0,), never decreasing.
+        parts: one tile of the factors, (N0, L, r) and (N0, L, c).
+        row_signs, col_signs: (r,) and (c,).
         stride, offset: of the map, and of this tile.
     """
     batch, k = out.shape
-    rows, cols = lefts[0].shape[-1], rights[0].shape[-1]
-    flat = out.new_zeros(-(-rows * stride // k) * k)
-    tile = flat[: rows * stride].view(rows, stride)[:, :cols]
+    rows, cols = len(row_signs), len(col_signs)
+    places = sum(part.left.shape[0] * part.left.shape[1] for part in parts)
+    # The signs go wherever there are fewer numbers to multiply: on the factors, or on the products.
+    signs = None if places * (rows + cols) < batch * rows * cols else row_signs[:, None] * col_signs
     own: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(batch)]
-    for left, right, owner in zip(lefts, rights, owners, strict=True):
-        counts = (torch.bincount(owner, minlength=batch) * left.shape[1]).tolist()
-        pieces = zip(left.flatten(0, 1).split(counts), right.flatten(0, 1).split(counts), strict=True)
-        for b, piece in enumerate(pieces):
-            if counts[b]:
-                own[b].append(piece)
-    for b, pieces in enumerate(own):
+    for part in parts:
+        left, right = part.left.flatten(0, 1), part.right.flatten(0, 1)
+        if signs is None:
+            left, right = left * row_signs, right * col_signs
+        counts = (torch.bincount(part.owner, minlength=batch) * part.left.shape[1]).tolist()
+        for pieces, *piece, count in zip(own, left.split(counts), right.split(counts), counts, strict=True):
+            if count:
+                pieces.append(tuple(piece))
+    flat = out.new_zeros(-(-rows * stride // k) * k)
+    tile, folds = flat[: rows * stride].view(rows, stride)[:, :cols], flat.view(-1, k)
+    for sketch, pieces in zip(out, own, strict=True):
         for first, (left, right) in enumerate(pieces):
             tile.addmm_(left.t(), right, beta=min(first, 1))
         if pieces:
-            folded = flat.view(-1, k).sum(dim=0)
-            out[b] += folded.roll(offset) if offset else folded
+            if signs is not None:
+                tile *= signs
+            folded = folds.sum(dim=0)
+            sketch += folded.roll(offset) if offset else folded
 
 
 def add_outer_by_transform(
-    out: Tensor, lefts: list[Tensor], rights: list[Tensor], owners: list[Tensor], stride: int, offset: int
+    out: Tensor, parts: list[Outer], row_signs: Tensor, col_signs: Tensor, stride: int, offset: int
 ) -> None:
     """The same as `add_outer_by_product`, as a product of Fourier transforms summed over a row's places."""
     batch, k = out.shape
+    place = (torch.arange(len(row_signs), device=out.device) * stride + offset).remainder(k)
     spectrum = torch.zeros(batch, k // 2 + 1, 2, dtype=out.dtype, device=out.device)
-    for left, right, owner in zip(lefts, rights, owners, strict=True):
-        place = (torch.arange(left.shape[-1], device=out.device) * stride + offset).remainder(k)
-        spread = left.new_zeros(*left.shape[:2], k)
-        spread[:, :, place] = left
-        product = torch.fft.rfft(spread) * torch.fft.rfft(right, n=k)
-        spectrum.index_add_(0, owner, torch.view_as_real(product.sum(dim=1)))
+    for part in parts:
+        spread = part.left.new_zeros(*part.left.shape[:2], k)
+        spread[:, :, place] = part.left * row_signs
+        product = torch.fft.rfft(spread) * torch.fft.rfft(part.right * col_signs, n=k)
+        spectrum.index_add_(0, part.owner, torch.view_as_real(product.sum(dim=1)))
     out += torch.fft.irfft(torch.view_as_complex(spectrum), n=k)
 
 

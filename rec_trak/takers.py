@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rec_trak.factors import Recorder, blocks
+from rec_trak.factors import LookUp, Recorder, blocks
 
 
 def _graph(output: Tensor) -> Tensor:
@@ -23,9 +23,14 @@ def _graph(output: Tensor) -> Tensor:
 
 
 def _linear(mode: Recorder, func: Callable, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    out = _graph(func(input, weight, bias))
-    mode.record(mode.name(weight), "outer", out, blocks(input))
+    found = mode.look_up(input)
+    # What was looked up needs no gradient of its own here: it is the output's, through the weight, once for each
+    # different id of a row.
+    out = _graph(func(input if found is None else input.detach(), weight, bias))
+    mode.record(mode.name(weight), "outer", out, blocks(input), keys=found and found.ids)
     mode.record(mode.name(bias), "entries", out, None)
+    if found is not None:
+        mode.record(found.name, "rows", out, found.ids, through=weight.detach(), skip=found.padding)
     return out
 
 
@@ -42,14 +47,12 @@ def _embedding(
 ) -> Any:
     if max_norm is not None or scale_grad_by_freq:
         return NotImplemented
+    input = mode.spread(input)
     out = _graph(func(input, weight))
     ids = input.reshape(input.shape[0], -1)
-
-    def arrange(grad: Tensor) -> Tensor:
-        grad = blocks(grad)
-        return grad if padding_idx is None else grad * (ids != padding_idx % weight.shape[0]).unsqueeze(-1)
-
-    mode.record(mode.name(weight), "rows", out, ids, arrange=arrange)
+    padding = None if padding_idx is None else padding_idx % weight.shape[0]
+    mode.record(mode.name(weight), "rows", out, ids, skip=padding)
+    mode.looked_up[id(out)] = LookUp(mode.name(weight), out, out._version, ids, padding)
     return out
 
 

@@ -262,7 +262,7 @@ def test_frozen_layers_begin_no_graph():
 
 def test_an_output_changed_in_place_is_found():
     """relu_ on a layer's output would put the gradient in the wrong place."""
-    net = Net(lambda m, i: torch.relu_(m.layer(m.words(i))), words=words(), layer=nn.Linear(6, 5))
+    net = Net(lambda m, i: torch.relu_(m.layer(2 * m.words(i))), words=words(), layer=nn.Linear(6, 5))
     recorder = Recorder(dict(net.named_parameters()), ROWS, TAKERS)
     with without_gradient(net), recorder:
         net(some_ids())

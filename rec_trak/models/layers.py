@@ -30,33 +30,34 @@ def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
     return torch.softmax(logits.masked_fill(~mask, lowest), dim=-1) * mask
 
 
-def masked_exp(logits: Tensor, mask: Tensor) -> Tensor:
-    """exp(logits) over their sum + 1e-8, as `masked_softmax`; it overflows where a logit passes 88."""
+def masked_exp(logits: Tensor, mask: Tensor, epsilon: float = 1e-8) -> Tensor:
+    """exp(logits) over their sum + epsilon, as `masked_softmax`; it overflows where a logit passes 88."""
     weights = torch.exp(logits) * mask
-    return weights / (weights.sum(dim=-1, keepdim=True) + 1e-8)
+    return weights / (weights.sum(dim=-1, keepdim=True) + epsilon)
 
 
-def embed(embedding: nn.Embedding, ids: Tensor) -> Tensor:
-    """Embeddings (..., dim) of `ids`, zero where the id is 0, whatever the embedding's row 0 holds."""
-    return embedding(ids) * (ids != 0).unsqueeze(-1)
+def embed(embedding: nn.Embedding, ids: Tensor, padding_row: str = "fixed") -> Tensor:
+    """Embeddings (..., dim) of `ids`; zero where the id is 0, whatever row 0 holds, unless that row is `learnt`."""
+    return embedding(ids) if padding_row == "learnt" else embedding(ids) * (ids != 0).unsqueeze(-1)
 
 
-def words_and_mask(words: nn.Module, ids: Tensor, read_to: int | None) -> tuple[Tensor, Tensor]:
-    """Word vectors (n, T, dim) of texts (n, T), and which places the layers above may read (n, T).
+def words_and_mask(
+    words: nn.Module, ids: Tensor, read_to: int | None, padding: str = "read", padding_row: str = "fixed"
+) -> tuple[Tensor, Tensor]:
+    """Word vectors (n, T, dim) of texts (n, T), and the places (n, T) that the layers above may read.
 
     Args:
-        words: an embedding, or a language model that reads ids itself.
-        read_to: None masks padding. A length means that padding is read like any word: texts are padded to it again,
-            and the embedding's row 0 stands there, which itself takes no gradient.
+        words: an embedding, whose row 0 stands at padding and takes no gradient unless it is `learnt`; or a language
+            model.
+        read_to: None masks padding; a length pads texts to it again, and padding is read like any word (`read`), or
+            by convolutions alone (`convolved`).
     """
     if read_to is not None:
         ids = F.pad(ids, (0, read_to - ids.shape[1]))
-    mask = ids != 0 if read_to is None else torch.ones_like(ids, dtype=torch.bool)
+    mask = ids != 0 if read_to is None or padding == "convolved" else torch.ones_like(ids, dtype=torch.bool)
     if not isinstance(words, nn.Embedding):
         return words(ids), mask
-    if read_to is None:
-        return embed(words, ids), mask
-    return F.embedding(ids, words.weight, padding_idx=0), mask
+    return F.embedding(ids, words.weight, padding_idx=None if padding_row == "learnt" else 0), mask
 
 
 def new_embedding(count: int, dim: int) -> nn.Embedding:
@@ -96,18 +97,21 @@ def new_words(text: TextConfig, dim: int) -> nn.Module:
 class AdditiveAttention(nn.Module):
     """One vector for a sequence: a softmax of query . tanh(W x + b) weighs its elements.
 
+    With an `epsilon` the weights are the exponentials over their sum + epsilon, without a shift by the largest.
+
     Source: Wu et al. 2019 (NRMS, EMNLP), additive word attention; the same in NAML and LSTUR.
     """
 
-    def __init__(self, dim: int, query_dim: int) -> None:
+    def __init__(self, dim: int, query_dim: int, epsilon: float = 0.0) -> None:
         super().__init__()
+        self.epsilon = epsilon
         self.projection = nn.Linear(dim, query_dim)
         self.query = nn.Linear(query_dim, 1, bias=False)
 
     def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
         """(n, dim) from (n, L, dim) and a mask (n, L); zeros for a sequence without a real element."""
         logits = self.query(torch.tanh(self.projection(sequence))).squeeze(-1)
-        weights = masked_softmax(logits, mask)
+        weights = masked_exp(logits, mask, self.epsilon) if self.epsilon else masked_softmax(logits, mask)
         return (weights.unsqueeze(-2) @ sequence).squeeze(-2)
 
 
@@ -118,25 +122,35 @@ class SelfAttention(nn.Module):
     out again, so the parameter would never reach the output.
 
     Args:
-        weights: `softmax`, or `exp`: exp(s) / (sum of exp(s) + 1e-8), without a shift by the largest, with a bias of
-            the keys.
+        weights: `softmax`; `exp`: exp(s) / (sum of exp(s) + 1e-8), without a shift by the largest, with a bias of
+            the keys; `itself`: each element attends to itself alone, so that there are no queries and keys.
         output_projection: whether a linear layer follows the heads.
+        bias: whether queries and values (and keys under `exp`) have one.
 
     Source: Wu et al. 2019 (NRMS, EMNLP), news encoder; the scale is Vaswani et al. 2017, section 3.2.1.
     """
 
     def __init__(
-        self, dim: int, heads: int, head_dim: int, weights: str = "softmax", output_projection: bool = False
+        self,
+        dim: int,
+        heads: int,
+        head_dim: int,
+        weights: str = "softmax",
+        output_projection: bool = False,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.heads, self.head_dim, self.weights = heads, head_dim, weights
-        self.w_q = nn.Linear(dim, heads * head_dim)
-        self.w_k = nn.Linear(dim, heads * head_dim, bias=weights == "exp")
-        self.w_v = nn.Linear(dim, heads * head_dim)
+        if weights != "itself":
+            self.w_q = nn.Linear(dim, heads * head_dim, bias=bias)
+            self.w_k = nn.Linear(dim, heads * head_dim, bias=bias and weights == "exp")
+        self.w_v = nn.Linear(dim, heads * head_dim, bias=bias)
         self.w_o = nn.Linear(heads * head_dim, heads * head_dim) if output_projection else nn.Identity()
 
     def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
         """(n, L, heads * head_dim) from (n, L, dim) and a mask (n, L); zeros at masked places."""
+        if self.weights == "itself":
+            return self.w_o(self.w_v(sequence)) * mask.unsqueeze(-1)
         q, k, v = (self._split(layer(sequence)) for layer in (self.w_q, self.w_k, self.w_v))
         logits = q @ k.transpose(-1, -2) / math.sqrt(self.head_dim)
         weigh = masked_softmax if self.weights == "softmax" else masked_exp
@@ -150,20 +164,39 @@ class SelfAttention(nn.Module):
 class TextCNN(nn.Module):
     """One vector for a text: dropout, convolution over windows of words, ReLU, dropout, additive attention.
 
+    Args:
+        epsilon: of the attention, see `AdditiveAttention`.
+        convolves_padding: whether the convolution reads masked places as they are; the attention then passes over
+            them, and over places where no filter answers.
+
     Source: Wu et al. 2019 (NAML, IJCAI) and An et al. 2019 (LSTUR, ACL), title encoders.
     """
 
-    def __init__(self, word_dim: int, filters: int, window: int, query_dim: int, dropout: float) -> None:
+    def __init__(
+        self,
+        word_dim: int,
+        filters: int,
+        window: int,
+        query_dim: int,
+        dropout: float,
+        epsilon: float = 0.0,
+        convolves_padding: bool = False,
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv1d(word_dim, filters, window, padding="same")
-        self.attention = AdditiveAttention(filters, query_dim)
+        self.attention = AdditiveAttention(filters, query_dim, epsilon)
         self.dropout = nn.Dropout(dropout)
+        self.convolves_padding = convolves_padding
 
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
-        """(n, filters) from word vectors (n, T, word_dim), zero at padding, and a mask (n, T)."""
+        """(n, filters) from word vectors (n, T, word_dim) and a mask (n, T); masked places count as zero vectors."""
         if words.shape[1] == 0:  # no text has a word: a convolution needs one place
             words, mask = F.pad(words, (0, 0, 0, 1)), F.pad(mask, (0, 1))
-        contexts = torch.relu(self.conv(self.dropout(words).transpose(1, 2))).transpose(1, 2)
+        words = self.dropout(words)
+        words = words if self.convolves_padding else words * mask.unsqueeze(-1)
+        contexts = torch.relu(self.conv(words.transpose(1, 2))).transpose(1, 2)
+        if self.convolves_padding:
+            mask = mask & (contexts != 0).any(dim=-1)
         return self.attention(self.dropout(contexts), mask)
 
 
@@ -230,5 +263,29 @@ class GRU(nn.Module):
             reset, update, new = F.linear(state, self.weight_hh_l0, self.bias_hh_l0).chunk(3, dim=-1)
             update = torch.sigmoid(in_update + update)
             new = torch.tanh(in_new + torch.sigmoid(in_reset + reset) * new)
+            state = torch.where(mask[:, step, None], new + update * (state - new), state)
+        return state
+
+
+class ResetFirstGRU(nn.Module):
+    """A GRU whose reset gate scales the state before its product, with gates clip(0.2 x + 0.5, 0, 1); mask as `GRU`.
+
+    Source: Cho et al. 2014, section 2.3, but for the form of the gates, which is Keras 1's.
+    """
+
+    def __init__(self, dim: int, state_dim: int) -> None:
+        super().__init__()
+        self.inputs = nn.Linear(dim, 3 * state_dim)
+        self.gates = nn.Linear(state_dim, 2 * state_dim, bias=False)
+        self.new = nn.Linear(state_dim, state_dim, bias=False)
+
+    def forward(self, sequence: Tensor, mask: Tensor, state: Tensor) -> Tensor:
+        """The last state (B, state_dim), from inputs (B, H, dim), a mask (B, H) and a first state (B, state_dim)."""
+        inputs = self.inputs(sequence)
+        for step in range(sequence.shape[1]):
+            in_update, in_reset, in_new = inputs[:, step].chunk(3, dim=-1)
+            update, reset = self.gates(state).chunk(2, dim=-1)
+            update, reset = (torch.clamp(0.2 * x + 0.5, 0, 1) for x in (in_update + update, in_reset + reset))
+            new = torch.tanh(in_new + self.new(reset * state))
             state = torch.where(mask[:, step, None], new + update * (state - new), state)
         return state
