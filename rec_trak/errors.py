@@ -43,3 +43,8 @@ def listed(what: str, names: Iterable[str], shown: int = 5) -> str:
         return ""
     more = ", ..." if len(names) > shown else ""
     return f"{len(names)} {what} ({', '.join(names[:shown])}{more})"
+
+
+def told(error: Exception) -> str:
+    """For messages: an error of other code in one short line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

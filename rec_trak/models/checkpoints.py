@@ -1,7 +1,6 @@
-"""Weights on disk, read without running code from the file. Not here: formats and names of other code bases.
+"""Weights on disk: read, fitted to a model, written. Not here: file formats, and names of other code bases.
 
-A checkpoint is a PyTorch file with a plain state_dict, or with one under the key `state_dict`. A folder of checkpoints
-that training wrote holds one `model.json` that says what all of them are.
+A folder of checkpoints that training wrote holds one `model.json` that says what all of them are.
 """
 
 from __future__ import annotations
@@ -15,39 +14,16 @@ from torch import Tensor, nn
 
 from rec_trak.config.model import ModelConfig, read_model_config
 from rec_trak.errors import CheckpointError, ConfigError, listed
+from rec_trak.models.files import read_checkpoint_file
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Parameter name -> tensor on the CPU, from a PyTorch file.
+    """Parameter name -> tensor on the CPU, from a file of any format that `read_checkpoint_file` knows.
 
     Raises:
-        CheckpointError: no such file, not a PyTorch file, cut short, or not a mapping of names to tensors.
+        CheckpointError: as `read_checkpoint_file`.
     """
-    path = Path(path)
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "no such file"
-        raise CheckpointError(f"{path}: {problem}. Give the path of a .pt or .pth file.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or foreign file makes the unpickler raise almost anything
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"{path}: cannot be read as a checkpoint; it is cut short, is another format, or holds objects besides "
-            f"tensors ({first_line}). Give a file that torch.save(model.state_dict(), path) wrote."
-        ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content:
-        kind = "an empty mapping" if isinstance(content, dict) else type(content).__name__
-        raise CheckpointError(f"{path}: not a state_dict. Got {kind}, expected parameter names and tensors.")
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            kind = type(value).__name__
-            raise CheckpointError(
-                f"{path}: not a state_dict. Got {kind} at key {name!r}, expected parameter names and tensors, "
-                f"at the top or under `state_dict`."
-            )
-    return dict(content)
+    return read_checkpoint_file(path).state
 
 
 def load_into(model: nn.Module, state_dict: dict[str, Tensor], where: str) -> None:
