@@ -11,8 +11,15 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from rec_trak.config.analysis import AnalysisConfig, analysis_config, read_analysis_config
-from rec_trak.config.model import ModelConfig, read_model_config
+from rec_trak.config.analysis import (
+    CHECKPOINT_KEYS,
+    MODEL_TYPES,
+    AnalysisConfig,
+    analysis_config,
+    checkpoint_paths,
+    read_analysis_config,
+)
+from rec_trak.config.model import ModelConfig
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Batch, Inputs, build_inputs, unique_batch
 from rec_trak.data.impressions import Impressions
@@ -20,10 +27,13 @@ from rec_trak.errors import ConfigError
 from rec_trak.influence import self_influence
 from rec_trak.job import SETTINGS, Member, choose_device, make_job, read_rows, state_digest
 from rec_trak.models import build_model
-from rec_trak.models.checkpoints import load_into, read_state_dict
+from rec_trak.models.checkpoints import load_into
+from rec_trak.models.source import read_settings, read_source
 from rec_trak.report import write_results
 from rec_trak.session import featurize
 from rec_trak.store import read_member
+
+NO_ARTICLES = Articles((), (), (), (), (), np.zeros(0, dtype=np.int8), "no articles")
 
 
 @dataclass(frozen=True)
@@ -51,20 +61,32 @@ class RowLoader:
             yield unique_batch(self.inputs, np.arange(start, min(start + self.config.batch_size, len(self.inputs))))
 
 
-def load_model(checkpoint_path: str | Path, config_path: str | Path, device: str = "cpu") -> nn.Module:
+def load_model(
+    checkpoint_path: str | Path, config_path: str | Path, device: str = "cpu", articles: Articles | None = None
+) -> nn.Module:
     """The model of a checkpoint, in eval mode.
 
     Args:
-        checkpoint_path: a state dict as scripts/train.py writes it.
-        config_path: the model.json beside it.
+        checkpoint_path: a state dict as scripts/train.py writes it, or another code base's checkpoint.
+        config_path: the model.json beside it, or that code base's settings file.
         device: cpu or cuda.
+        articles: needed where neither file holds the vocabulary (plm4newsrs with GloVe vectors): those of the rows
+            that the model will read, `RowLoader.articles`.
 
     Raises:
         CheckpointError: the file is no checkpoint, or of another architecture.
-        ConfigError: the configuration is wrong.
+        ConfigError: the configuration is wrong, or `articles` are needed.
     """
-    model = build_model(read_model_config(config_path))
-    load_into(model, read_state_dict(checkpoint_path), str(checkpoint_path))
+    settings = read_settings(config_path)
+    source = read_source(settings, str(config_path), "auto", checkpoint_path, articles or NO_ARTICLES)
+    text = source.config.text
+    if articles is None and "title" in source.config.views and not (text.words or text.pretrained):
+        raise ConfigError(
+            "load_model: this model's vocabulary is made of the articles' words. Got no `articles`, expected those of "
+            "the rows. Call load_train_data first and pass its loader's `articles`."
+        )
+    model = build_model(source.config)
+    load_into(model, source.state_dict(checkpoint_path), str(checkpoint_path))
     return model.to(choose_device(device, asked_for=False)).eval()
 
 
@@ -77,23 +99,37 @@ def load_train_data(
 
     Args:
         config: the analysis, as the YAML's path, its content, or read.
-        model_config: the model.json's path, or read; None means the path in `config`.
+        model_config: the path of the model.json (or of another code base's settings), or the model.json read; None
+            means the path in `config`.
         dataset_type: `train_clean` or `train_poisoned`.
 
     Raises:
-        ConfigError, DataError: whatever is wrong with the input.
+        ConfigError, DataError, CheckpointError: whatever is wrong with the input.
     """
     if isinstance(config, (str, Path)):
         config = read_analysis_config(config)
     elif isinstance(config, Mapping):
         config = analysis_config(dict(config))
-    if not isinstance(model_config, ModelConfig):
-        model_config = read_model_config(model_config or config.model_config)
+    where = str(config.model_config if model_config is None else model_config)
+    settings = (
+        model_config if isinstance(model_config, ModelConfig) else read_settings(where, config.model, config.forward)
+    )
+    articles, impressions = read_rows(config, dataset_type, asked_for=False)
+    if isinstance(settings, ModelConfig):
+        model_config = settings
+    else:
+        model_config = read_source(settings, where, config.code_base, _any_checkpoint(config), articles).config
     if config.history_truncation:
         model_config = dataclasses.replace(model_config, history_truncation=config.history_truncation)
-    articles, impressions = read_rows(config, dataset_type, asked_for=False)
     inputs = build_inputs(impressions, articles, model_config)
     return impressions, RowLoader(impressions, articles, inputs, model_config, config)
+
+
+def _any_checkpoint(config: AnalysisConfig) -> Path:
+    """One of those that the analysis names: all of them have the same settings."""
+    given = config.checkpoints or {kind: getattr(config, key) for kind, key in CHECKPOINT_KEYS.items()}
+    kinds = [kind for kind in MODEL_TYPES if not isinstance(given, dict) or given.get(kind)]
+    return checkpoint_paths(config, kinds[0] if kinds else MODEL_TYPES[0])[0]
 
 
 class TRAKScorer:

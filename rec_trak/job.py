@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rec_trak.clicks import expand
 from rec_trak.config.analysis import AnalysisConfig, checkpoint_paths
-from rec_trak.config.model import ModelConfig, read_model_config
+from rec_trak.config.model import ModelConfig
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
@@ -24,7 +24,8 @@ from rec_trak.data.sources import read_data
 from rec_trak.errors import ConfigError, RecTrakWarning
 from rec_trak.gradients import select_parameters
 from rec_trak.models import build_model
-from rec_trak.models.checkpoints import load_into, read_state_dict
+from rec_trak.models.checkpoints import load_into
+from rec_trak.models.source import ModelSource, read_settings, read_source
 from rec_trak.projectors import choose_projector
 from rec_trak.store import digest, read_manifest
 
@@ -60,15 +61,21 @@ class Run:
 
 @dataclass(frozen=True)
 class Member:
-    """One checkpoint of the ensemble: a file (or a state dict in memory) and what identifies its tensors."""
+    """One checkpoint of the ensemble: a file and where it comes from, or a state dict in memory.
+
+    Attributes:
+        name: the file.
+        digest: identifies the tensors that the model takes from it, and those that it lacks.
+        origin: its source, or the state dict itself.
+    """
 
     name: str
     digest: str
-    held: dict[str, Tensor] | None = None
+    origin: ModelSource | dict[str, Tensor]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The tensors; read anew each time, so that only one member is in memory."""
-        return self.held if self.held is not None else read_state_dict(self.name)
+        """The model's tensors; read anew each time, so that only one member is in memory."""
+        return self.origin if isinstance(self.origin, dict) else self.origin.state_dict(self.name)
 
 
 @dataclass(frozen=True)
@@ -121,10 +128,12 @@ def read_job(run: Run) -> Job:
     config = run.config
     device = choose_device(config.device, asked_for="device" in run.flags)
     paths = checkpoint_paths(config, run.model_type)
-    model_config = read_model_config(config.model_config)
+    settings = read_settings(config.model_config, config.model, config.forward)
+    articles, impressions = read_rows(config, run.dataset_type, asked_for="sample_size" in run.flags)
+    source = read_source(settings, config.model_config, config.code_base, paths[0], articles)
+    model_config = source.config
     if config.history_truncation:
         model_config = dataclasses.replace(model_config, history_truncation=config.history_truncation)
-    articles, impressions = read_rows(config, run.dataset_type, asked_for="sample_size" in run.flags)
     if config.loss != model_config.loss:
         warnings.warn(
             f"`loss`: the model was trained with {model_config.loss!r}. Got {config.loss!r}: influence is then on "
@@ -133,10 +142,10 @@ def read_job(run: Run) -> Job:
             stacklevel=2,
         )
     model = build_model(model_config).to(device).eval()
-    members = tuple(_member(path, model) for path in paths)
-    settings = {key: getattr(config, key) for key in SETTINGS}
+    members = tuple(_member(path, model, source) for path in paths)
+    further = {key: getattr(config, key) for key in SETTINGS}
     return make_job(
-        articles, impressions, model, model_config, members, run.save_dir, device, config.grad_wrt, **settings
+        articles, impressions, model, model_config, members, run.save_dir, device, config.grad_wrt, **further
     )
 
 
@@ -187,11 +196,11 @@ def make_job(
     )
 
 
-def _member(path: Path, model: nn.Module) -> Member:
+def _member(path: Path, model: nn.Module, source: ModelSource) -> Member:
     """A checkpoint that was loaded once, so that a file that does not fit is refused before anything is written."""
-    state = read_state_dict(path)
+    state = source.state_dict(path)
     load_into(model, state, str(path))
-    return Member(str(path), state_digest(state))
+    return Member(str(path), state_digest(state), source)
 
 
 def state_digest(state: dict[str, Tensor]) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import tiny
 import yaml
+from test_source import write_theirs
 
 import rec_trak
 from rec_trak.errors import ConfigError, StoreError
@@ -62,6 +63,29 @@ def test_loader_gives_every_row_in_order(world):
     dataset, loader = rec_trak.load_train_data(config, None, "train_clean")
     assert len(list(loader)) == len(loader) == -(-24 // config["batch_size"])
     assert sum(len(batch.user) for batch in loader) == len(dataset) == 24
+
+
+@pytest.mark.filterwarnings("ignore::rec_trak.errors.RecTrakWarning")
+def test_the_same_names_read_another_code_base(tmp_path):
+    """A plm4newsrs checkpoint loads with its own settings; its words are those of the rows' articles."""
+    tiny.write_tree(tmp_path / "data")
+    theirs = write_theirs(tmp_path)
+    settings, checkpoint = theirs / "m.yaml", theirs / "clean_0.ckpt"
+    keys = {"checkpoints": None, "poisoned_model_checkpoint": str(checkpoint), "model_config": str(settings)}
+    _, loader = rec_trak.load_train_data(tiny.write_config(tmp_path, **keys))
+    with pytest.raises(ConfigError, match=r"made of the articles' words\. Got no `articles`, expected"):
+        rec_trak.load_model(checkpoint, settings)
+    model = rec_trak.load_model(checkpoint, settings, articles=loader.articles)
+    results = rec_trak.compute_trak_scores(model, loader, "cpu", 16, tmp_path / "trak")
+
+    from rec_trak.analysis import score_rows
+    from rec_trak.job import Run, read_job
+    from rec_trak.session import featurize
+
+    run = Run(loader.config, "train_clean", "poisoned")
+    job = read_job(run)
+    featurize(job)
+    np.testing.assert_allclose(results["scores"], score_rows(run, job)[0].scores, rtol=1e-6)
 
 
 def test_scorer_refuses_another_models_directory(world):

@@ -61,7 +61,7 @@ def test_parts_without_common_keys_stay(parts):
 
 @pytest.mark.parametrize("also", [False, True], ids=["layers alone", "another use"])
 def test_what_layers_look_up_gets_its_gradient_through_them(also):
-    """An embedding read by two linear layers, and perhaps by something else, has plain autograd's gradient and sketch."""
+    """An embedding read by two linear layers, and perhaps by something else, has the gradient that autograd gives."""
     torch.manual_seed(0)
 
     def run(m, i):

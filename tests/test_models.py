@@ -264,8 +264,13 @@ def test_frozen_patterns_switch_gradients_off():
         ({"sizes": {"heads": 0}}, "`heads` is too small"),
         ({"sizes": {"dropout": 1.0}}, "`dropout` is too large. Got 1.0"),
         ({"text": TextConfig()}, "view `title` has nothing to look up. Got no `text.words`"),
+        ({"text": TextConfig("pretrained")}, "view `title` has nothing to look up. Got no `text.pretrained`"),
         ({"architecture": "naml", "views": ("category",), "sizes": {}, "text": TextConfig()}, "no `text.categories`"),
         ({"architecture": "lstur", "sizes": {}}, "lstur: there is no user to embed"),
+        (
+            {"architecture": "lstur", "users": ("p",), "sizes": {"order": ("title", "body")}},
+            r"lstur: `order` does not hold the views once each. Got \['title', 'body'\], expected \['title'\]",
+        ),
         ({"frozen": ("encoder.*",)}, r"pattern `encoder.\*` matches no parameter"),
     ],
 )

@@ -6,11 +6,14 @@ import glob
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rec_trak.config.reader import build, read_mapping
+from rec_trak.config.targets import TargetSet, check_target_set
 from rec_trak.errors import ConfigError, RecTrakWarning
 
 MODEL_TYPES = ("clean", "poisoned")
+CODE_BASES = ("auto", "rec_trak", "plm4newsrs", "yusanshi", "newsreclib", "keras")
 DATASET_TYPES = ("train_clean", "train_poisoned")
 UNUSED = frozenset({"tsne_max_samples"})
 CHECKPOINT_KEYS = {"clean": "model_checkpoint", "poisoned": "poisoned_model_checkpoint"}
@@ -28,8 +31,10 @@ class AnalysisConfig:
     poisoned_model_checkpoint: str | None = None
     checkpoints: str | list[str] | dict[str, str | list[str]] | None = None
     model_type: str | None = field(default=None, metadata={"choices": ("bert", "glove")})
-    code_base: str = field(default="auto", metadata={"choices": ("auto", "rec_trak")})
-    data_format: str = field(default="auto", metadata={"choices": ("auto", "pairwise", "mind")})
+    code_base: str = field(default="auto", metadata={"choices": CODE_BASES})
+    model: dict[str, Any] | None = None
+    forward: str | None = None
+    data_format: str = field(default="auto", metadata={"choices": ("auto", "pairwise", "mind", "parsed")})
     rows: str = field(default="as_trained", metadata={"choices": ("as_trained", "per_click")})
     negatives: int = field(default=4, metadata={"least": 1})
     history_truncation: str | None = field(default=None, metadata={"choices": ("first", "last")})
@@ -49,7 +54,7 @@ class AnalysisConfig:
     device: str = "cpu"
     save_dir: str | None = None
     save_embeddings: bool = False
-    targets: dict[str, str] = field(default_factory=dict)
+    targets: dict[str, str | TargetSet] = field(default_factory=dict)
 
 
 def read_analysis_config(path: str | Path) -> AnalysisConfig:
@@ -65,13 +70,23 @@ def analysis_config(mapping: dict, where: str = "config") -> AnalysisConfig:
     """The analysis that a mapping describes (the content of such a YAML file).
 
     Raises:
-        ConfigError: any key is unknown, missing or mistyped.
+        ConfigError: any key is unknown, missing or mistyped, `forward` stands without `model`, or a target set says
+            too little or too much.
     """
     unused = sorted(UNUSED & mapping.keys())
     if unused:
         names = ", ".join(f"`{key}`" for key in unused)
         warnings.warn(f"{where}: not needed here and left unread: {names}.", RecTrakWarning, stacklevel=2)
-    return build(AnalysisConfig, mapping, where, ignored=UNUSED)
+    config = build(AnalysisConfig, mapping, where, ignored=UNUSED)
+    if config.forward is not None and config.model is None:
+        raise ConfigError(
+            f"{where}: `forward` needs a model to call. Got {config.forward!r} without `model`, expected both. Name "
+            "the class as `model: {class: ...}`."
+        )
+    for name, wanted in config.targets.items():
+        if isinstance(wanted, TargetSet):
+            check_target_set(name, wanted, where)
+    return config
 
 
 def checkpoint_paths(config: AnalysisConfig, model_type: str) -> list[Path]:

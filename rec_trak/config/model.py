@@ -11,6 +11,7 @@ from typing import Any
 from rec_trak.config.reader import build, read_mapping
 
 ARCHITECTURES = ("nrms", "naml", "lstur")
+OWN = "own"  # in the place of these for a class that the YAML names; no settings file can say it
 VIEWS = ("title", "body", "category", "subcategory")
 
 
@@ -19,22 +20,26 @@ class TextConfig:
     """How an article becomes integers.
 
     Attributes:
-        tokeniser: `regex` (words and . , ! ? ; | apart, lower case), `whitespace` (lower case, split) or `pretrained`
-            (a language model's own: its id i is id i + 1 here, 0 is padding, and there are no `words`).
+        tokeniser: `regex` (words and . , ! ? ; | apart, lower case), `whitespace` (lower case, split), `parsed` (as
+            the data say that their texts were split) or `pretrained` (a language model's own: its id i is id i + 1
+            here, 0 is padding, and there are no `words`).
         pretrained: folder or hub name of the language model that reads the text; '' for a word embedding.
         title_length, body_length: the first so many tokens are kept.
-        padding: `masked`, or `read`: attention and convolutions read the places behind a text like words, up to its
-            full length, and topics that an article lacks like any topic.
+        padding: `masked`; `read`: attention and convolutions read the places behind a text like words, up to its full
+            length, and topics that an article lacks like any topic; `convolved`: convolutions alone read them.
+        padding_row: `fixed`, the embeddings' rows of id 0 take no gradient, and those of topics and users count as
+            zeros; `learnt`, they are rows like any other.
         unknown: what a word outside the vocabulary is: one more word (`word`), or padding at its place (`padding`).
         words: the vocabulary; word i has id i + 2 (0 is padding, 1 any other word).
         categories, subcategories: name i has id i + 1 (0 is none or unknown).
     """
 
-    tokeniser: str = field(default="regex", metadata={"choices": ("regex", "whitespace", "pretrained")})
+    tokeniser: str = field(default="regex", metadata={"choices": ("regex", "whitespace", "parsed", "pretrained")})
     pretrained: str = ""
     title_length: int = field(default=30, metadata={"least": 1})
     body_length: int = field(default=50, metadata={"least": 1})
-    padding: str = field(default="masked", metadata={"choices": ("masked", "read")})
+    padding: str = field(default="masked", metadata={"choices": ("masked", "read", "convolved")})
+    padding_row: str = field(default="fixed", metadata={"choices": ("fixed", "learnt")})
     unknown: str = field(default="word", metadata={"choices": ("word", "padding")})
     words: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -43,7 +48,7 @@ class TextConfig:
     @property
     def read_to(self) -> dict[str, int | None]:
         """View -> the length up to which its padding is read, None where padding is masked."""
-        read = self.padding == "read"
+        read = self.padding != "masked"
         return {"title": self.title_length if read else None, "body": self.body_length if read else None}
 
 
@@ -54,7 +59,8 @@ class ModelConfig:
     Attributes:
         architecture: nrms, naml or lstur.
         views: which parts of an article are read, any of title, body, category, subcategory.
-        sizes: the keyword arguments of the architecture's sizes class; absent ones are the paper's.
+        sizes: the keyword arguments of the architecture's sizes class; absent ones are the paper's. Of an own model,
+            those of `build_own`.
         text: how articles become integers.
         max_history: a history is cut to so many articles.
         history_truncation: `first` keeps the oldest, `last` the newest.

@@ -119,6 +119,8 @@ def _as_type(value: Any, hint: Any, where: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         options = [a for a in arguments if a is not type(None)]
+        if isinstance(value, dict):  # keys and values mean the dataclass, whose own error says which key is wrong
+            options = [a for a in options if dataclasses.is_dataclass(a)] or options
         for option in options:
             try:
                 return _as_type(value, option, where)
@@ -161,6 +163,8 @@ def _as_scalar(value: Any, hint: Any, where: str) -> Any:
 def _words(hint: Any) -> str:
     """A type as a user would say it."""
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    if dataclasses.is_dataclass(hint):
+        return "keys and values"
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return " or ".join(_words(a) for a in typing.get_args(hint) if a is not type(None))
     return names.get(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from rec_trak.config.model import TextConfig
+from rec_trak.data.pretrained import token_ids
 from rec_trak.data.tables import FLAGS, read_csv, read_lines
 from rec_trak.errors import ConfigError, DataError
 
@@ -28,6 +29,8 @@ class Articles:
         titles, bodies, categories, subcategories: A strings each.
         is_fake: (A,) int8: 1 fake, 0 real, -1 where nobody said.
         source: the file they were read from.
+        tokens: `title` and `body` -> A sequences of words, where the data say how their texts were split: '' stands
+            at places without a word that the data know.
     """
 
     ids: tuple[str, ...]
@@ -37,6 +40,7 @@ class Articles:
     subcategories: tuple[str, ...]
     is_fake: np.ndarray
     source: str
+    tokens: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -196,11 +200,12 @@ def encode_articles(articles: Articles, text: TextConfig, views: Sequence[str]) 
     """The articles as integers, view by view.
 
     Returns:
-        `title` (A, title_length) and `body` (A, body_length) int32 word ids, padded with 0 on the right;
+        `title` (A, title_length) and `body` (A, body_length) int32 word or token ids, padded with 0 on the right;
         `category` and `subcategory` (A,) int32, 0 for none or unknown.
 
     Raises:
-        ConfigError: a view or the tokeniser is not known.
+        ConfigError: a view or the tokeniser is not known, the language model's cannot be read, or the data do not say
+            how a text was split where the tokeniser is `parsed`.
     """
     texts = {"title": (articles.titles, text.title_length), "body": (articles.bodies, text.body_length)}
     names = {
@@ -213,10 +218,12 @@ def encode_articles(articles: Articles, text: TextConfig, views: Sequence[str]) 
     for view in views:
         if view in texts:
             strings, length = texts[view]
+            if text.tokeniser == "pretrained":
+                encoded[view] = token_ids(strings, text.pretrained, length)
+                continue
             encoded[view] = np.zeros((len(articles), length), dtype=np.int32)
-            for i, string in enumerate(strings):
-                tokens = tokenise(string, text.tokeniser)[:length]
-                encoded[view][i, : len(tokens)] = [word_ids.get(token, other) for token in tokens]
+            for i, tokens in enumerate(_tokens(articles, view, strings, text.tokeniser)):
+                encoded[view][i, : len(tokens[:length])] = [word_ids.get(token, other) for token in tokens[:length]]
         elif view in names:
             said, known = names[view]
             numbers = {name: i + 1 for i, name in enumerate(known)}
@@ -224,3 +231,14 @@ def encode_articles(articles: Articles, text: TextConfig, views: Sequence[str]) 
         else:
             raise ConfigError(f"views: unknown view. Got {view!r}, expected title, body, category or subcategory.")
     return encoded
+
+
+def _tokens(articles: Articles, view: str, strings: Sequence[str], tokeniser: str) -> Iterable[Sequence[str]]:
+    if tokeniser != "parsed":
+        return (tokenise(string, tokeniser) for string in strings)
+    if view not in articles.tokens:
+        raise ConfigError(
+            f"{articles.source}: the model's words were split by its own preprocessing, which these data lack. Got no "
+            f"tokens of view `{view}`, expected them. Set `data_format: parsed` and give that preprocessing's folder."
+        )
+    return articles.tokens[view]

@@ -69,15 +69,15 @@ def _undecodable(path: str | Path) -> int:
     return number
 
 
-def read_csv(path: str | Path, required: Sequence[str]) -> Table:
-    """The records of a CSV file with a header; columns without a name are left out.
+def read_csv(path: str | Path, required: Sequence[str], delimiter: str = ",") -> Table:
+    """The records of a CSV file (or one with tabs) with a header; columns without a name are left out.
 
     Raises:
         DataError: what `read_lines` refuses; an empty file, missing or repeated columns, no record, a record with too
             few or too many fields, broken quoting.
     """
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(read_lines(path), strict=True)
+    reader = csv.reader(read_lines(path), delimiter=delimiter, strict=True)
     header, end = None, 0
     first: list[int] = []
     last: list[int] = []

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from rec_trak.config.model import ModelConfig
+from rec_trak.config.model import OWN, VIEWS, ModelConfig
 from rec_trak.config.reader import build
 from rec_trak.errors import ConfigError
 from rec_trak.models import lstur, naml, nrms
+from rec_trak.models.own import build_own
 
 ARCHITECTURES = {
     "nrms": (nrms.Nrms, nrms.NrmsSizes, nrms.VIEWS),
@@ -37,8 +38,14 @@ def build_model(config: ModelConfig, word_vectors: np.ndarray | None = None) -> 
 
     Raises:
         ConfigError: an unknown architecture, view or size, a view without a vocabulary, LSTUR without users,
-            word vectors of another shape or not finite, or a frozen pattern that matches nothing.
+            word vectors of another shape or not finite, or a frozen pattern that matches nothing; of an own model,
+            as `build_own`.
     """
+    if config.architecture == OWN:
+        _check_inputs(config, VIEWS)
+        model = build_own(**config.sizes)
+        _freeze(model, config)
+        return model
     if config.architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise ConfigError(f"model: `architecture` is not known. Got {config.architecture!r}, expected one of {known}.")
@@ -63,14 +70,10 @@ def _check_inputs(config: ModelConfig, views: tuple[str, ...]) -> None:
         raise ConfigError(
             f"{where}: `views` cannot be used. Got {list(got)}, expected one or several of {list(views)}."
         )
-    if config.architecture != "naml" and "title" not in got:
+    if config.architecture not in ("naml", OWN) and "title" not in got:
         raise ConfigError(f"{where}: `views` lacks the title, which it always reads. Got {list(got)}. Add `title`.")
-    needs = {
-        "title": "words",
-        "body": "words",
-        "category": "categories",
-        "subcategory": "subcategories",
-    }
+    words = "pretrained" if config.text.tokeniser == "pretrained" else "words"
+    needs = {"title": words, "body": words, "category": "categories", "subcategory": "subcategories"}
     for view in got:
         if not getattr(config.text, needs[view]):
             raise ConfigError(
@@ -83,7 +86,7 @@ def _check_inputs(config: ModelConfig, views: tuple[str, ...]) -> None:
 
 def _set_word_vectors(model: nn.Module, word_vectors: np.ndarray, architecture: str) -> None:
     where = f"model {architecture}: word vectors"
-    if not hasattr(model, "word_embedding"):
+    if not isinstance(getattr(model, "word_embedding", None), nn.Embedding):
         raise ConfigError(f"{where} were given, but no view has words. Leave them out or add `title` or `body`.")
     weight, given = model.word_embedding.weight, np.asarray(word_vectors, dtype=np.float32)
     if given.shape != tuple(weight.shape):

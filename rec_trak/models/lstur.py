@@ -13,9 +13,20 @@ from torch import Tensor, nn
 
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.batches import Batch
-from rec_trak.models.layers import GRU, TextCNN, dot_scores, embed, new_embedding, new_words, pick, words_and_mask
+from rec_trak.errors import ConfigError
+from rec_trak.models.layers import (
+    GRU,
+    ResetFirstGRU,
+    TextCNN,
+    dot_scores,
+    embed,
+    new_embedding,
+    new_words,
+    pick,
+    words_and_mask,
+)
 
-VIEWS = ("title", "category", "subcategory")
+VIEWS = ("title", "body", "category", "subcategory")
 
 
 @dataclass(frozen=True)
@@ -24,8 +35,13 @@ class LsturSizes:
 
     Attributes:
         fusion: `ini`, the long-term vector is the GRU's first state; `con`, it stands beside the GRU's last one, each
-            with half of the article vector's width.
+            with half of the article vector's width; `con_dense`, each has all of it, and a linear layer follows.
+        gru: `reset_after`, torch's own; `reset_first`, see `ResetFirstGRU`.
+        skip_empty: whether the GRU passes over articles whose vector is zero; where it has none left, it gives zeros.
         shared_topics: whether category and subcategory look up one embedding (their names are then one list).
+        order: the views in the order in which their vectors make up an article's; () for title, body, category,
+            subcategory.
+        epsilon: of the additive attention, see `AdditiveAttention`.
         user_dropout: the probability that training hides a user's long-term vector.
     """
 
@@ -35,7 +51,11 @@ class LsturSizes:
     query_dim: int = field(default=200, metadata={"least": 1})
     category_dim: int = field(default=100, metadata={"least": 1})
     shared_topics: bool = False
-    fusion: str = field(default="ini", metadata={"choices": ("ini", "con")})
+    order: tuple[str, ...] = ()
+    epsilon: float = field(default=0.0, metadata={"least": 0})
+    fusion: str = field(default="ini", metadata={"choices": ("ini", "con", "con_dense")})
+    gru: str = field(default="reset_after", metadata={"choices": ("reset_after", "reset_first")})
+    skip_empty: bool = False
     user_dropout: float = field(default=0.5, metadata={"least": 0})
     dropout: float = field(default=0.2, metadata={"least": 0})
 
@@ -43,53 +63,70 @@ class LsturSizes:
 class Lstur(nn.Module):
     """A title's CNN with topic embeddings beside it; a GRU over the history with an embedding of the user.
 
-    An unknown user (number 0) has the vector that training shows for a hidden one: zeros.
+    A body, which the paper does not read, goes through the title's CNN.
+
+    An unknown user (number 0) has the vector that training shows for a hidden one, zeros, unless row 0 is `learnt`.
     """
 
     def __init__(self, sizes: LsturSizes, config: ModelConfig) -> None:
         super().__init__()
         text, views = config.text, config.views
-        self.read_to = text.read_to["title"]
+        self.read_to, self.padding = text.read_to, (text.padding, text.padding_row)
+        self.order = sizes.order or tuple(view for view in VIEWS if view in views)
+        if sorted(self.order) != sorted(views):
+            raise ConfigError(
+                f"model lstur: `order` does not hold the views once each. Got {list(self.order)}, expected "
+                f"{sorted(views)}."
+            )
         self.word_embedding = new_words(text, sizes.word_dim)
-        self.title_encoder = TextCNN(sizes.word_dim, sizes.filters, sizes.window, sizes.query_dim, sizes.dropout)
-        topics = {"category": text.categories, "subcategory": text.subcategories}
-        embeddings = {
-            view: new_embedding(len(names) + 1, sizes.category_dim) for view, names in topics.items() if view in views
-        }
-        if sizes.shared_topics:
-            embeddings = dict.fromkeys(embeddings, next(iter(embeddings.values()), None))
+        more = (sizes.query_dim, sizes.dropout, sizes.epsilon, text.padding == "convolved")
+        self.title_encoder = TextCNN(sizes.word_dim, sizes.filters, sizes.window, *more)
+        names = {"category": text.categories, "subcategory": text.subcategories}
+        topics = [view for view in names if view in views]
+        # A shared module stands under one name only: functional_call does not put one back that has two.
+        own = topics[:1] if sizes.shared_topics else topics
+        self.topics = {view: view if view in own else own[0] for view in topics}
+        embeddings = {view: new_embedding(len(names[view]) + 1, sizes.category_dim) for view in own}
         self.topic_embeddings = nn.ModuleDict(embeddings)
-        width = sizes.filters + sizes.category_dim * len(self.topic_embeddings)
-        self.fusion, self.user_dropout = sizes.fusion, sizes.user_dropout
-        self.long_dim = width if sizes.fusion == "ini" else width // 2
-        self.short_dim = width if sizes.fusion == "ini" else width - width // 2
+        width = sizes.filters * (len(views) - len(topics)) + sizes.category_dim * len(topics)
+        self.fusion, self.user_dropout, self.skip_empty = sizes.fusion, sizes.user_dropout, sizes.skip_empty
+        self.long_dim = width // 2 if sizes.fusion == "con" else width
+        self.short_dim = width - width // 2 if sizes.fusion == "con" else width
         self.user_embedding = new_embedding(len(config.users) + 1, self.long_dim)
-        self.gru = GRU(width, self.short_dim)
+        self.gru = (GRU if sizes.gru == "reset_after" else ResetFirstGRU)(width, self.short_dim)
+        if sizes.fusion == "con_dense":
+            self.user_dense = nn.Linear(2 * width, width)
 
     def encode(self, articles: dict[str, Tensor]) -> Tensor:
-        """Article vectors (n, D) from `title` (n, T) and the model's topics (n,)."""
-        parts = [self.title_encoder(*words_and_mask(self.word_embedding, articles["title"], self.read_to))]
-        parts += [embed(embedding, articles[view]) for view, embedding in self.topic_embeddings.items()]
-        return torch.cat(parts, dim=-1)
+        """Article vectors (n, D) from the model's views, `title` and `body` (n, T), the topics (n,)."""
+        return torch.cat([self._view(view, articles[view]) for view in self.order], dim=-1)
 
     def score(self, vectors: Tensor, batch: Batch) -> Tensor:
         """Scores (B, C) of the candidates; reads the batch's index fields only."""
         history = pick(vectors, batch.history, batch.history_mask)
         long_term = self._long_term(batch.user)
+        mask = batch.history_mask & (history != 0).any(dim=-1) if self.skip_empty else batch.history_mask
         if self.fusion == "ini":
-            user = self.gru(history, batch.history_mask, long_term)
+            user = self.gru(history, mask, long_term)
+            user = user * mask.any(dim=-1, keepdim=True) if self.skip_empty else user
         else:
             start = history.new_zeros(history.shape[0], self.short_dim)
-            user = torch.cat([self.gru(history, batch.history_mask, start), long_term], dim=-1)
+            user = torch.cat([self.gru(history, mask, start), long_term], dim=-1)
+            user = self.user_dense(user) if self.fusion == "con_dense" else user
         return dot_scores(user, vectors, batch)
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores (B, C) of a batch in the unique or pair form (articles (n, ...))."""
         return self.score(self.encode(batch.articles), batch)
 
+    def _view(self, view: str, ids: Tensor) -> Tensor:
+        if view in self.topics:
+            return embed(self.topic_embeddings[self.topics[view]], ids, self.padding[1])
+        return self.title_encoder(*words_and_mask(self.word_embedding, ids, self.read_to[view], *self.padding))
+
     def _long_term(self, user: Tensor) -> Tensor:
         """(B, long_dim); in training whole users are hidden at random, without rescaling, as in the paper."""
-        vectors = embed(self.user_embedding, user)
+        vectors = embed(self.user_embedding, user, self.padding[1])
         if not self.training:
             return vectors
         return vectors * (torch.rand(user.shape, device=user.device) >= self.user_dropout).unsqueeze(-1)

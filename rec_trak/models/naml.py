@@ -36,7 +36,10 @@ class NamlSizes:
         window: width of the convolution, where attention weighs its places.
         windows: widths of several convolutions whose maximum over places is taken instead; () for none.
         view_attention: `additive`, or `dot`: dot products with one query.
+        shared_texts: whether title and body go through one encoder.
+        subcategory_dim: width of a subcategory's embedding, 0 for `category_dim`.
         shared_topics: whether category and subcategory look up one embedding (their names are then one list).
+        epsilon: of all additive attentions, see `AdditiveAttention`.
     """
 
     word_dim: int = field(default=300, metadata={"least": 1})
@@ -44,29 +47,37 @@ class NamlSizes:
     window: int = field(default=3, metadata={"least": 1})
     windows: tuple[int, ...] = ()
     view_attention: str = field(default="additive", metadata={"choices": ("additive", "dot")})
+    shared_texts: bool = False
     shared_topics: bool = False
+    epsilon: float = field(default=0.0, metadata={"least": 0})
     query_dim: int = field(default=200, metadata={"least": 1})
     category_dim: int = field(default=100, metadata={"least": 1})
+    subcategory_dim: int = field(default=0, metadata={"least": 0})
     dropout: float = field(default=0.2, metadata={"least": 0})
 
 
 class TopicEncoder(nn.Module):
-    """A category or subcategory as a vector: embedding, dense layer, ReLU."""
+    """A category or subcategory as a vector: embedding, dense layer, ReLU.
 
-    def __init__(self, embedding: nn.Embedding, width: int) -> None:
+    Args:
+        embedding: None where another encoder's is looked up, which `forward` is then given.
+    """
+
+    def __init__(self, embedding: nn.Embedding | None, dim: int, width: int, padding_row: str) -> None:
         super().__init__()
-        self.embedding = embedding
-        self.dense = nn.Linear(embedding.embedding_dim, width)
+        self.embedding, self.padding_row = embedding, padding_row
+        self.dense = nn.Linear(dim, width)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, mask: Tensor, embedding: nn.Embedding) -> Tensor:
         """(n, width) from (n,) ids and a mask (n,); zeros where it is False."""
-        return torch.relu(self.dense(embed(self.embedding, ids))) * mask.unsqueeze(-1)
+        return torch.relu(self.dense(embed(embedding, ids, self.padding_row))) * mask.unsqueeze(-1)
 
 
-def _text_encoder(sizes: NamlSizes) -> nn.Module:
+def _text_encoder(sizes: NamlSizes, convolves_padding: bool) -> nn.Module:
     if sizes.windows:
         return MaxPoolCNN(sizes.word_dim, sizes.filters, sizes.windows, sizes.dropout)
-    return TextCNN(sizes.word_dim, sizes.filters, sizes.window, sizes.query_dim, sizes.dropout)
+    more = (sizes.query_dim, sizes.dropout, sizes.epsilon, convolves_padding)
+    return TextCNN(sizes.word_dim, sizes.filters, sizes.window, *more)
 
 
 class Naml(nn.Module):
@@ -79,34 +90,46 @@ class Naml(nn.Module):
     def __init__(self, sizes: NamlSizes, config: ModelConfig) -> None:
         super().__init__()
         self.views, self.read_to = config.views, config.text.read_to
+        self.padding = (config.text.padding, config.text.padding_row)
         texts = [view for view in self.views if view in ("title", "body")]
         topics = {"category": config.text.categories, "subcategory": config.text.subcategories}
         topics = {view: len(names) + 1 for view, names in topics.items() if view in self.views}
         if texts:
             self.word_embedding = new_words(config.text, sizes.word_dim)
-        self.text_encoders = nn.ModuleDict({view: _text_encoder(sizes) for view in texts})
-        embeddings = {view: new_embedding(count, sizes.category_dim) for view, count in topics.items()}
-        if sizes.shared_topics:
-            embeddings = dict.fromkeys(embeddings, next(iter(embeddings.values()), None))
-        self.topic_encoders = nn.ModuleDict({view: TopicEncoder(e, sizes.filters) for view, e in embeddings.items()})
+        # A shared module stands under one name only: functional_call does not put one back that has two.
+        own = texts[:1] if sizes.shared_texts else texts
+        self.texts = {view: view if view in own else own[0] for view in texts}
+        convolves = config.text.padding == "convolved"
+        self.text_encoders = nn.ModuleDict({view: _text_encoder(sizes, convolves) for view in own})
+        dims = {"category": sizes.category_dim, "subcategory": sizes.subcategory_dim or sizes.category_dim}
+        own = list(topics)[: 1 if sizes.shared_topics else None]
+        embeddings = {view: new_embedding(topics[view], dims[view]) for view in own}
+        more = (sizes.filters, config.text.padding_row)
+        self.topic_encoders = nn.ModuleDict(
+            {view: TopicEncoder(embeddings.get(view), dims[view], *more) for view in topics}
+        )
         if len(self.views) > 1:
             additive = sizes.view_attention == "additive"
             self.view_attention = (
-                AdditiveAttention(sizes.filters, sizes.query_dim) if additive else DotAttention(sizes.filters)
+                AdditiveAttention(sizes.filters, sizes.query_dim, sizes.epsilon)
+                if additive
+                else DotAttention(sizes.filters)
             )
-        self.user_attention = AdditiveAttention(sizes.filters, sizes.query_dim)
+        self.user_attention = AdditiveAttention(sizes.filters, sizes.query_dim, sizes.epsilon)
 
     def encode(self, articles: dict[str, Tensor]) -> Tensor:
         """Article vectors (n, D) from the model's views, `title` and `body` (n, T), the topics (n,)."""
         vectors, present = [], []
-        for view, encoder in self.text_encoders.items():
-            words, mask = words_and_mask(self.word_embedding, articles[view], self.read_to[view])
-            vectors.append(encoder(words, mask))
+        for view, place in self.texts.items():
+            words, mask = words_and_mask(self.word_embedding, articles[view], self.read_to[view], *self.padding)
+            vectors.append(self.text_encoders[place](words, mask))
             present.append(mask.any(dim=-1))
+        embedding = None
         for view, encoder in self.topic_encoders.items():
+            embedding = embedding if encoder.embedding is None else encoder.embedding
             real = articles[view] != 0
-            present.append(real if self.read_to["title"] is None else torch.ones_like(real))
-            vectors.append(encoder(articles[view], present[-1]))
+            present.append(torch.ones_like(real) if self.padding[0] == "read" else real)
+            vectors.append(encoder(articles[view], present[-1], embedding))
         if len(vectors) == 1:
             return vectors[0]
         return self.view_attention(torch.stack(vectors, dim=1), torch.stack(present, dim=1))

@@ -23,7 +23,9 @@ class NrmsSizes:
 
     Attributes:
         user_heads: heads over the history, which share that width; 0 for as many as over words.
-        weights, output_projection: of both self-attentions, see `SelfAttention`.
+        weights, output_projection, bias: of both self-attentions, see `SelfAttention`.
+        user_weights: `weights` over the history, '' for the same.
+        epsilon: of both additive attentions, see `AdditiveAttention`.
     """
 
     word_dim: int = field(default=300, metadata={"least": 1})
@@ -31,7 +33,10 @@ class NrmsSizes:
     head_dim: int = field(default=16, metadata={"least": 1})
     user_heads: int = field(default=0, metadata={"least": 0})
     weights: str = field(default="softmax", metadata={"choices": ("softmax", "exp")})
+    user_weights: str = field(default="", metadata={"choices": ("", "softmax", "exp", "itself")})
     output_projection: bool = False
+    bias: bool = True
+    epsilon: float = field(default=0.0, metadata={"least": 0})
     query_dim: int = field(default=200, metadata={"least": 1})
     dropout: float = field(default=0.2, metadata={"least": 0})
 
@@ -48,18 +53,19 @@ class Nrms(nn.Module):
                 f"model nrms: `user_heads` does not divide the width. Got {user_heads} heads for {width}, expected a "
                 f"divisor."
             )
-        more = (sizes.weights, sizes.output_projection)
-        self.read_to = config.text.read_to["title"]
+        more = (sizes.output_projection, sizes.bias)
+        self.padding = (config.text.read_to["title"], config.text.padding, config.text.padding_row)
         self.word_embedding = new_words(config.text, sizes.word_dim)
-        self.title_self_attention = SelfAttention(sizes.word_dim, sizes.heads, sizes.head_dim, *more)
-        self.title_attention = AdditiveAttention(width, sizes.query_dim)
-        self.user_self_attention = SelfAttention(width, user_heads, width // user_heads, *more)
-        self.user_attention = AdditiveAttention(width, sizes.query_dim)
+        self.title_self_attention = SelfAttention(sizes.word_dim, sizes.heads, sizes.head_dim, sizes.weights, *more)
+        self.title_attention = AdditiveAttention(width, sizes.query_dim, sizes.epsilon)
+        user_weights = sizes.user_weights or sizes.weights
+        self.user_self_attention = SelfAttention(width, user_heads, width // user_heads, user_weights, *more)
+        self.user_attention = AdditiveAttention(width, sizes.query_dim, sizes.epsilon)
         self.dropout = nn.Dropout(sizes.dropout)
 
     def encode(self, articles: dict[str, Tensor]) -> Tensor:
         """Article vectors (n, D) from `title` (n, T)."""
-        words, mask = words_and_mask(self.word_embedding, articles["title"], self.read_to)
+        words, mask = words_and_mask(self.word_embedding, articles["title"], *self.padding)
         contexts = self.dropout(self.title_self_attention(self.dropout(words), mask))
         return self.title_attention(contexts, mask)
 

@@ -7,5 +7,27 @@ A code base is a module with four names:
   prefix `model.`; else None.
 - `translate(architecture, state, where)`: their state dict under our names (`tables.Translated`), strictly.
 - `describe(settings, state, articles, where)`: our `ModelConfig` for their model, from their settings file (a mapping),
-  the tensors' shapes and the articles; raises ConfigError where a setting that it needs is missing.
+  the shapes of their state dict (as in the file, after `translate` found it complete) and the articles; raises
+  ConfigError where a setting that it needs is missing.
+
+One whose checkpoints lack tensors has a fifth: `fixed(settings, config, where)`, those tensors under our names.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+
+from rec_trak.models.code_bases import keras, newsreclib, plm4newsrs, yusanshi
+
+CODE_BASES = (plm4newsrs, yusanshi, newsreclib, keras)
+
+
+def recognise_checkpoint(names: Iterable[str]) -> tuple[ModuleType, str] | None:
+    """The code base (its module) and the architecture whose parameters have these names; None where none is known."""
+    names = list(names)
+    for code_base in CODE_BASES:
+        architecture = code_base.recognise(names)
+        if architecture:
+            return code_base, architecture
+    return None
