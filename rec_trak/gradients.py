@@ -1,7 +1,7 @@
 """Per-row gradients of the margin f, by three ways that must agree. Not here: sketches, stores, which way is taken.
 
 `factored` encodes real (row, article) pairs and keeps each layer's gradient as factors; `functional` is traker's vmap
-over padded rows; `loop` is plain autograd, one row after the other.
+over padded rows; `loop` is plain autograd, one row after the other, each without padding.
 """
 
 from __future__ import annotations
@@ -65,9 +65,19 @@ class FunctionalComputer(FunctionalGradientComputer):
         others = {n: p for n, p in parameters.items() if n not in self._wanted}
         self.func_buffers = dict(model.named_buffers()) | others
 
+    def compute_loss_grad(self, batch: Batch) -> Tensor:
+        """Q (B, 1), each of its row alone, as the gradients are."""
+        rows = (None, None, None, *(0,) * len(batch))
+        margins = torch.func.vmap(self.modelout_fn.get_output, in_dims=rows, randomness="different")
+        with torch.no_grad():
+            return _residual(margins(self.model, self.func_weights, self.func_buffers, *batch))
+
 
 class LoopComputer(AbstractGradientComputer):
-    """Plain autograd, one row a time: any model, any layer; a parameter that does not reach f has gradient zero."""
+    """Plain autograd, one row a time: any model, any layer; a parameter that does not reach f has gradient zero.
+
+    A batch is a tuple of batches of one row each, so that neither other rows nor their padding touch a row.
+    """
 
     def __init__(self, model, task, grad_dim=None, dtype=torch.float32, device="cpu", grad_wrt=None) -> None:
         super().__init__(model, task, grad_dim, dtype, device)
@@ -79,18 +89,18 @@ class LoopComputer(AbstractGradientComputer):
         self.model = model
         self.parameters = {n: p for n, p in model.named_parameters() if self.grad_wrt is None or n in self.grad_wrt}
 
-    def compute_per_sample_grad(self, batch: Batch) -> dict[str, Tensor]:
-        """Gradients of f as parameter name -> (B, *shape), for a padded batch."""
-        rows = len(batch.user)
-        grads = {n: torch.zeros(rows, *p.shape, dtype=p.dtype, device=p.device) for n, p in self.parameters.items()}
-        for i in range(rows):
-            for name, grad in row_gradient(self.model, self.modelout_fn, one_row(batch, i), self.parameters).items():
+    def compute_per_sample_grad(self, batch: tuple[Batch, ...]) -> dict[str, Tensor]:
+        """Gradients of f as parameter name -> (B, *shape)."""
+        grads = {name: p.new_zeros(len(batch), *p.shape) for name, p in self.parameters.items()}
+        for i, row in enumerate(batch):
+            for name, grad in row_gradient(self.model, self.modelout_fn, row, self.parameters).items():
                 grads[name][i] = grad
         return grads
 
-    def compute_loss_grad(self, batch: Batch) -> Tensor:
+    def compute_loss_grad(self, batch: tuple[Batch, ...]) -> Tensor:
         """Q (B, 1)."""
-        return self.modelout_fn.get_out_to_loss_grad(self.model, None, None, batch)
+        with torch.no_grad():
+            return _residual(torch.stack([row_margin(self.model, self.modelout_fn, row) for row in batch]))
 
 
 class FactoredComputer(AbstractGradientComputer):
@@ -187,25 +197,67 @@ def computer_class(path: str, precision: str) -> type[AbstractGradientComputer]:
     return ReducedComputer
 
 
-def make_batch(path: str, model: nn.Module, inputs: Inputs, rows: np.ndarray, device: str) -> Batch | Pairs:
+def make_batch(
+    path: str, model: nn.Module, inputs: Inputs, rows: np.ndarray, device: str
+) -> Batch | Pairs | tuple[Batch, ...]:
     """The rows in the form that a gradient path wants, on `device`."""
-    if path != "factored":
+    if path == "loop":
+        return tuple(row_batch(inputs, row, device) for row in rows)
+    if path == "functional":
         return moved(padded_batch(inputs, rows), device)
-    if hasattr(model, "encode") and hasattr(model, "score"):
+    if all(_is_method(model, name) for name in ("encode", "score")):
         return moved(grouped_pairs(inputs, rows), device)
     whole = flatten_padded(padded_batch(inputs, rows))
     return moved(Pairs((), (), torch.zeros(0, dtype=torch.int64), whole), device)
 
 
-def one_row(batch: Batch, i: int) -> Batch:
-    """Row `i` of a padded batch as a padded batch of one."""
-    return Batch({view: a[i : i + 1] for view, a in batch.articles.items()}, *(field[i : i + 1] for field in batch[1:]))
+def _is_method(model: nn.Module, name: str) -> bool:
+    """Whether the model has something of this name to call that is not a layer of its own."""
+    found = getattr(model, name, None)
+    return callable(found) and not isinstance(found, nn.Module)
+
+
+def row_batch(inputs: Inputs, row: int, device: str) -> Batch:
+    """One row by itself, on `device`: nothing is padded but what it lacks altogether."""
+    return moved(flatten_padded(padded_batch(inputs, [row])), device)
 
 
 def row_gradient(
     model: nn.Module, output: ClickOutput, batch: Batch, parameters: dict[str, nn.Parameter]
 ) -> dict[str, Tensor]:
     """Plain autograd of f for a batch of one row: parameter name -> gradient of the parameter's shape."""
-    margin = output.get_output(model, None, None, *batch)
-    grads = torch.autograd.grad(margin.sum(), list(parameters.values()), allow_unused=True)
+    f = row_margin(model, output, batch)
+    grads = torch.autograd.grad(f, list(parameters.values()), allow_unused=True)
     return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(parameters.items(), grads, strict=True)}
+
+
+def row_margin(model: nn.Module, output: ClickOutput, batch: Batch) -> Tensor:
+    """f, one number, of a batch of one row whose articles are flat.
+
+    A model that cannot take one row (it squeezes, or asks for two) gets two copies of it, and f is their mean.
+    """
+    try:
+        f = output.get_output(model, None, None, *batch)
+    except Exception as error:  # whatever one row makes a model raise
+        try:
+            f = output.get_output(model, None, None, *_two_copies(batch))
+        except Exception:
+            raise error from None
+    return f.mean()
+
+
+def _two_copies(batch: Batch) -> Batch:
+    """A flat batch of one row as two rows alike, each with articles of its own."""
+    count = len(next(iter(batch.articles.values())))
+    shift = torch.tensor([[0], [count]], device=batch.history.device)
+    twice = Batch({}, *(torch.cat([leaf, leaf]) for leaf in batch[1:]))
+    return twice._replace(
+        articles={view: torch.cat([values, values]) for view, values in batch.articles.items()},
+        history=twice.history + shift,
+        candidates=twice.candidates + shift,
+    )
+
+
+def _residual(f: Tensor) -> Tensor:
+    """Q (B, 1) from margins (B,): sigmoid(-f) for every loss, as `clicks.residual` says."""
+    return torch.sigmoid(-f).unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""Each gradient path equals plain autograd row by row, and the preflight takes the path that does."""
+"""Each gradient path equals plain autograd row by row."""
 
 import dataclasses
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from torch import nn
 
 from rec_trak.clicks import ClickOutput, expand
 from rec_trak.config.model import ModelConfig, TextConfig, read_model_config
@@ -14,11 +13,10 @@ from rec_trak.data.articles import build_vocabulary, read_news_items
 from rec_trak.data.batches import build_inputs, unique_batch
 from rec_trak.data.impressions import read_pairwise
 from rec_trak.data.ragged import Ragged
-from rec_trak.errors import ConfigError, NumericalError
+from rec_trak.errors import ConfigError
 from rec_trak.factors import Factors
 from rec_trak.gradients import COMPUTERS, FactoredComputer, make_batch, row_gradient, select_parameters
 from rec_trak.models import build_model
-from rec_trak.preflight import choose_gradient
 
 MODELS = {
     "nrms": ("nrms", ("title",), {}),
@@ -71,6 +69,29 @@ def test_each_path_equals_plain_autograd_of_the_row_alone(tmp_path, name, loss, 
         assert relative_error({n: g[i] for n, g in grads.items()}, expected) < 1e-5
 
 
+def test_a_model_in_one_part_gets_flat_articles_by_position(tmp_path):
+    """n = B (H + C) articles, a row's boxes side by side, the empty ones all 0; positions lead to the row's titles."""
+    _, inputs = world(tmp_path, "nrms")
+    rows, rest = np.array([5, 0, 9]), inputs.impressions
+    batch = make_batch("factored", torch.nn.Linear(1, 1), inputs, rows, "cpu").batch
+    titles, (b, h), c = batch.articles["title"], batch.history.shape, batch.candidates.shape[1]
+    assert (b, len(titles), len(batch.user)) == (3, 3 * (h + c), 3)
+    assert {leaf.dtype for leaf in (titles, batch.history, batch.candidates, batch.user)} == {torch.int64}
+    used = torch.zeros(len(titles), dtype=torch.bool)
+    for i, row in enumerate(rows):
+        for places, mask, ids in (
+            (batch.history, batch.history_mask, rest.history[row]),
+            (batch.candidates, batch.candidate_mask, rest.candidates[row]),
+        ):
+            assert int(mask[i].sum()) == len(ids)
+            assert places[i][mask[i]].min() >= i * (h + c)
+            assert places[i].max() < (i + 1) * (h + c)
+            expected = torch.from_numpy(inputs.views["title"][ids][:, : titles.shape[1]])
+            torch.testing.assert_close(titles[places[i][mask[i]]], expected.long())
+            used[places[i][mask[i]]] = True
+    assert not titles[~used].any()
+
+
 def test_frozen_parameters_are_never_differentiated(tmp_path):
     """traker differentiates and counts them; here no path returns them."""
     model, inputs = world(tmp_path, "nrms")
@@ -110,108 +131,6 @@ def test_select_parameters_refuses_a_frozen_model(tmp_path):
     model.requires_grad_(False)
     with pytest.raises(ConfigError, match="no trainable parameter is left"):
         select_parameters(model, None)
-
-
-class DataDependent(nn.Module):
-    """The wrapped model, with a branch on a value that vmap cannot take."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, batch):
-        scores = self.inner(batch)
-        return scores if scores.sum().item() > -1e9 else -scores
-
-
-class OddUse(DataDependent):
-    """The wrapped model, with a parameter in a function that has no taker."""
-
-    def __init__(self, inner):
-        super().__init__(inner)
-        self.odd = nn.Parameter(torch.tensor([0.5, 0.25]))
-
-    def forward(self, batch):
-        return self.inner(batch) * torch.cumsum(self.odd, 0)[1]
-
-
-class MixesRows(DataDependent):
-    """The wrapped model, with every score moved by the padding of the batch."""
-
-    def forward(self, batch):
-        scores = self.inner(batch)
-        return scores * (1 + batch.history.shape[1])
-
-
-def choose(model, inputs, wanted="auto", names=None):
-    names = names or select_parameters(model, None)
-    return choose_gradient(wanted, model, "softmax", inputs, names, batch_size=8, device="cpu")
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_preflight_takes_factors_for_every_model_of_ours(tmp_path, name):
-    """NRMS, NAML and LSTUR all take the factored path."""
-    assert choose(*world(tmp_path, name)).name == "factored"
-
-
-def test_preflight_takes_vmap_where_a_parameter_cannot_be_taken_apart(tmp_path):
-    """A use outside the known ones is found and named, and the run falls back."""
-    model, inputs = world(tmp_path, "nrms")
-    choice = choose(OddUse(model).eval(), inputs)
-    assert choice.name == "functional"
-    assert "`odd` in " in choice.reason
-
-
-def test_preflight_falls_back_to_the_loop_and_says_why(tmp_path):
-    """`.item()` cannot be vmapped; the plain loop can."""
-    model, inputs = world(tmp_path, "nrms")
-    choice = choose(DataDependent(OddUse(model)).eval(), inputs)
-    assert choice.name == "loop"
-    assert "not functional: RuntimeError" in choice.reason
-
-
-def test_model_without_encode_and_score_takes_factors_too(tmp_path):
-    """A padded model of somebody else: blocks of the leading dimension belong to rows in order."""
-    model, inputs = world(tmp_path, "nrms")
-    assert choose(DataDependent(model).eval(), inputs).name == "factored"
-
-
-def test_preflight_is_not_misled_by_a_row_without_a_gradient(tmp_path):
-    """A row whose candidates all look alike has a gradient of rounding alone, on which no two paths agree."""
-    model, inputs = topic_world(tmp_path, "naml", ("category",))
-    same = [i for i in range(len(inputs)) if len(set(inputs.views["category"][inputs.impressions.candidates[i]])) == 1]
-    assert same
-    rows = np.array([same[0], *(i for i in range(20) if i not in same)])
-    few = dataclasses.replace(inputs, impressions=inputs.impressions.subset(rows), users=inputs.users[rows])
-    assert choose(model, few).name == "factored"
-
-
-def test_preflight_refuses_a_forced_path_that_fails(tmp_path):
-    """`gradient: functional` on such a model is an error that says why."""
-    model, inputs = world(tmp_path, "nrms")
-    with pytest.raises(ConfigError, match="`functional` does not work on this model: RuntimeError"):
-        choose(DataDependent(model).eval(), inputs, "functional")
-
-
-def test_preflight_takes_the_loop_when_asked(tmp_path):
-    """No vmap is tried."""
-    assert choose(*world(tmp_path, "nrms"), "loop").name == "loop"
-
-
-def test_preflight_refuses_a_model_whose_rows_depend_on_padding(tmp_path):
-    """A row's gradient must be the row's own."""
-    model, inputs = world(tmp_path, "nrms")
-    with pytest.raises(NumericalError, match="depends on its padding or its batch-mates"):
-        choose(MixesRows(model).eval(), inputs)
-
-
-def test_preflight_names_a_row_whose_gradient_is_not_finite(tmp_path):
-    """NaN in a weight that the checks did not see still names the row."""
-    model, inputs = world(tmp_path, "nrms")
-    with torch.no_grad():
-        next(p for n, p in model.named_parameters() if n.startswith("user")).fill_(float("nan"))
-    with pytest.raises(NumericalError, match=r"row \d+ \(.*\) has a gradient that is not finite in `"):
-        choose(model, inputs)
 
 
 def topic_world(tmp_path, architecture, views):
