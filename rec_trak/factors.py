@@ -195,9 +195,10 @@ class Recorder(TorchFunctionMode):
         self.uses.append((name, Use(kind, output, value, arrange, owner, output._version, **more)))
 
     def spread(self, ids: Tensor) -> Tensor:
-        """Ids (1, ...) that all blocks share, such as positions, once for each block, so that each has an owner."""
-        count = self.lead if self.owner is None else len(self.owner)
-        return ids if count is None or ids.dim() < 2 or len(ids) != 1 else ids.expand(count, *ids.shape[1:])
+        """Ids (1, ...) that the blocks of several rows share, such as positions, once for each block: each has an
+        owner then."""
+        count = len(self.owner) if self.owner is not None else self.lead if self.batch > 1 else None
+        return ids.expand(count, *ids.shape[1:]) if count is not None and ids.dim() > 1 and len(ids) == 1 else ids
 
     def look_up(self, tensor: Tensor) -> LookUp | None:
         """The look-up whose unchanged output `tensor` is, else None."""
@@ -233,7 +234,8 @@ def _factor(use: Use, grad: Tensor) -> Factor:
     if use.kind == "rows":
         through = use.through if use.through is None else use.through.to(grad.dtype)
         return Rows(use.value, grad, use.owner, through, use.skip)
-    return Entries(grad if use.value is None else grad * use.value, use.owner)
+    # Where there is a product, its sum over places is kept: the product would be one more tensor of the layer's size.
+    return Entries(grad if use.value is None else (grad * use.value).sum(dim=1, keepdim=True), use.owner)
 
 
 def blocks(x: Tensor) -> Tensor:

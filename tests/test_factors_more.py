@@ -80,6 +80,9 @@ USES = {
     "embedding, last id pads": lambda: Of(lambda m, i, x: m.a(i) * x, a=nn.Embedding(11, 6, padding_idx=-1)),
     "embedding of one id": lambda: Of(lambda m, i, x: m.a(i[:, 0]) * x[:, 0], a=nn.Embedding(11, 6)),
     "embedding twice": lambda: Of(lambda m, i, x: m.a(i) * m.a(i.flip(1)[:, :1]) * x, a=nn.Embedding(11, 6)),
+    "positions of all": lambda: Of(
+        lambda m, i, x: m.a(i) * x + m.b(torch.arange(7)[None]), a=nn.Embedding(11, 6), b=nn.Embedding(9, 6)
+    ),
     "tied": tied,
     "conv same": conv(kernel_size=3, padding="same"),
     "conv same, even": conv(kernel_size=4, padding="same"),
