@@ -25,6 +25,7 @@ from rec_trak.errors import ConfigError, RecTrakWarning
 from rec_trak.gradients import select_parameters
 from rec_trak.models import build_model
 from rec_trak.models.checkpoints import load_into
+from rec_trak.models.frozen import remembering
 from rec_trak.models.source import ModelSource, read_settings, read_source
 from rec_trak.projectors import choose_projector
 from rec_trak.store import digest, read_manifest
@@ -180,15 +181,16 @@ def make_job(
     projector = choose_projector(
         settings.pop("projector"), held and held["features"]["projector"], device, settings["proj_dim"]
     )
+    names, inputs = select_parameters(model, grad_wrt), build_inputs(rows, articles, model_config)
     return Job(
         articles=articles,
         impressions=impressions,
-        inputs=build_inputs(rows, articles, model_config),
+        inputs=inputs,
         impression_of_row=impression_of_row,
-        model=model,
+        model=remembering(model, inputs, names, device),
         model_config=model_config,
         members=members,
-        grad_wrt=select_parameters(model, grad_wrt),
+        grad_wrt=names,
         projector=projector,
         device=device,
         save_dir=save_dir,

@@ -1,4 +1,4 @@
-"""What every test may use: the folder of shared real data, one torch thread, a fixed seed."""
+"""What every test may use: the folder of shared real data, one torch thread, a fixed seed, its own token cache."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def shared() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_seed():
+def _one_thread_and_seed(monkeypatch, tmp_path_factory):
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    monkeypatch.setenv("REC_TRAK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

@@ -271,6 +271,7 @@ def test_frozen_patterns_switch_gradients_off():
             {"architecture": "lstur", "users": ("p",), "sizes": {"order": ("title", "body")}},
             r"lstur: `order` does not hold the views once each. Got \['title', 'body'\], expected \['title'\]",
         ),
+        ({"architecture": "naml", "sizes": {"windows": (2, 3)}}, "naml: `windows` read padding. Got `padding` masked"),
         ({"frozen": ("encoder.*",)}, r"pattern `encoder.\*` matches no parameter"),
     ],
 )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.batches import Batch
+from rec_trak.errors import ConfigError
 from rec_trak.models.layers import (
     AdditiveAttention,
     DotAttention,
@@ -89,6 +90,8 @@ class Naml(nn.Module):
 
     def __init__(self, sizes: NamlSizes, config: ModelConfig) -> None:
         super().__init__()
+        if sizes.windows and config.text.padding == "masked":  # the maximum would depend on a batch's longest text
+            raise ConfigError("model naml: `windows` read padding. Got `padding` masked, expected read. Set it.")
         self.views, self.read_to = config.views, config.text.read_to
         self.padding = (config.text.padding, config.text.padding_row)
         texts = [view for view in self.views if view in ("title", "body")]
