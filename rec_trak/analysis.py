@@ -5,19 +5,25 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rec_trak.data.targets import read_targets
 from rec_trak.errors import ConfigError
+from rec_trak.explain import explain, margins
+from rec_trak.groups import NOT_A_COUNTERFACTUAL, check_columns, group_tables
 from rec_trak.influence import SelfInfluence, TargetInfluence, self_influence, target_influence
 from rec_trak.job import Job, Run, fingerprint, versions, within
-from rec_trak.report import write_results
+from rec_trak.ranking import LINE_BREAK, rows_table
+from rec_trak.report import as_csv, write_files, write_results
 from rec_trak.scoring import Diagnostics
 from rec_trak.store import read_manifest, read_member
+from rec_trak.target_sets import NamedTargets, ends_table, named_targets, targets_table
 
+ENDS = 100  # proponents and opponents listed of each target, at most
+WIDTH = 160  # characters of a printed line
 ROW_FIELDS = ("row_count", "rows", "negatives")
 SCORE_NAMES = {
     "self_influence": "self-influence Q·h (margin units)",
@@ -25,14 +31,20 @@ SCORE_NAMES = {
 }
 
 
-def score_rows(run: Run, job: Job) -> tuple[SelfInfluence, list[Path]]:
+def score_rows(run: Run, job: Job, group_by: Sequence[str] = ()) -> tuple[SelfInfluence, list[Path]]:
     """Self-influence of every impression, written as the run's results; returns it and the files.
+
+    Args:
+        run, job: the analysis, featurized.
+        group_by: columns of the click log to sum by, beside articles, users and days.
 
     Raises:
         StoreError: the run is not featurized, or the directory is another run's.
         ConfigError: `top_k` beyond the rows, as a flag.
+        DataError: a column that the click log does not have.
     """
     config = run.config
+    check_columns(job.impressions, group_by)
     top_k = within(config.top_k, len(job.impressions), "top_k", "rows", asked_for="top_k" in run.flags)
     result = self_influence(job, config.score)
     score = {"form": config.score, "lambda_rel": config.lambda_rel}
@@ -47,51 +59,116 @@ def score_rows(run: Run, job: Job) -> tuple[SelfInfluence, list[Path]]:
         score_name=SCORE_NAMES[config.score],
         gradients=_projected(job) if config.save_embeddings else None,
     )
-    return result, paths
+    return result, paths + _write_groups(run.folder, result.scores, job, group_by)
 
 
-def score_targets(run: Run, job: Job, wanted: str, keep_matrix: bool = False) -> tuple[TargetInfluence, list[Path]]:
-    """Mean influence of every impression on one target set, written below the run's results.
+def score_targets(
+    run: Run, job: Job, wanted: str, keep_matrix: bool = False, group_by: Sequence[str] = ()
+) -> tuple[TargetInfluence, list[Path]]:
+    """Influence of every impression on one target set, written below the run's results.
 
     Args:
         run, job: the analysis, featurized.
         wanted: a name in the config's `targets`, or the path of a pairwise CSV (its stem is then the name).
-        keep_matrix: also keep the (N, M) scores in the save directory.
+        keep_matrix: also write all scores, (I, M), to scores.npy there.
+        group_by: columns of the click log to sum by, beside articles, users and days.
 
     Raises:
-        ConfigError: neither a known name nor a file.
-        DataError: the file is not a target file.
+        ConfigError: neither a known name nor a file; `top_k` beyond the rows, as a flag.
+        DataError: a file does not hold what it should, no target is left, or a column is not there.
         StoreError: the run is not featurized, or another set has this name.
     """
-    path = Path(run.config.targets.get(wanted, wanted))
-    name = wanted if wanted in run.config.targets else path.stem
-    if not path.is_file():
-        known = ", ".join(run.config.targets) or "none"
-        raise ConfigError(f"--targets: no such file or name. Got {wanted}, expected a CSV or one of: {known}.")
+    check_columns(job.impressions, group_by)
     top_k = within(run.config.top_k, len(job.impressions), "top_k", "rows", asked_for="top_k" in run.flags)
-    targets = read_targets(path, job.articles)
-    result = target_influence(job, name, targets, keep_matrix)
+    targets = named_targets(run, job, wanted)
+    folder = _folder(run, targets)
+    matrix = folder / "scores.npy" if keep_matrix else None
+    ends = min(top_k, ENDS)
+    result = target_influence(job, targets.name, targets.impressions, ends, matrix, targets.articles)
     score = {
         "form": "target_influence",
         "lambda_rel": run.config.lambda_rel,
-        "targets": name,
+        "targets": targets.name,
         "target_count": len(targets),
     }
     metadata = describe(run, job, score, result.diagnostics) | {
-        "targets_file": str(path),
-        "targets_notes": targets.notes,
+        "targets_file": " ".join(f"{key} {value}" for key, value in targets.definition.items()).removeprefix("csv "),
+        "targets_definition": targets.definition,
+        "targets_notes": targets.impressions.notes,
+        "ends_of_each_target": ends,
     }
     paths = write_results(
-        run.folder / "targets" / name,
+        folder,
         result.plain,
         job.impressions,
         job.articles,
         top_k,
         metadata,
         extra={"renormalised": result.renormalised, "kernel": result.kernel},
-        score_name=f"mean influence on {name} (margin units)",
+        score_name=f"mean influence on {targets.name} (margin units)",
     )
-    return result, paths
+    f = margins(job, targets.name, targets.impressions, targets.articles)
+    rows = rows_table(job.impressions, job.articles)
+    tables = {
+        "targets.csv": targets_table(targets.impressions, targets.articles, f),
+        "proponents.csv": ends_table(result.proponents, 1, rows),
+        "opponents.csv": ends_table(result.opponents, -1, rows),
+    }
+    paths += write_files(folder, {name: as_csv(table) for name, table in tables.items()})
+    paths += [matrix] if matrix else []
+    return result, paths + _write_groups(folder, result.plain, job, group_by)
+
+
+def explain_row(run: Run, job: Job, row: str, target: str) -> tuple[list[str], Path]:
+    """Why one impression has its influence on one target: lines to print, and the file with its parts.
+
+    Args:
+        run, job: the analysis, featurized.
+        row: the impression's number (`sample_idx`).
+        target: a target set and the number of one of its targets, as `honeypot:3`.
+
+    Raises:
+        ConfigError: no such row, set or target.
+        DataError, StoreError: as `score_targets`.
+    """
+    wanted, colon, number = target.rpartition(":")
+    if not (row.isdecimal() and colon and number.isdecimal()):
+        raise ConfigError(
+            f"--explain: a row and a target are needed. Got {row} {target}, expected two numbers, the second after the "
+            "name of its set, as in `--explain 12 honeypot:3`."
+        )
+    targets = named_targets(run, job, wanted)
+    found = explain(job, targets.name, targets.impressions, int(row), int(number), targets.articles)
+    file = f"explain_{found.row}_{found.target}.csv"
+    (path,) = write_files(_folder(run, targets), {file: as_csv(found.parts)})
+    f = margins(job, targets.name, targets.impressions, targets.articles)[found.target]
+    clicks, asked = job.impressions, targets.impressions
+    user, title = clicks.user_ids[found.row], job.articles.titles[clicks.clicked[found.row]]
+    lines = [
+        f"row {found.row}: user {user} clicked {title}",
+        f"target {targets.name}:{found.target}: {targets.articles.titles[asked.clicked[found.target]]} shown to user "
+        f"{asked.user_ids[found.target]}, margin {f:+.4g}",
+        *found.lines(),
+    ]
+    return [_terminal(line) for line in lines], path
+
+
+def _terminal(line: str) -> str:
+    """The line with U+FFFD for what cannot be seen or commands a terminal, cut to WIDTH characters."""
+    plain = "".join(c if c.isprintable() else "\ufffd" for c in LINE_BREAK.sub(" ", line))
+    return plain if len(plain) <= WIDTH else f"{plain[: WIDTH - 1]}…"
+
+
+def _folder(run: Run, targets: NamedTargets) -> Path:
+    return run.folder / "targets" / targets.name
+
+
+def _write_groups(folder: Path, values: np.ndarray, job: Job, columns: Sequence[str]) -> list[Path]:
+    """The tables of `groups`, beside the rankings."""
+    first_rows = np.searchsorted(job.impression_of_row, np.arange(len(job.impressions)))
+    history = job.inputs.impressions.history.subset(first_rows)
+    tables = group_tables(values, job.impressions, history, job.articles, columns)
+    return write_files(folder, {name: as_csv(table) for name, table in tables.items()})
 
 
 def describe(run: Run, job: Job, score: dict[str, Any], diagnostics: tuple[Diagnostics, ...]) -> dict[str, Any]:
@@ -114,7 +191,7 @@ def describe(run: Run, job: Job, score: dict[str, Any], diagnostics: tuple[Diagn
         "save_dir": str(job.save_dir),
         "recorded": (read_manifest(job.save_dir) or {}).get("recorded", {}),
         "versions": versions(),
-        "notes": list(job.impressions.notes),
+        "notes": [*job.impressions.notes, NOT_A_COUNTERFACTUAL],
     }
 
 

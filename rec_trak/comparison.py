@@ -204,7 +204,12 @@ def _statistics(clean: Results, poisoned: Results, matched: pd.DataFrame) -> dic
 
 def _run_statistics(run: Results) -> dict[str, Any]:
     scores = run.scores.astype(np.float64)
-    counts = {"n_samples": len(scores), "n_fake": int((run.labels == 1).sum()), "n_real": int((run.labels == 0).sum())}
+    counts = {
+        "folder": str(run.folder),
+        "n_samples": len(scores),
+        "n_fake": int((run.labels == 1).sum()),
+        "n_real": int((run.labels == 0).sum()),
+    }
     return counts | {"score_mean": scores.mean(), "score_std": scores.std()}
 
 

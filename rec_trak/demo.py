@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,12 +19,11 @@ from rec_trak.comparison import compare_runs, write_comparison
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.config.training import read_training_config
 from rec_trak.data.synthetic import World, WorldSettings, write_demo_world
-from rec_trak.detection import baselines, detection_table
+from rec_trak.detection_run import detect_run, write_detection
 from rec_trak.errors import ConfigError
-from rec_trak.influence import self_influence
-from rec_trak.job import Job, Run, read_job
+from rec_trak.html import Page, write_page
+from rec_trak.job import Run, read_job
 from rec_trak.ranking import rows_table
-from rec_trak.report import as_csv, write_files
 from rec_trak.session import featurize
 from rec_trak.training_job import train_run
 
@@ -60,16 +60,16 @@ class Found:
 
     Attributes:
         world: the planted answers.
-        table: one line a ranking, see `detection.detection_table`.
+        detection: how well each ranking finds the bots' clicks, see `detection_run`.
         top: the ten rows that taught the model most about the promoted articles.
-        comparison: sentences on clean against poisoned.
-        paths: the files to look at.
+        page: the report, and the facts of its first screen.
+        paths: the other files.
     """
 
     world: World
-    table: pd.DataFrame
+    detection: dict[str, Any]
     top: pd.DataFrame
-    comparison: list[str]
+    page: Page
     paths: list[Path]
 
 
@@ -102,31 +102,21 @@ def run_demo(
         run = Run(read_analysis_config(analysis), f"train_{kind}", kind)
         job = read_job(run)
         featurize(job)
-        own, own_paths = score_rows(run, job)
+        _, own_paths = score_rows(run, job)
     say("4/5 explaining the exposure of the promoted articles, comparing clean and poisoned")
     told, target_paths = score_targets(run, job, "promoted")
     comparison = compare_runs(run.folder.with_name("clean_train_clean"), run.folder)
     compared = write_comparison(comparison, folder / "comparison")
-    say("5/5 counting what was found")
-    rankings = {
-        "influence on the promoted articles, renormalised": told.renormalised,
-        "influence on the promoted articles": told.plain,
-        "self-influence Q h": own.scores,
-        "leverage of the loss gradient": self_influence(job, "loss_gradient").scores,
-    }
-    table = _detected(job, world, rankings, run.config.top_k)
-    detected = write_files(run.folder, {"detection.csv": as_csv(table)})
+    say("5/5 counting what was found, writing the report")
+    detection = detect_run(run.folder, "promoted", world.promoted)
+    detected = write_detection(run.folder, detection)
+    command = f"python scripts/report.py --results_dir {run.folder} --compare_dir {folder / 'comparison'}"
+    page = write_page(run.folder, folder / "comparison", command=command)
     order = np.argsort(-told.renormalised, kind="stable")[:10]
     top = rows_table(job.impressions, job.articles).iloc[order][["user_id", "title", "source_lines"]]
     top.insert(0, "poisoned", [job.impressions.columns["poisoned"][i] for i in order])
-    return Found(world, table, top, comparison.summary(), [*detected, *own_paths, *target_paths, *compared])
-
-
-def _detected(job: Job, world: World, rankings: dict[str, np.ndarray], top_k: int) -> pd.DataFrame:
-    poisoned = np.array(job.impressions.columns["poisoned"], dtype=np.int64)
-    promoted = [job.articles.position[article] for article in world.promoted]
-    clicked = job.impressions.clicked
-    return detection_table(rankings | baselines(clicked, promoted), poisoned, top_k, clicked, promoted)
+    paths = [*detected, *own_paths, *target_paths, *compared, *page.others]
+    return Found(world, detection, top, page, paths)
 
 
 def _emptied(folder: Path) -> Path:

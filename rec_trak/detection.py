@@ -1,4 +1,4 @@
-"""How well a ranking finds poisoned rows, next to rankings that need no model. Not here: where the scores come from.
+"""How well a ranking finds poisoned rows: numbers, intervals, curves. Not here: where scores or labels come from.
 
 A poisoned row clicks a promoted article, so "the row clicks a promoted article" alone nearly reaches an AUROC of 1
 against all rows. What attribution adds shows in the average precision, and against genuine clicks on the same articles.
@@ -6,15 +6,36 @@ against all rows. What attribution adds shows in the average precision, and agai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from rec_trak.errors import ConfigError, DataError, NumericalError
+from rec_trak.intervals import Interval, bootstrap, found_in, levels
 
-COLUMNS = ("found", "top_k", "auroc", "average_precision", "auroc_same_article")
+BUDGETS = (1, 5, 10)  # per cent of the rows
+CURVE_POINTS = 400  # at most; a curve of more is thinned
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What the first `rows` rows of a ranking hold.
+
+    Attributes:
+        name: `k`, or the budget in per cent of the rows (`1%`).
+        rows: rows looked at.
+        found: poisoned rows among them, on average over the orders that tied rows can have.
+        precision, recall: `found` over `rows`, and over all poisoned rows (None where there is none).
+        precision_interval, recall_interval: see `Detection`.
+    """
+
+    name: str
+    rows: int
+    found: float
+    precision: float
+    recall: float | None
+    precision_interval: Interval | None
+    recall_interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -22,31 +43,37 @@ class Detection:
     """How one ranking finds the poisoned rows; metrics are in [0, 1], and None where they cannot be given.
 
     Attributes:
+        n, n_poisoned: rows looked at, poisoned rows among them.
         auroc: the chance that a poisoned row stands above a genuine one; a tie counts one half.
         average_precision: mean precision over the poisoned rows; tied rows enter together.
-        found: poisoned rows among the first `top_k`; tied rows keep their order in the table.
-        top_k, n, n_poisoned: rows looked at, rows, poisoned rows.
-        auroc_same_article: `auroc` among the rows that click a promoted article; None also where it was not asked for.
+        auroc_interval, average_precision_interval: (low, high) bootstrap intervals, see `intervals.bootstrap`; None
+            where none were asked for.
+        cuts: at `top_k` (left out where there are not so many rows) and at BUDGETS.
         missing: one sentence for each metric that cannot be given, and why; '' where all can.
     """
 
-    auroc: float | None
-    average_precision: float | None
-    found: int
-    top_k: int
     n: int
     n_poisoned: int
-    auroc_same_article: float | None
+    auroc: float | None
+    average_precision: float | None
+    auroc_interval: Interval | None
+    average_precision_interval: Interval | None
+    cuts: tuple[Cut, ...]
     missing: str
+
+    def cut(self, name: str) -> Cut | None:
+        """The cut of that name, None where there is none."""
+        return next((cut for cut in self.cuts if cut.name == name), None)
 
 
 def detect(
     scores: np.ndarray,
     poisoned: np.ndarray,
     top_k: int,
-    clicked: np.ndarray | None = None,
-    promoted: Iterable[int] | None = None,
+    among: np.ndarray | None = None,
     name: str = "detection",
+    draws: int = 0,
+    seed: int = 0,
 ) -> Detection:
     """How well the scores put poisoned rows first.
 
@@ -54,141 +81,84 @@ def detect(
         scores: (N,), higher is more suspicious; any unit, only their order counts.
         poisoned: (N,) in {0, 1}.
         top_k: 1 to N.
-        clicked: (N,) article each row clicks, and
-        promoted: the articles that the attack promotes, named likewise; None, both, to leave out the comparison
-            among clicks on these.
+        among: (N,) bool, the rows to look at; None for all.
         name: the ranking's, for messages.
+        draws, seed: of the bootstrap; 0 draws for no intervals.
 
     Raises:
         DataError: no rows, lengths that differ, or labels other than 0 and 1.
-        ConfigError: `top_k` out of range, or `clicked` without `promoted`.
         NumericalError: a score is NaN or infinite.
+        ConfigError: `top_k` out of range.
 
     Source: Fawcett 2006, An introduction to ROC analysis, section 7 (AUROC as a chance, ties one half).
     """
-    scores, labels = _checked(scores, poisoned, top_k, name)
-    first = np.argsort(-scores, kind="stable")[:top_k]
-    auroc, precision, missing = None, None, []
-    if 0 < labels.sum() < len(labels):
-        auroc, precision = _auroc(scores, labels), _average_precision(scores, labels)
-    else:
-        which = f"all {len(labels)} rows are" if labels.any() else f"none of the {len(labels)} rows is"
-        missing.append(f"AUROC and average precision cannot be given: {which} poisoned.")
-    same = None
-    if clicked is not None or promoted is not None:
-        among = _clicks_promoted(clicked, promoted, len(labels), name)
-        if 0 < labels[among].sum() < among.sum():
-            same = _auroc(scores[among], labels[among])
-        else:
-            which = "all" if labels[among].any() else "none"
-            which = f"of the {among.sum()} rows that click a promoted article, {which} are poisoned"
-            missing.append(f"AUROC on the same articles cannot be given: {which}.")
+    scores, labels = _checked(scores, poisoned, top_k, name, among)
     n, n_poisoned = len(labels), int(labels.sum())
-    return Detection(auroc, precision, int(labels[first].sum()), int(top_k), n, n_poisoned, same, " ".join(missing))
+    auroc = precision = drawn = None
+    missing = _missing(n, n_poisoned, top_k)
+    sizes = {"k": top_k} | {f"{percent}%": max(1, n * percent // 100) for percent in BUDGETS}
+    sizes = {cut: rows for cut, rows in sizes.items() if rows <= n}
+    groups = levels(scores, labels)
+    if 0 < n_poisoned < n:
+        auroc, precision = _auroc(scores, labels), _average_precision(scores, labels)
+        drawn = bootstrap(groups, list(sizes.values()), draws, seed) if draws else None
+    found = found_in(*groups, list(sizes.values()))
+    between = drawn.found if drawn else [None] * len(sizes)
+    return Detection(
+        n,
+        n_poisoned,
+        auroc,
+        precision,
+        drawn and drawn.auroc,
+        drawn and drawn.average_precision,
+        tuple(_cut(*cut, n_poisoned) for cut in zip(sizes, sizes.values(), found, between, strict=True)),
+        " ".join(missing),
+    )
 
 
-def detection_table(
-    rankings: Mapping[str, np.ndarray],
-    poisoned: np.ndarray,
-    top_k: int,
-    clicked: np.ndarray | None = None,
-    promoted: Iterable[int] | None = None,
-) -> pd.DataFrame:
-    """One line a ranking, the best average precision first.
+def curves(scores: np.ndarray, poisoned: np.ndarray, among: np.ndarray | None = None) -> dict[str, dict] | None:
+    """The ROC and the precision-recall curve as lists of numbers in [0, 1]; None where there is one class only.
 
     Args:
-        rankings: name -> (N,) scores.
-        poisoned, top_k, clicked, promoted: as `detect`.
+        scores, poisoned, among: as `detect`.
 
     Returns:
-        Columns `ranking`, `found`, `top_k`, `auroc`, `average_precision`, `auroc_same_article`; NaN where a metric
-        cannot be given. `attrs["missing"]` says why.
+        `roc` with `false_positive_rate` and `true_positive_rate`, `precision_recall` with `recall` and `precision`,
+        each from the strictest threshold to the loosest; points between at most CURVE_POINTS of them are left out.
 
     Raises:
-        ConfigError, DataError, NumericalError: as `detect`; also ConfigError where there is no ranking.
+        DataError, NumericalError: as `detect`.
     """
-    if not rankings:
-        raise ConfigError("detection_table: there is no ranking. Got 0, expected at least 1. Give name -> scores.")
-    promoted = None if promoted is None else list(promoted)
-    found = {name: detect(scores, poisoned, top_k, clicked, promoted, name) for name, scores in rankings.items()}
-    lines = [[name, *(getattr(detection, column) for column in COLUMNS)] for name, detection in found.items()]
-    table = pd.DataFrame(lines, columns=["ranking", *COLUMNS])
-    table = table.astype(dict.fromkeys(("auroc", "average_precision", "auroc_same_article"), float))
-    table = table.sort_values("average_precision", ascending=False, kind="stable", ignore_index=True)
-    table.attrs["missing"] = next(iter(found.values())).missing  # it depends on the labels alone
-    return table
+    from sklearn.metrics import precision_recall_curve, roc_curve
 
-
-def baselines(clicked: np.ndarray, promoted: Iterable[int], seed: int = 0) -> dict[str, np.ndarray]:
-    """Rankings that need no model, name -> (N,) float64 scores.
-
-    `random`; `clicks promoted article`: 1 where the row clicks one, else 0; `popularity of the clicked article`: how
-    many of the rows click the same.
-
-    Args:
-        clicked: (N,) article each row clicks.
-        promoted: the articles that the attack promotes.
-        seed: of `random`.
-
-    Raises:
-        DataError: `clicked` is not one article a row.
-    """
-    clicked = np.asarray(clicked)
-    indicator = _clicks_promoted(clicked, promoted, clicked.size, "baselines")
-    _, article, clicks = np.unique(clicked, return_inverse=True, return_counts=True)
+    scores, labels = _checked(scores, poisoned, 1, "curves", among)
+    if not 0 < labels.sum() < len(labels):
+        return None
+    wrong, right, _ = roc_curve(labels, scores)
+    precision, recall, _ = precision_recall_curve(labels, scores)
     return {
-        "random": np.random.default_rng(seed).random(len(clicked)),
-        "clicks promoted article": indicator.astype(float),
-        "popularity of the clicked article": clicks[article].astype(float),
+        "roc": {"false_positive_rate": _thinned(wrong), "true_positive_rate": _thinned(right)},
+        "precision_recall": {"recall": _thinned(recall[::-1]), "precision": _thinned(precision[::-1])},
     }
 
 
-def format_table(table: pd.DataFrame, width: int = 100) -> str:
-    """The table as text for a terminal: words to the left, numbers to the right, `-` for what cannot be given.
-
-    Args:
-        table: any; `detection_table` makes one.
-        width: columns of text, at most. What is wider gets its headings stacked, word over word; then the longest
-            words, and at last whole lines, are cut and end in `...`.
-    """
-    names = [str(name) for name in table.columns]
-    cells = [list(map(_cell, table[name])) for name in table.columns]
-    words = [i for i, name in enumerate(table.columns) if not pd.api.types.is_numeric_dtype(table[name])]
-    headings = [[name] for name in names]
-    if _width(_widths(headings, cells)) > width:
-        headings = [name.split("_") for name in names]
-    widths = _widths(headings, cells)
-    excess = _width(widths) - width
-    if excess > 0 and words:
-        longest = max(words, key=lambda i: widths[i])
-        widths[longest] = max(widths[longest] - excess, 8)
-    height = max(map(len, headings), default=0)
-    columns = [[""] * (height - len(h)) + h + c for h, c in zip(headings, cells, strict=True)]
-    lines = []
-    for row in zip(*columns, strict=True):
-        fitted = zip(row, widths, strict=True)
-        parts = [_cut(c, w).ljust(w) if i in words else c.rjust(w) for i, (c, w) in enumerate(fitted)]
-        lines.append(_cut("  ".join(parts).rstrip(), width))
-    return "\n".join(lines)
+def _missing(n: int, n_poisoned: int, top_k: int) -> list[str]:
+    """A sentence for each metric that these counts do not allow."""
+    missing = []
+    if not 0 < n_poisoned < n:
+        which = f"all {n} rows are" if n_poisoned else f"none of the {n} rows is"
+        missing.append(f"AUROC and average precision cannot be given: {which} poisoned.")
+    if not n_poisoned:
+        missing.append("Recall cannot be given: no row is poisoned.")
+    if top_k > n:
+        missing.append(f"Precision at {top_k} cannot be given: there are {n} rows.")
+    return missing
 
 
-def _widths(headings: list[list[str]], cells: list[list[str]]) -> list[int]:
-    return [max(map(len, heading + column)) for heading, column in zip(headings, cells, strict=True)]
-
-
-def _width(widths: list[int]) -> int:
-    """Characters of a line, two spaces between columns."""
-    return sum(widths) + 2 * (len(widths) - 1)
-
-
-def _cell(value: object) -> str:
-    if value is None or value != value:  # NaN is the one number that differs from itself
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 3] + "..."
+def _cut(name: str, rows: int, found: float, between: Interval | None, n_poisoned: int) -> Cut:
+    precision = between and (between[0] / rows, between[1] / rows)
+    recall = between and (between[0] / n_poisoned, between[1] / n_poisoned)
+    return Cut(name, rows, found, found / rows, found / n_poisoned if n_poisoned else None, precision, recall)
 
 
 def _auroc(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -203,8 +173,17 @@ def _average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
     return float(average_precision_score(labels, scores))
 
 
-def _checked(scores: np.ndarray, poisoned: np.ndarray, top_k: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The scores as float64 and the labels as int, both (N,)."""
+def _thinned(points: np.ndarray) -> list[float]:
+    """The points, or CURVE_POINTS of them with the first and the last, as JSON's own numbers."""
+    if len(points) > CURVE_POINTS:
+        points = points[np.linspace(0, len(points) - 1, CURVE_POINTS).round().astype(int)]
+    return points.astype(float).tolist()
+
+
+def _checked(
+    scores: np.ndarray, poisoned: np.ndarray, top_k: int, name: str, among: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The scores as float64 and the labels as int of the rows in `among`."""
     scores, poisoned = np.asarray(scores, dtype=np.float64), np.asarray(poisoned)
     if scores.ndim != 1 or scores.shape != poisoned.shape or not scores.size:
         raise DataError(
@@ -227,19 +206,9 @@ def _checked(scores: np.ndarray, poisoned: np.ndarray, top_k: int, name: str) ->
         )
     if not 1 <= top_k <= len(scores):
         raise ConfigError(f"{name}: `top_k` is out of range. Got {top_k}, expected 1 to {len(scores)}. Change it.")
-    return scores, labels.astype(np.int64)
-
-
-def _clicks_promoted(clicked: np.ndarray | None, promoted: Iterable[int] | None, n: int, name: str) -> np.ndarray:
-    """(N,) bool, whether a row clicks a promoted article."""
-    if clicked is None or promoted is None:
-        absent = "clicked" if clicked is None else "promoted"
-        raise ConfigError(
-            f"{name}: `clicked` and `promoted` go together. Got no `{absent}`, expected both. Give it too."
-        )
-    clicked = np.asarray(clicked)
-    if clicked.shape != (n,):
-        raise DataError(
-            f"{name}: not one clicked article a row. Got shape {clicked.shape}, expected ({n},). Give one for each row."
-        )
-    return np.isin(clicked, list(promoted))
+    if among is None:
+        return scores, labels.astype(np.int64)
+    if np.shape(among) != labels.shape or np.asarray(among).dtype != bool:
+        got = f"{np.asarray(among).dtype} of shape {np.shape(among)}"
+        raise DataError(f"{name}: `among` must be one bool a row. Got {got}, expected shape {labels.shape}. Give that.")
+    return scores[among], labels[among].astype(np.int64)

@@ -13,6 +13,7 @@ import numpy as np
 from trak import TRAKer
 
 from rec_trak.clicks import ClickOutput
+from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.errors import ConfigError, NumericalError, StoreError
@@ -90,7 +91,9 @@ def choose(job: Job, inputs: Inputs, loss: str) -> GradientChoice:
     return choose_gradient(job.gradient, job.model, loss, inputs, job.grad_wrt, job.batch_size, job.device)
 
 
-def featurize_targets(job: Job, name: str, targets: Impressions, keep_matrix: bool = False) -> int:
+def featurize_targets(
+    job: Job, name: str, targets: Impressions, keep_matrix: bool = False, articles: Articles | None = None
+) -> int:
     """Fill the save directory with the projected gradients of a target set; returns M, the number of targets.
 
     A target's f is the margin of its first candidate against its others, whatever loss the rows have. A second call
@@ -100,7 +103,9 @@ def featurize_targets(job: Job, name: str, targets: Impressions, keep_matrix: bo
         job: the job that was featurized.
         name: of the target set: letters, digits, `_`, `-` and `.`.
         targets: M rows of the same shape as training rows.
-        keep_matrix: also let traker write the (N, M) scores to `scores/<name>.mmap` of the save directory.
+        keep_matrix: also let traker write the (N, M) scores to `scores/<name>.mmap` of the save directory, for whoever
+            reads it with traker; it holds them in memory.
+        articles: the table of the targets where it is more than the job's.
 
     Raises:
         StoreError: rows are missing, the directory is another run's, or another target set has this name.
@@ -110,8 +115,10 @@ def featurize_targets(job: Job, name: str, targets: Impressions, keep_matrix: bo
     if not name or not set(name) <= NAME_CHARACTERS or name.startswith(("id_", ".")):
         raise ConfigError(f"targets: {name!r} cannot name a file. Expected letters, digits, _ - and . alone.")
     require_finished(job)
-    inputs = build_inputs(targets, job.articles, job.model_config)
-    wanted = {"digest": digest(fingerprint(dataclasses.replace(job, inputs=inputs))["features"]), "count": len(inputs)}
+    articles = job.articles if articles is None else articles
+    inputs = build_inputs(targets, articles, job.model_config)
+    features = fingerprint(dataclasses.replace(job, inputs=inputs, articles=articles))["features"]
+    wanted = {"digest": digest(features), "count": len(inputs)}
     with opened(job.save_dir, fingerprint(job), {}) as manifest:
         held = manifest["targets"].get(name)
         if held not in (None, wanted):

@@ -4,7 +4,7 @@ import argparse
 
 from rec_trak import cli
 from rec_trak.demo import run_demo
-from rec_trak.detection import format_table
+from rec_trak.detection_text import detection_text
 
 
 def main(args) -> None:
@@ -13,17 +13,17 @@ def main(args) -> None:
     print(
         f"\n{counts['poisoned']} of {counts['train_poisoned']:,} training clicks were injected by bots; they and "
         f"{counts['genuine_on_promoted']} genuine\nclicks promote {len(found.world.promoted)} fake articles. "
-        "Who is found first, by each ranking:\n"
+        "How well each ranking finds the bots' clicks:\n"
     )
-    print(format_table(found.table))
-    print("\nfound: injected clicks in the top k. auroc_same_article: against genuine clicks on the same articles.")
+    print(detection_text(found.detection))
     print("\nThe ten clicks that taught the model most about the promoted articles:\n")
     print(found.top.to_string(index=False, max_colwidth=60))
-    print("\nClean against poisoned:")
-    for line in found.comparison:
-        print(f"  {line}")
     print("\nFiles:")
     cli.print_paths(found.paths)
+    print("\nThe report's first screen:")
+    for fact in found.page.facts:
+        print(f"  {fact}")
+    print(f"\nOpen the report: {found.page.path}")
 
 
 if __name__ == "__main__":

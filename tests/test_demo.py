@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from test_synthetic import SMALL as SMALLEST
 
@@ -19,12 +18,14 @@ def test_the_whole_job_on_a_small_world(tmp_path):
     found = run_demo(folder, 3, steps.append, SMALL)
     assert len(steps) == 5
     assert all(path.is_file() for path in found.paths)
-    table = found.table.set_index("ranking")
-    assert table.loc["random", "top_k"] == 100
-    told = [name for name in table.index if name.startswith("influence")]
-    assert (table.loc[told, "auroc"] > table.loc["random", "auroc"]).all()
+    everything = found.detection["questions"]["everything"]
+    auroc = {line["ranking"]: line["auroc"] for line in everything["rankings"]}
+    told = [name for name in auroc if name.startswith("influence on the targets")]
+    assert told
+    assert all(auroc[name] > auroc["random"] for name in told)
+    assert found.page.path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert found.page.facts
     assert set(found.top["poisoned"]) <= {"0", "1"}
-    assert np.isfinite(table["average_precision"]).all()
     assert found.world.counts["poisoned"] > 0
 
 

@@ -1,10 +1,9 @@
 """How well a ranking finds poison: against brute force, planted answers, and every refusal."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from rec_trak.detection import Detection, baselines, detect, detection_table, format_table
+from rec_trak.detection import CURVE_POINTS, curves, detect
 from rec_trak.errors import ConfigError, DataError, NumericalError
 
 
@@ -41,51 +40,68 @@ def world(seed, n=60, ties=False):
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("seed", range(5))
 def test_metrics_equal_a_count_of_pairs(seed, ties):
-    """AUROC, that on the same articles, and average precision equal their definitions, ties included."""
+    """AUROC and average precision, of all rows and of some, equal their definitions, ties included."""
     scores, poisoned, clicked = world(seed, ties=ties)
-    found = detect(scores, poisoned, 10, clicked, [0, 1])
-    assert found.auroc == pytest.approx(brute_auroc(scores, poisoned), abs=1e-12)
-    assert found.average_precision == pytest.approx(brute_average_precision(scores, poisoned), abs=1e-12)
-    same = clicked < 2
-    assert found.auroc_same_article == pytest.approx(brute_auroc(scores[same], poisoned[same]), abs=1e-12)
-    assert found.missing == ""
+    for among in (np.ones(60, dtype=bool), clicked < 2):
+        found = detect(scores, poisoned, 10, among)
+        assert found.auroc == pytest.approx(brute_auroc(scores[among], poisoned[among]), abs=1e-12)
+        assert found.average_precision == pytest.approx(
+            brute_average_precision(scores[among], poisoned[among]), abs=1e-12
+        )
+        assert (found.n, found.n_poisoned) == (among.sum(), poisoned[among].sum())
+        assert found.missing == ""
 
 
 @pytest.mark.parametrize("transform", [np.exp, lambda s: 1e-9 * s - 4, lambda s: s**3, lambda s: s.astype(np.float32)])
 def test_only_the_order_of_scores_counts(transform):
     """A monotone transform of the scores changes nothing."""
     scores, poisoned, clicked = world(0)
-    assert detect(transform(scores), poisoned, 10, clicked, [0, 1]) == detect(scores, poisoned, 10, clicked, [0, 1])
+    assert detect(transform(scores), poisoned, 10, clicked < 2) == detect(scores, poisoned, 10, clicked < 2)
+
+
+def test_the_order_of_rows_does_not_count():
+    """Rows in another order have the same metrics and the same poison in each cut, ties included."""
+    scores, poisoned, _ = world(5, ties=True)
+    order = np.random.default_rng(0).permutation(60)
+    assert detect(scores[order], poisoned[order], 7) == detect(scores, poisoned, 7)
 
 
 def test_scores_turned_round_give_the_complement():
     """Minus the scores has one minus the AUROC."""
-    scores, poisoned, clicked = world(1, ties=True)
-    one, other = detect(scores, poisoned, 5, clicked, [0, 1]), detect(-scores, poisoned, 5, clicked, [0, 1])
-    assert one.auroc + other.auroc == pytest.approx(1)
-    assert one.auroc_same_article + other.auroc_same_article == pytest.approx(1)
+    scores, poisoned, _ = world(1, ties=True)
+    assert detect(scores, poisoned, 5).auroc + detect(-scores, poisoned, 5).auroc == pytest.approx(1)
 
 
 def test_planted_answer():
     """Poison at ranks 1, 2 and 4 of 6: 2 in the top 3, AUROC 8/9, average precision (1 + 1 + 3/4) / 3."""
-    found = detect([6, 5, 4, 3, 2, 1], [1, 1, 0, 1, 0, 0], 3, clicked=[7, 7, 7, 7, 8, 8], promoted=[7])
-    assert found == Detection(
-        auroc=pytest.approx(8 / 9),
-        average_precision=pytest.approx(11 / 12),
-        found=2,
-        top_k=3,
-        n=6,
-        n_poisoned=3,
-        auroc_same_article=pytest.approx(2 / 3),
-        missing="",
-    )
+    found = detect([6, 5, 4, 3, 2, 1], [1, 1, 0, 1, 0, 0], 3)
+    assert (found.n, found.n_poisoned) == (6, 3)
+    assert found.auroc == pytest.approx(8 / 9)
+    assert found.average_precision == pytest.approx(11 / 12)
+    assert (found.cut("k").found, found.cut("k").precision, found.cut("k").recall) == (2, 2 / 3, 2 / 3)
+    assert (found.auroc_interval, found.cut("k").recall_interval) == (None, None)
+    assert found.missing == ""
 
 
-@pytest.mark.parametrize(("poisoned", "found"), [([1, 1, 0, 0], 2), ([0, 0, 1, 1], 0), ([0, 1, 0, 1], 1)])
-def test_tied_rows_keep_their_order_in_the_top_k(poisoned, found):
-    """Equal scores enter the top k in row order; for the AUROC they count one half whatever their order."""
-    detection = detect(np.zeros(4), poisoned, 2)
-    assert (detection.found, detection.auroc) == (found, 0.5)
+def test_budgets_are_whole_rows_within_the_share_and_at_least_one():
+    """1, 5 and 10 per cent of 290 rows are 2, 14 and 29 rows; of 6 rows they are one."""
+    labels = np.arange(290) < 20
+    found = detect(-np.arange(290), labels, 5)
+    assert [(cut.name, cut.rows, cut.found) for cut in found.cuts] == [
+        ("k", 5, 5.0), ("1%", 2, 2.0), ("5%", 14, 14.0), ("10%", 29, 20.0)]  # fmt: skip
+    assert found.cut("10%").recall == 1
+    assert [cut.rows for cut in detect(np.arange(6), [0, 1] * 3, 5).cuts] == [5, 1, 1, 1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cut_through_tied_rows_holds_their_average(seed):
+    """Found in the first k equals the mean over random orders of tied rows."""
+    scores, poisoned, _ = world(seed, ties=True)
+    rng = np.random.default_rng(seed)
+    orders = [np.lexsort((rng.random(60), -scores)) for _ in range(4000)]
+    for k in (1, 9, 30):
+        mean = np.mean([poisoned[order[:k]].sum() for order in orders])
+        assert detect(scores, poisoned, k).cut("k").found == pytest.approx(mean, abs=0.15)
 
 
 @pytest.mark.parametrize("labels", [np.array([True, False, True]), ["1", "0", "1"], [1.0, 0.0, 1.0]])
@@ -97,31 +113,34 @@ def test_labels_may_be_written_in_any_type(labels):
 @pytest.mark.parametrize(("label", "words"), [(0, "none of the 4 rows is poisoned"), (1, "all 4 rows are poisoned")])
 def test_one_class_has_no_metric_and_says_so(label, words):
     """Without both kinds of rows the count still stands, the metrics are None, and a sentence says why."""
-    found = detect([4, 3, 2, 1], [label] * 4, 2)
-    assert (found.auroc, found.average_precision, found.found) == (None, None, 2 * label)
-    assert found.missing == f"AUROC and average precision cannot be given: {words}."
+    found = detect([4, 3, 2, 1], [label] * 4, 2, draws=10)
+    assert (found.auroc, found.average_precision, found.auroc_interval) == (None, None, None)
+    assert (found.cut("k").found, found.cut("k").precision) == (2 * label, label)
+    assert found.cut("k").recall == (0.5 if label else None)
+    assert found.missing.startswith(f"AUROC and average precision cannot be given: {words}.")
+    assert ("Recall cannot be given" in found.missing) == (label == 0)
 
 
-@pytest.mark.parametrize(
-    ("promoted", "words"),
-    [
-        ([7], "of the 2 rows that click a promoted article, all are poisoned"),
-        ([8], "of the 2 rows that click a promoted article, none are poisoned"),
-        ([9], "of the 0 rows that click a promoted article, none are poisoned"),
-    ],
-)
-def test_no_genuine_click_on_the_same_articles_is_said(promoted, words):
-    """The AUROC among clicks on promoted articles needs both kinds there; the other metrics stay."""
-    found = detect([4, 3, 2, 1], [1, 0, 1, 0], 2, [7, 8, 7, 8], promoted)
-    assert found.auroc_same_article is None
-    assert found.auroc == 0.75
-    assert found.missing == f"AUROC on the same articles cannot be given: {words}."
+def test_fewer_rows_than_k_leave_that_cut_out():
+    """Among two rows there is no top 3; the budgets stay, and so do the metrics."""
+    found = detect([4, 3, 2, 1], [1, 0, 1, 0], 3, np.array([True, True, False, False]))
+    assert found.cut("k") is None
+    assert (found.cut("5%").rows, found.auroc) == (1, 1.0)
+    assert found.missing == "Precision at 3 cannot be given: there are 2 rows."
+    nothing = detect([2, 1], [1, 0], 1, np.zeros(2, dtype=bool))
+    assert (nothing.n, nothing.cuts, nothing.auroc) == (0, (), None)
 
 
-def test_what_was_not_asked_for_is_not_missing():
-    """Without clicked articles there is no such AUROC, and nothing to excuse."""
-    found = detect([2, 1], [1, 0], 1)
-    assert (found.auroc_same_article, found.missing) == (None, "")
+def test_intervals_hold_the_estimate_and_repeat():
+    """Each interval lies around its own number, in [0, 1], and a seed repeats it."""
+    scores, poisoned, _ = world(2, n=400)
+    found = detect(scores, poisoned, 40, draws=200, seed=3)
+    pairs = [(found.auroc, found.auroc_interval), (found.average_precision, found.average_precision_interval)]
+    pairs += [(cut.precision, cut.precision_interval) for cut in found.cuts]
+    pairs += [(cut.recall, cut.recall_interval) for cut in found.cuts]
+    assert all(0 <= low <= value <= high <= 1 for value, (low, high) in pairs)
+    assert found == detect(scores, poisoned, 40, draws=200, seed=3)
+    assert found != detect(scores, poisoned, 40, draws=200, seed=4)
 
 
 @pytest.mark.parametrize(
@@ -137,13 +156,8 @@ def test_what_was_not_asked_for_is_not_missing():
         (([], [], 1), DataError, "N at least 1"),
         (([1, 2], [0, 1], 0), ConfigError, "`top_k` is out of range. Got 0, expected 1 to 2"),
         (([1, 2], [0, 1], 3), ConfigError, "`top_k` is out of range. Got 3, expected 1 to 2"),
-        (
-            ([1, 2], [0, 1], 1, [5, 5, 5], [5]),
-            DataError,
-            r"one clicked article a row. Got shape \(3,\), expected \(2,\)",
-        ),
-        (([1, 2], [0, 1], 1, [5, 5]), ConfigError, "go together. Got no `promoted`"),
-        (([1, 2], [0, 1], 1, None, [5]), ConfigError, "go together. Got no `clicked`"),
+        (([1, 2], [0, 1], 1, np.array([True])), DataError, r"`among` must be one bool a row. Got bool of shape \(1,\)"),
+        (([1, 2], [0, 1], 1, np.array([0, 1])), DataError, "`among` must be one bool a row"),
     ],
 )
 def test_input_that_cannot_be_measured_is_refused(arguments, error, message):
@@ -152,87 +166,30 @@ def test_input_that_cannot_be_measured_is_refused(arguments, error, message):
         detect(*arguments)
 
 
-def test_table_stands_by_average_precision():
-    """One line a ranking with the numbers of `detect`, the best average precision first."""
-    scores, poisoned, clicked = world(2)
-    rankings = {"noise": scores, "oracle": poisoned.astype(float), "worst": -scores - 9 * poisoned}
-    table = detection_table(rankings, poisoned, 10, clicked, iter([0, 1]))
-    columns = ["ranking", "found", "top_k", "auroc", "average_precision", "auroc_same_article"]
-    assert list(table.columns) == columns
-    assert list(table.ranking) == ["oracle", "noise", "worst"]
-    for _, line in table.iterrows():
-        found = detect(rankings[line.ranking], poisoned, 10, clicked, [0, 1])
-        assert [line[column] for column in columns[1:]] == [getattr(found, column) for column in columns[1:]]
-    assert list(table.iloc[0, 1:]) == [10, 10, 1.0, 1.0, 1.0]
+def test_curves_enclose_the_metrics():
+    """The area under the ROC curve is the AUROC, and the steps of the other add up to the average precision."""
+    scores, poisoned, clicked = world(6, n=300)
+    for among in (None, clicked < 2):
+        found, drawn = detect(scores, poisoned, 5, among), curves(scores, poisoned, among)
+        wrong, right = drawn["roc"]["false_positive_rate"], drawn["roc"]["true_positive_rate"]
+        assert np.trapezoid(right, wrong) == pytest.approx(found.auroc)
+        recall, precision = drawn["precision_recall"]["recall"], drawn["precision_recall"]["precision"]
+        assert (np.diff(recall) @ precision[1:]) == pytest.approx(found.average_precision)
+        assert (wrong[0], right[0], recall[0], wrong[-1], right[-1], recall[-1]) == (0, 0, 0, 1, 1, 1)
 
 
-def test_table_without_metrics_keeps_its_lines():
-    """With one class, metrics are NaN, lines keep the order given, and the table carries the reason."""
-    table = detection_table({"b": [1, 2], "a": [2, 1]}, [0, 0], 1)
-    assert list(table.ranking) == ["b", "a"]
-    assert table[["auroc", "average_precision", "auroc_same_article"]].isna().all(axis=None)
-    assert "none of the 2 rows is poisoned" in table.attrs["missing"]
+def test_long_curves_are_thinned_and_keep_their_ends():
+    """A curve of many points keeps CURVE_POINTS of them, the first and the last among these, as plain numbers."""
+    rng = np.random.default_rng(0)
+    drawn = curves(rng.normal(size=5000), rng.random(5000) < 0.3)
+    for curve in drawn.values():
+        for points in curve.values():
+            assert len(points) == CURVE_POINTS
+            assert all(type(value) is float for value in points)
+    assert drawn["precision_recall"]["recall"][-1] == 1
 
 
-def test_table_names_the_ranking_at_fault():
-    """An error among several rankings says which; no ranking at all is one too."""
-    with pytest.raises(NumericalError, match="^broken: the score of row 0"):
-        detection_table({"good": [1, 2], "broken": [np.nan, 2]}, [0, 1], 1)
-    with pytest.raises(ConfigError, match="there is no ranking"):
-        detection_table({}, [0, 1], 1)
-
-
-def test_baselines_are_what_their_names_say():
-    """The indicator, the number of clicks on the same article, and noise that a seed repeats."""
-    clicked = np.array([4, 9, 4, 2, 4, 9])
-    found = baselines(clicked, [9, 2], seed=5)
-    assert all(values.shape == (6,) and values.dtype == np.float64 for values in found.values())
-    assert found["clicks promoted article"].tolist() == [0, 1, 0, 1, 0, 1]
-    assert found["popularity of the clicked article"].tolist() == [3, 2, 3, 1, 3, 2]
-    assert (found["random"] == baselines(clicked, [9, 2], seed=5)["random"]).all()
-    assert (found["random"] != baselines(clicked, [9, 2], seed=6)["random"]).any()
-    assert len(set(found["random"])) == 6
-
-
-def test_the_indicator_cannot_tell_clicks_on_one_article_apart():
-    """It has AUROC one half among promoted clicks, and finds all poison against the rest."""
-    _, poisoned, clicked = world(3, n=300)
-    found = detect(baselines(clicked, [0, 1])["clicks promoted article"], poisoned, 50, clicked, [0, 1])
-    assert found.auroc_same_article == 0.5
-    assert found.auroc > 0.8
-    assert found.average_precision == pytest.approx(poisoned.sum() / (clicked < 2).sum())
-
-
-def test_baselines_refuse_what_is_no_list_of_clicks():
-    """One clicked article a row, or an error."""
-    with pytest.raises(DataError, match="not one clicked article a row"):
-        baselines(np.zeros((3, 2)), [0])
-
-
-def test_formatted_table_is_aligned_and_says_what_it_cannot():
-    """Words stand left, numbers right, three decimals, `-` where a metric is missing."""
-    table = pd.DataFrame({"ranking": ["noise", "k"], "found": [3, 12], "auroc": [0.51249, np.nan]})
-    assert format_table(table).splitlines() == [
-        "ranking  found  auroc",
-        "noise        3  0.512",
-        "k           12      -",
-    ]
-
-
-def test_a_wide_table_gets_stacked_headings_before_anything_is_cut():
-    """Headings give way first: word over word, the last one next to the numbers."""
-    table = pd.DataFrame({"ranking": ["noise"], "average_precision": [0.5], "top_k": [7]})
-    expected = ["           average  top", "ranking  precision    k", "noise        0.500    7"]
-    assert format_table(table, width=25).splitlines() == expected
-    assert len(format_table(table, width=40).splitlines()) == 2
-
-
-def test_formatted_table_fits_the_terminal():
-    """No line is wider than 100, however long the names: words are cut first, then lines."""
-    _, poisoned, clicked = world(4)
-    rankings = {"a very long name " * 10: np.arange(60.0), "short": np.ones(60)}
-    lines = format_table(detection_table(rankings, poisoned, 5, clicked, [0, 1])).splitlines()
-    assert all(len(line) == 100 for line in lines)
-    assert "..." in "\n".join(lines)
-    wide = pd.DataFrame({f"column number {i}": [i] for i in range(20)})
-    assert [len(line) for line in format_table(wide).splitlines()] == [100, 100]
+def test_one_class_has_no_curve():
+    """There is nothing to draw, of all rows or of those looked at."""
+    assert curves([1, 2], [0, 0]) is None
+    assert curves([1, 2, 3], [0, 1, 1], np.array([False, True, True])) is None

@@ -11,9 +11,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from rec_trak.errors import ConfigError, DataError, NumericalError
+from rec_trak.panels import class_histogram, drawable
 from rec_trak.plots import (
     HEADLINE,
-    drawable,
+    plot_detection_curves,
     plot_score_comparison,
     plot_score_distribution,
     plot_top_influential_samples,
@@ -214,6 +215,54 @@ def test_pyplot_is_never_loaded_nor_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_detection_curves_draw_precision_as_average_precision_counts_it(tmp_path):
+    """Law: each recall is reached with its own precision: the area under the steps is the average precision."""
+    recall, precision = [0, 0.5, 1], [1, 0.8, 0.4]
+    questions = [("all", [("a", recall, precision)], [("a", [0, 1], [0, 1])], 0.25)] * 2
+    figure = plot_detection_curves(questions, tmp_path / "c.png")
+    assert len(figure.axes) == 4
+    x, y = figure.axes[0].lines[0].get_data()
+    assert figure.axes[0].lines[0].get_drawstyle() == "steps-pre"
+    assert np.sum(np.diff(x) * np.asarray(y)[1:]) == pytest.approx(0.5 * 0.8 + 0.5 * 0.4)
+    assert figure.axes[0].lines[1].get_ydata()[0] == 0.25
+    assert (tmp_path / "c.png").read_bytes().startswith(PNG)
+
+
 def test_functions_return_the_figure():
     """Law: each function hands its Figure to the caller, who may change and save it."""
     assert isinstance(plot_score_distribution([1.0, 2.0], [0, 1]), Figure)
+
+
+def test_small_classes_are_drawn_as_shares():
+    """Law: with 20 rows in each class a panel's bars are percent of their class, else counts; one class is counted."""
+    scores = np.random.default_rng(2).normal(size=120)
+    panel = plot_score_distribution(scores, np.arange(120) % 5 == 0).axes[1]
+    assert panel.get_ylabel() == "% of the rows of each class"
+    one_bin = Figure().subplots()
+    class_histogram(one_bin, scores, np.arange(120) % 5 == 0, np.array([-9, 9]), shares=True)
+    assert [patch.get_xy()[:, 1].max() for patch in one_bin.patches] == pytest.approx([100, 100])
+    assert plot_score_distribution(scores, np.arange(120) < 19).axes[1].get_ylabel() == "rows"
+    assert plot_score_distribution(scores, np.zeros(120)).axes[1].get_ylabel() == "rows"
+
+
+def test_both_runs_are_drawn_alike():
+    """Law: clean and poisoned panels count rows, or both give shares, whatever classes each has."""
+    scores = np.random.default_rng(3).normal(size=100)
+    figure = plot_score_comparison(scores, np.zeros(100), scores, np.arange(100) % 2)
+    assert [axes.get_ylabel() for axes in figure.axes[:2]] == ["% of the rows of each class"] * 2
+
+
+def test_lists_count_their_classes():
+    """Law: the title of a list says how many of its rows click what; opponents are named where there are any."""
+    scores, labels = np.array([3.0, 1.0, -2.0, 0.5]), np.array([1, 0, 1, -1])
+    figure = plot_top_influential_samples(rank_training_samples(scores, labels, 2))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[0] == "Highest scores: 2 rows (1 fake, 1 real)"
+    assert titles[1] == "Lowest scores (below 0: opponents): 2 rows (1 fake, 1 unknown)"
+    assert titles[2] == "Highest scores, fake article clicked"
+
+
+def test_names_of_scores_are_never_mathematics():
+    """Law: a target set called a$b$ is no formula."""
+    figure = draw(plot_score_distribution([1.0, 2.0], [0, 1], score_name="mean influence on a$b_{$ (margin units)"))
+    assert figure.axes[0].get_xlabel() == r"mean influence on a\$b_{\$ (margin units)"

@@ -118,14 +118,17 @@ def test_target_influence_equals_the_closed_form(tmp_path):
 
 
 def test_trakers_own_scores_agree(tmp_path):
-    """The (N, M) matrix that traker finalizes and our streamed mean are the same scores."""
+    """The (N, M) matrix that traker finalizes, ours and the streamed mean are the same scores."""
     job = tiny.make_job(tmp_path, members=2)
     featurize(job)
     targets = targets_of(job, tmp_path)
-    result = target_influence(job, "mixed", targets, keep_matrix=True)
+    featurize_targets(job, "mixed", targets, keep_matrix=True)
+    result = target_influence(job, "mixed", targets, matrix=tmp_path / "results" / "scores.npy")
     matrix = np.load(job.save_dir / "scores" / "mixed.mmap", mmap_mode="r")
     assert matrix.shape == (len(job.inputs), len(targets))
-    np.testing.assert_allclose(matrix.mean(axis=1), result.plain, rtol=1e-4, atol=1e-6 * np.abs(matrix).max())
+    tolerance = {"rtol": 1e-4, "atol": 1e-6 * np.abs(matrix).max()}
+    np.testing.assert_allclose(np.load(tmp_path / "results" / "scores.npy"), matrix, **tolerance)
+    np.testing.assert_allclose(matrix.mean(axis=1), result.plain, **tolerance)
 
 
 def test_batch_size_changes_no_result(tmp_path):

@@ -13,18 +13,24 @@ from torch import nn
 
 from rec_trak import projection
 from rec_trak.clicks import ClickOutput
-from rec_trak.data.batches import Inputs, padded_batch
+from rec_trak.data.batches import Inputs
 from rec_trak.data.targets import read_targets
 from rec_trak.errors import NumericalError, StoreError
-from rec_trak.gradients import LoopComputer
+from rec_trak.gradients import LoopComputer, make_batch
 from rec_trak.influence import self_influence, target_influence
 from rec_trak.job import choose_device
-from rec_trak.session import featurize
+from rec_trak.session import featurize, featurize_targets
 from rec_trak.store import read_member
 
 
 def mixed(job, tmp_path):
     return read_targets(tmp_path / "data" / "benchmarks" / "benchmark_mixed.csv", job.articles)
+
+
+def with_matrix(job, name, targets):
+    """Influence on the targets; traker's own finalized scores are then in the store too."""
+    featurize_targets(job, name, targets, keep_matrix=True)
+    return target_influence(job, name, targets)
 
 
 def test_new_weights_under_a_known_id_are_refused(tmp_path):
@@ -75,7 +81,7 @@ def test_scale_of_a_checkpoints_gradients_changes_no_score(tmp_path):
         )
         featurize(other)
         scores.append(self_influence(other).scores)
-        target_influence(other, "mixed", mixed(job, tmp_path), keep_matrix=True)
+        with_matrix(other, "mixed", mixed(job, tmp_path))
         matrices.append(np.load(other.save_dir / "scores" / "mixed.mmap"))
     np.testing.assert_allclose(scores[1], scores[0], rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose(matrices[1], matrices[0], rtol=1e-3, atol=1e-6)
@@ -93,7 +99,7 @@ def test_new_ridge_makes_the_matrix_again(tmp_path):
     featurize(tiny.make_job(tmp_path))
     for lambda_rel in (1.0, 0.05):
         job = tiny.make_job(tmp_path, lambda_rel=lambda_rel)
-        plain = target_influence(job, "mixed", mixed(job, tmp_path), keep_matrix=True).plain
+        plain = with_matrix(job, "mixed", mixed(job, tmp_path)).plain
         matrix = np.load(job.save_dir / "scores" / "mixed.mmap")
         np.testing.assert_allclose(matrix.mean(axis=1), plain, rtol=1e-4, atol=1e-6 * np.abs(matrix).max())
 
@@ -130,10 +136,10 @@ def test_a_new_member_does_not_truncate_the_matrix(tmp_path):
     """Trap 8: in a finished experiment a new model id makes traker empty the shared score file."""
     one = tiny.make_job(tmp_path, members=2, num_models=1)
     featurize(one)
-    target_influence(one, "mixed", mixed(one, tmp_path), keep_matrix=True)
+    with_matrix(one, "mixed", mixed(one, tmp_path))
     both = tiny.make_job(tmp_path, num_models=2)
     featurize(both)
-    plain = target_influence(both, "mixed", mixed(both, tmp_path), keep_matrix=True).plain
+    plain = with_matrix(both, "mixed", mixed(both, tmp_path)).plain
     matrix = np.load(both.save_dir / "scores" / "mixed.mmap")
     np.testing.assert_allclose(matrix.mean(axis=1), plain, rtol=1e-4, atol=1e-6 * np.abs(matrix).max())
     again = target_influence(one, "mixed", mixed(one, tmp_path)).plain
@@ -159,8 +165,8 @@ def test_targets_can_be_scored_after_finalizing_with_a_small_k(tmp_path):
     """Trap 16: with K <= 100 traker deletes the projection when it finalizes, and crashes on the next target."""
     job = tiny.make_job(tmp_path)
     featurize(job)
-    target_influence(job, "first", mixed(job, tmp_path), keep_matrix=True)
-    second = target_influence(job, "second", mixed(job, tmp_path), keep_matrix=True)
+    with_matrix(job, "first", mixed(job, tmp_path))
+    second = with_matrix(job, "second", mixed(job, tmp_path))
     np.testing.assert_allclose(second.plain, target_influence(job, "first", mixed(job, tmp_path)).plain, rtol=1e-5)
 
 
@@ -181,7 +187,7 @@ def test_parameter_that_does_not_reach_f_has_gradient_zero(tmp_path):
     job = tiny.make_job(tmp_path)
     model = Unused(job.model).eval()
     computer = LoopComputer(model, ClickOutput("softmax"), grad_wrt=["spare", "inner.word_embedding.weight"])
-    grads = computer.compute_per_sample_grad(padded_batch(job.inputs, [0, 1]))
+    grads = computer.compute_per_sample_grad(make_batch("loop", model, job.inputs, np.array([0, 1]), "cpu"))
     assert set(grads) == {"spare", "inner.word_embedding.weight"}
     assert grads["spare"].shape == (2, 3)
     assert not grads["spare"].any()
@@ -195,7 +201,7 @@ def test_traker_prints_nothing_and_leaves_logging_alone(tmp_path, capfd):
     try:
         job = tiny.make_job(tmp_path)
         featurize(job)
-        target_influence(job, "mixed", mixed(job, tmp_path), keep_matrix=True)
+        with_matrix(job, "mixed", mixed(job, tmp_path))
         assert logging.root.handlers == []
     finally:
         logging.root.handlers[:] = handlers

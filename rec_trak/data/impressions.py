@@ -98,11 +98,12 @@ def read_pairwise(
             `per_click`: one row a clicked candidate, against the candidates of its impression that were not clicked;
             impressions without a click are dropped.
             Either way rows stand in the order of pandas' groupby over both columns, which is not the file's.
-        drop_unclicked: drop impressions without a click in `as_trained` too.
+        drop_unclicked: drop impressions without a click in `as_trained` too, and rows without another candidate.
 
     Raises:
         ConfigError: `rows` is another word.
-        DataError: what `read_pairwise_lines` refuses; a row without another candidate; no row left.
+        DataError: what `read_pairwise_lines` refuses; a row without another candidate that is not to be dropped; no
+            row left.
     """
     if rows not in ROWS:
         raise ConfigError(f"rows: unknown way to make rows. Got {rows!r}, expected {' or '.join(ROWS)}.")
@@ -123,7 +124,27 @@ def read_pairwise(
     else:
         swapped = starts[(clicks == 0) & (sizes > 1)]
         order[swapped], order[swapped + 1] = order[swapped + 1], order[swapped]
+    alone = sizes < 2
+    if drop_unclicked and alone.any():
+        if alone.all():
+            raise DataError(f"{path}: no row is left. Got no click beside another candidate, expected at least one.")
+        order, sizes = order[np.repeat(~alone, sizes)], sizes[~alone]
+        notes.append(f"{alone.sum()} row(s) without another candidate are dropped.")
     return _rows(path, lines, order, np.concatenate([[0], np.cumsum(sizes)]), tuple(notes))
+
+
+def read_slates(path: str | Path, articles: Articles) -> Impressions:
+    """The impressions of a pairwise CSV whole, as shown: one row each, clicked candidates before the others, each in
+    file order. Impressions without a click, or with one candidate alone, are rows like any other; these are not rows
+    to train on.
+
+    Raises:
+        DataError: what `read_pairwise_lines` refuses.
+    """
+    lines = read_pairwise_lines(path, articles)
+    order = np.lexsort((~lines.clicked, lines.impression))
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(lines.impression))])
+    return _rows(path, lines, order, offsets, lines.notes, fewest=1)
 
 
 def _click_notes(clicks: np.ndarray, rows: str, dropping: bool) -> list[str]:
@@ -157,11 +178,13 @@ def _one_row_a_click(
     return order[places], lengths
 
 
-def _rows(path: str | Path, lines: Lines, flat: np.ndarray, offsets: np.ndarray, notes: tuple[str, ...]) -> Impressions:
-    """The table whose row i has the lines `flat[offsets[i]:offsets[i + 1]]` as candidates."""
+def _rows(
+    path: str | Path, lines: Lines, flat: np.ndarray, offsets: np.ndarray, notes: tuple[str, ...], fewest: int = 2
+) -> Impressions:
+    """The table whose row i has the lines `flat[offsets[i]:offsets[i + 1]]` as candidates, at least `fewest`."""
     table, heads = lines.table, flat[offsets[:-1]]
     sources = _sources(table, flat, offsets)
-    alone = np.flatnonzero(np.diff(offsets) < 2)
+    alone = np.flatnonzero(np.diff(offsets) < fewest)
     if len(alone):
         raise DataError(
             f"{path}, line(s) {sources[alone[0]]}: no other candidate to compete with ({len(alone)} such row(s)). "

@@ -1,15 +1,55 @@
-"""Recommendations to explain, as rows of the same shape as train's. Not here: what is asked of them."""
+"""Recommendations to explain, as rows of the same shape as train's, the article to explain first.
+
+What a target asks is the margin of that article against the others of its impression. Not here: scores of any kind.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from rec_trak.data.articles import Articles
+import numpy as np
+
+from rec_trak.data.articles import Articles, read_mind_news
 from rec_trak.data.impressions import Impressions, read_pairwise
+from rec_trak.data.mind import read_behavior_lines
+from rec_trak.data.pairwise import parse_list
+from rec_trak.data.ragged import Ragged
+from rec_trak.data.sources import BEHAVIORS
+from rec_trak.data.tables import Table, read_csv
+from rec_trak.errors import DataError, listed
+
+EXPLAIN_COLUMNS = ("user_id", "history_ids", "candidate_ids", "explained_id")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """A set of recommendations to explain.
+
+    Attributes:
+        articles: the table its rows were read against: the run's, then articles that only the targets have.
+        impressions: M rows; `notes` say what was left out.
+    """
+
+    articles: Articles
+    impressions: Impressions
+
+
+class _Target(NamedTuple):
+    """One row to be: article positions, the one to explain first among the candidates, 1 for each that was clicked."""
+
+    user: str
+    history: list[int]
+    candidates: list[int]
+    labels: list[int]
+    source: str
+    day: str = ""
 
 
 def read_targets(path: str | Path, articles: Articles, rows: str = "per_click") -> Impressions:
-    """The targets in one pairwise benchmark CSV; impressions without a click are dropped and counted in the notes.
+    """The clicks of one pairwise benchmark CSV; what has no click or no other candidate is dropped and counted.
 
     Args:
         rows: `per_click` or `as_trained`, see `read_pairwise`.
@@ -19,3 +59,185 @@ def read_targets(path: str | Path, articles: Articles, rows: str = "per_click") 
         DataError: the file is not a pairwise CSV of these articles, or no impression in it has a click.
     """
     return read_pairwise(path, articles, rows=rows, drop_unclicked=True)
+
+
+def read_mind_targets(folder: str | Path, articles: Articles) -> Targets:
+    """The clicks of a MIND folder, each against the candidates of its impression that were not clicked.
+
+    Raises:
+        DataError: a file is missing or malformed, its articles are of another release, or no click has another
+            candidate.
+    """
+    read = read_mind_slates(folder, articles)
+    slates, targets = read.impressions, []
+    for i in range(len(slates)):
+        shown, clicked = slates.candidates[i].tolist(), slates.labels[i] == 1
+        others = [article for article, was in zip(shown, clicked, strict=True) if not was]
+        for article in shown[: int(clicked.sum())]:
+            targets.append(_of(slates, i, [article, *others], [1] + [0] * len(others)))
+    return replace(read, impressions=_impressions(targets, read.articles, str(folder), slates.notes))
+
+
+def read_mind_slates(folder: str | Path, articles: Articles) -> Targets:
+    """The impressions of a MIND folder whole, clicked candidates before the others.
+
+    Raises:
+        DataError: a file is missing or malformed, or its articles are of another release.
+    """
+    folder = Path(folder)
+    news = folder / "news.tsv"
+    known = joined(articles, read_mind_news(news)) if news.is_file() else articles
+    slates = []
+    for line in read_behavior_lines(folder / BEHAVIORS, known):
+        shown = [known.position[a] for a in (*line.clicked, *line.others)]
+        labels = [1] * len(line.clicked) + [0] * len(line.others)
+        history = [known.position[a] for a in line.history]
+        if shown:
+            slates.append(_Target(line.user, history, shown, labels, f"impression {line.impression}", line.day))
+    notes = [f"{len(known) - len(articles)} article(s) stand in {news} alone."] if len(known) > len(articles) else []
+    if not slates:
+        raise DataError(f"{folder / BEHAVIORS}: the file is empty. Got no impression, expected some. Give another.")
+    return Targets(known, _table(slates, known, notes))
+
+
+def exposure(slates: Targets, article_id: str, where: str) -> Targets:
+    """The exposure of one article to the users of some impressions: in each of them it stands first, against all the
+    other candidates, clicked or not.
+
+    Args:
+        slates: whole impressions, whether or not the article was shown in them.
+        article_id: of the article to explain.
+        where: for messages.
+
+    Raises:
+        DataError: the article is unknown, or no impression has another candidate.
+    """
+    articles, shown = slates.articles, slates.impressions
+    if article_id not in articles.position:
+        raise DataError(
+            f"{where}: unknown article. Got `{article_id}`, expected one of the {len(articles)} ids of "
+            f"{articles.source}, such as {articles.ids[0]}. Mend the id."
+        )
+    explained, targets = articles.position[article_id], []
+    for i in range(len(shown)):
+        candidates, clicked = shown.candidates[i], shown.labels[i]
+        others = candidates != explained
+        label = int((clicked[~others] == 1).any())
+        targets.append(_of(shown, i, [explained, *candidates[others].tolist()], [label, *clicked[others].tolist()]))
+    known = sum(explained in target.history for target in targets)
+    notes = [*shown.notes, *([f"{known} user(s) have the article in their history already."] if known else [])]
+    return replace(slates, impressions=_impressions(targets, articles, where, notes))
+
+
+def read_explained(path: str | Path, articles: Articles) -> Impressions:
+    """The targets of a CSV with EXPLAIN_COLUMNS, a line a target, in file order.
+
+    `history_ids` (oldest first, may be empty) and `candidate_ids` are Python lists or ids with spaces between; whether
+    the article to explain is among the candidates makes no difference.
+
+    Raises:
+        DataError: what `read_csv` refuses; an empty user id, a cell that is no list of ids, an article that `articles`
+            lacks (the first line and the count of each kind); no line has another candidate.
+    """
+    table = read_csv(path, EXPLAIN_COLUMNS)
+    lists = {name: [_ids(cell) for cell in table.values[name]] for name in ("history_ids", "candidate_ids")}
+    lists["explained_id"] = [[cell.strip()] for cell in table.values["explained_id"]]
+    problems = _problems(table, lists, articles)
+    if problems:
+        raise DataError(f"{path}, {'; '.join(problems)}. Mend the file.")
+    cells = {name: [[articles.position[a] for a in ids] for ids in values] for name, values in lists.items()}
+    users, targets = table.column("user_id"), []
+    for i, line in enumerate(table.first.tolist()):
+        history, candidates, (explained,) = (cells[name][table.codes[name][i]] for name in EXPLAIN_COLUMNS[1:])
+        others = [article for article in candidates if article != explained]
+        targets.append(_Target(users[i], history, [explained, *others], [0] * (1 + len(others)), str(line)))
+    return _impressions(targets, articles, str(path), ())
+
+
+def _ids(cell: str) -> list[str] | None:
+    return parse_list(cell) if cell.lstrip().startswith("[") else cell.split()
+
+
+def _problems(table: Table, lists: dict[str, list[list[str] | None]], articles: Articles) -> list[str]:
+    """What is wrong with the cells of a column, a sentence a kind, each with its first line."""
+    problems = []
+
+    def note(name: str, wrong: Iterable[bool], what: str) -> None:
+        lines = np.flatnonzero(np.array(list(wrong), dtype=bool)[table.codes[name]])
+        if len(lines):
+            got = table.values[name][table.codes[name][lines[0]]][:60]
+            problems.append(f"line {table.first[lines[0]]}: `{name}` {what} in {len(lines)} line(s). Got {got!r}")
+
+    note("user_id", (not cell.strip() for cell in table.values["user_id"]), "is empty")
+    for name, values in lists.items():
+        note(name, (ids is None for ids in values), "is no list of ids")
+        unknown = sorted({a for ids in values for a in ids or () if a not in articles.position})
+        what = f"names {listed('article(s)', unknown, 3)} that {articles.source} lacks,"
+        note(name, (bool(set(ids or ()) - articles.position.keys()) for ids in values), what)
+    return problems
+
+
+def joined(articles: Articles, more: Articles) -> Articles:
+    """The table with the articles that only `more` has behind its own.
+
+    Raises:
+        DataError: an id means another article in `more`, or the texts of `articles` were split beforehand.
+    """
+    new = [i for i, article_id in enumerate(more.ids) if article_id not in articles.position]
+    mine = ((i, articles.position[a]) for i, a in enumerate(more.ids) if a in articles.position)
+    other = [more.ids[i] for i, own in mine if more.titles[i] != articles.titles[own]]
+    if other:
+        raise DataError(
+            f"{more.source}: {listed('id(s)', other, 3)} with other titles than in {articles.source}. Got articles of "
+            "another release, expected the run's own. Give a folder of the same release."
+        )
+    if new and articles.tokens:
+        raise DataError(
+            f"{more.source}: {len(new)} article(s) are not in {articles.source}, whose texts were split beforehand. "
+            "Got texts as they are, expected texts split likewise. Preprocess both together."
+        )
+    if not new:
+        return articles
+    names = ("ids", "titles", "bodies", "categories", "subcategories")
+    columns = {name: (*getattr(articles, name), *(getattr(more, name)[i] for i in new)) for name in names}
+    return (
+        replace(articles, **columns, is_fake=np.concatenate([articles.is_fake, more.is_fake[new]])) if new else articles
+    )
+
+
+def _of(slates: Impressions, i: int, candidates: list[int], labels: list[int]) -> _Target:
+    """A target that row i of whole impressions makes."""
+    day = slates.columns["day"][i] if "day" in slates.columns else ""
+    return _Target(str(slates.user_ids[i]), slates.history[i].tolist(), candidates, labels, slates.sources[i], day)
+
+
+def _impressions(targets: list[_Target], articles: Articles, where: str, notes: Iterable[str]) -> Impressions:
+    """The table of the targets that have another candidate; the others are counted.
+
+    Raises:
+        DataError: none has.
+    """
+    left = [target for target in targets if len(target.candidates) > 1]
+    if not left:
+        raise DataError(
+            f"{where}: no target is left. Got {len(targets)} without another candidate to compete with, expected at "
+            "least one with. Give impressions that show several articles."
+        )
+    alone = len(targets) - len(left)
+    return _table(
+        left, articles, [*notes, *([f"{alone} target(s) without other candidates are dropped."] * bool(alone))]
+    )
+
+
+def _table(targets: list[_Target], articles: Articles, notes: Iterable[str]) -> Impressions:
+    days = tuple(target.day for target in targets)
+    return Impressions(
+        user_ids=np.array([target.user for target in targets], dtype=object),
+        history=Ragged.of([target.history for target in targets]),
+        candidates=Ragged.of([target.candidates for target in targets]),
+        labels=Ragged.of([target.labels for target in targets]),
+        is_fake=articles.is_fake[[target.candidates[0] for target in targets]],
+        sources=tuple(target.source for target in targets),
+        columns={"day": days} if any(days) else {},
+        notes=tuple(notes),
+    )

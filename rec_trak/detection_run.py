@@ -1,0 +1,198 @@
+"""How well a finished run finds poison, next to the baselines that it must beat. Not here: metrics, scores, figures.
+
+Two questions apart: poison against everything, and against genuine clicks on the same (promoted) articles. Where some
+poisoned rows have a promoted article in their history and click none, the attack goes through histories, and a third
+one: against genuine rows with a promoted article in their history.
+
+What `detect_run` gives, and detection.json holds: `verdict`, sentences, a baseline that wins in the first; `notes`;
+`n`, `n_poisoned`, `targets`, `promoted`, `labels`, `top_k`; `interval`, its level and draws; `kinds`, ranking -> kind;
+and `questions`, name -> `rows`, `poisoned`, `missing`, `decided_by` (a metric), `rankings` (the best first: `ranking`,
+`kind` and the fields of `Detection`) and `curves` (kind -> `ranking`, `roc`, `precision_recall` of its best ranking).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rec_trak.baselines import data_baselines, holds
+from rec_trak.click_log import ClickLog, check_same_rows, read_click_log
+from rec_trak.detection import Detection, curves, detect
+from rec_trak.detection_text import DECIDES, detection_lines, verdict
+from rec_trak.errors import ConfigError, DataError, listed
+from rec_trak.intervals import LEVEL
+from rec_trak.labels import labels_from_column, labels_from_file
+from rec_trak.report import Results, as_csv, as_json, read_results, write_files
+from rec_trak.stored_rankings import gradient_cosine, loss_and_norms, open_stored, stored_self_influence
+
+DRAWS = 1000
+ATTRIBUTION, MODEL, NO_MODEL = "attribution", "model", "no model"
+
+
+def detect_run(
+    results_dir: str | Path,
+    targets: str | None = None,
+    promoted: Iterable[str] | None = None,
+    poison_column: str = "poisoned",
+    labels: str | Path | None = None,
+    top_k: int | None = None,
+    data_path: str | Path | None = None,
+    news_items_path: str | Path | None = None,
+    seed: int = 0,
+    draws: int = DRAWS,
+    further: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, Any]:
+    """All rankings of a run measured against labels, as plain data; the module's docstring lists it.
+
+    Args:
+        results_dir: what scripts/score.py wrote, with at least one target set below it.
+        targets: the target set; None for the only one.
+        promoted: ids of the articles under suspicion; None for the one whose exposure the target set explains.
+        poison_column, labels: a column of the click log, or of the CSV `labels`; see `labels`.
+        top_k, seed, draws: of precision and recall (None for the run's); of the random ranking and the bootstrap.
+        data_path, news_items_path: where the data are now, see `read_click_log`.
+        further: attribution rankings from elsewhere, name -> (N,) scores.
+
+    Raises:
+        ConfigError: no such target set, unknown articles, `top_k` out of range.
+        DataError: the run is not finished, its click log changed, or the labels are wrong.
+        StoreError: the run's gradients are gone.
+    """
+    results = read_results(results_dir)
+    told = _target_results(results, targets)
+    log = read_click_log(results, data_path, news_items_path)
+    where, (poisoned, notes) = _promoted(log, told, promoted), _labels(log, poison_column, labels)
+    rankings, kinds, left_out = _rankings(results, told, log, where, seed, further or {})
+    top_k = int(results.metadata["top_k"]) if top_k is None else top_k
+    questions = {}
+    for question, among in _among(log, where, poisoned).items():
+        found = {name: detect(s, poisoned, top_k, among, name, draws, seed) for name, s in rankings.items()}
+        questions[question] = _question(question, found, kinds, rankings, poisoned, among)
+    return {
+        "verdict": verdict(questions),
+        "notes": [*log.rows.notes, *notes, *left_out],
+        **{"n": len(poisoned), "n_poisoned": int(poisoned.sum()), "targets": told.folder.name},
+        "promoted": [log.articles.ids[a] for a in where],
+        "labels": f"column `{poison_column}` of {log.path if labels is None else labels}",
+        "top_k": top_k,
+        "interval": {"level": LEVEL, "draws": draws, "method": "bootstrap of rows, each class apart, percentiles"},
+        "kinds": kinds,
+        "questions": questions,
+    }
+
+
+def write_detection(folder: str | Path, content: dict[str, Any]) -> list[Path]:
+    """Write detection.csv (a line a question and ranking) and detection.json beside the scores; their paths.
+
+    Raises:
+        StoreError: a file cannot be written.
+    """
+    return write_files(folder, {"detection.csv": as_csv(detection_lines(content)), "detection.json": as_json(content)})
+
+
+def _target_results(results: Results, name: str | None) -> Results:
+    """The results of a target set of the run, of the same rows."""
+    folder = results.folder / "targets"
+    there = sorted(path.name for path in folder.glob("*") if path.is_dir())
+    if not there:
+        raise ConfigError(
+            f"{folder}: no target set is scored. Got none, expected one that shows the articles under suspicion. Run "
+            "scripts/score.py with --targets."
+        )
+    if name is None and len(there) > 1:
+        raise ConfigError(f"{folder}: which targets? Got none named, expected one of {', '.join(there)}. Name it.")
+    name = there[0] if name is None else name
+    if name not in there:
+        raise ConfigError(
+            f"{folder}: targets not scored. Got {name!r}, expected one of {', '.join(there)}. Run scripts/score.py "
+            f"with --targets {name}."
+        )
+    told = read_results(folder / name)
+    if "renormalised" not in told.rows:
+        raise DataError(f"{told.folder}: no column `renormalised` in rows.csv. Score the targets again.")
+    check_same_rows(results, told)
+    return told
+
+
+def _promoted(log: ClickLog, told: Results, promoted: Iterable[str] | None) -> list[int]:
+    """Positions of the articles under suspicion."""
+    explained = told.metadata.get("targets_definition", {}).get("article")
+    ids = [str(explained)] * (explained is not None) if promoted is None else list(promoted)
+    if not ids:
+        raise ConfigError(
+            f"{told.folder}: which articles are promoted? Got none, and the targets are not the exposure of one. Name "
+            "their ids (--promoted)."
+        )
+    unknown = [article for article in ids if article not in log.articles.position]
+    if unknown:
+        raise ConfigError(
+            f"--promoted: {listed('unknown article(s)', unknown)}. Expected ids in {log.articles.source}. Mend them."
+        )
+    return [log.articles.position[article] for article in dict.fromkeys(ids)]
+
+
+def _labels(log: ClickLog, column: str, path: str | Path | None) -> tuple[np.ndarray, list[str]]:
+    if path is None:
+        return labels_from_column(log, column)
+    return labels_from_file(path, len(log.rows), column), []
+
+
+def _rankings(
+    results: Results, told: Results, log: ClickLog, promoted: list[int], seed: int, further: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, str], list[str]]:
+    """All rankings, the kind of each, and notes on those left out."""
+    stored = open_stored(results, log.rows)
+    own = {results.metadata["score"]["form"]: results.scores.astype(np.float64)}
+    for form in {"self_influence", "loss_gradient"} - own.keys():
+        own[form] = stored_self_influence(stored, form)
+    attribution = {
+        "influence on the targets, renormalised": told.rows["renormalised"].astype(float).to_numpy(),
+        "influence on the targets": told.scores.astype(np.float64),
+        "self-influence Q h": own["self_influence"],
+        "leverage of the loss gradient": own["loss_gradient"],
+        **further,
+    }
+    model = loss_and_norms(stored)
+    model["gradient cosine with the targets"] = gradient_cosine(stored, told.folder.name)
+    no_model, notes = data_baselines(log.rows, log.articles, promoted, seed)
+    kinds = {name: kind for group, kind in ((attribution, ATTRIBUTION), (model, MODEL), (no_model, NO_MODEL))
+             for name in group}  # fmt: skip
+    return attribution | model | no_model, kinds, notes
+
+
+def _among(log: ClickLog, promoted: list[int], poisoned: np.ndarray) -> dict[str, np.ndarray]:
+    """The rows (N,) bool that each question looks at."""
+    clicks, read = np.isin(log.rows.clicked, promoted), holds(log.rows.history, promoted)
+    among = {"everything": np.ones(len(poisoned), dtype=bool), "same_article": clicks}
+    if (poisoned[read & ~clicks] == 1).any():
+        among["same_history"] = read
+    return among
+
+
+def _question(
+    question: str,
+    found: dict[str, Detection],
+    kinds: dict[str, str],
+    rankings: dict[str, np.ndarray],
+    poisoned: np.ndarray,
+    among: np.ndarray,
+) -> dict[str, Any]:
+    """One question's answer: rankings by the metric that decides it, and curves of the best of each kind."""
+    metric = DECIDES[question]
+    order = sorted(found, key=lambda name: -(getattr(found[name], metric) or 0.0))
+    best = {kind: next((name for name in order if kinds[name] == kind), None) for kind in dict.fromkeys(kinds.values())}
+    drawn = {kind: (name, curves(rankings[name], poisoned, among)) for kind, name in best.items()}
+    first = next(iter(found.values()))  # counts, and what is missing, depend on the labels alone
+    lines = [{"ranking": name, "kind": kinds[name], **dataclasses.asdict(found[name])} for name in order]
+    return {
+        "rows": first.n,
+        "poisoned": first.n_poisoned,
+        "decided_by": metric,
+        "missing": first.missing,
+        "rankings": lines,
+        "curves": {kind: {"ranking": name, **curve} for kind, (name, curve) in drawn.items() if curve},
+    }

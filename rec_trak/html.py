@@ -1,0 +1,225 @@
+"""One HTML file that tells what a run found, to be opened, printed or sent; it fetches nothing. Not here: numbers.
+
+Everything is made from the results folder alone, so the same folder gives the same bytes. Titles, users and file names
+come from other people's data: the template escapes them, tables travel as JSON, and a policy in the page forbids any
+request.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
+
+from rec_trak.html_analysed import analysed
+from rec_trak.html_detection import detection
+from rec_trak.html_rows import known_titles
+from rec_trak.html_sections import agreement, compared, group_tables, own_rows, validation
+from rec_trak.html_tables import Table, shown
+from rec_trak.html_targets import target_sets
+from rec_trak.plots import DPI, plot_detection_curves
+from rec_trak.report import Results, Writer, as_csv, read_results, write_files
+
+FILE = "report.html"
+NOT_VALIDATED = (
+    "Not validated: nobody has checked yet, by retraining without them, that the clicks named here do what these "
+    "numbers say. Take ranks as a lead, not as a proof."
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What was written.
+
+    Attributes:
+        path: the HTML file.
+        others: what stands beside it: figures and tables of the page that no other script writes.
+        facts: the first screen's sentences, for a terminal.
+    """
+
+    path: Path
+    others: list[Path]
+    facts: list[str]
+
+
+def write_page(
+    results_dir: str | Path,
+    compare_dir: str | Path | None = None,
+    output: str | Path | None = None,
+    command: str = "",
+) -> Page:
+    """Write the page of a finished run.
+
+    Args:
+        results_dir: what scripts/score.py wrote.
+        compare_dir: what scripts/compare.py wrote about this run and another; None for a page without that section.
+        output: the file, or a folder for `report.html`; folders are made. None: in `results_dir`.
+        command: what makes this page again, to stand in it.
+
+    Raises:
+        DataError: a file of the run or of the comparison is missing or damaged, or the comparison is of other runs.
+        NumericalError: a score is NaN or infinite.
+        StoreError: the page cannot be written.
+    """
+    results = read_results(results_dir)
+    content = page_content(results, None if compare_dir is None else Path(compare_dir), command)
+    place = _place(results.folder if output is None else Path(output))
+    text = _template().render(content).encode(errors="replace")
+    page, *others = write_files(place.parent, {place.name: lambda file: file.write(text), **_beside(content)})
+    facts = [content["verdict"], *content["facts"]]
+    return Page(page, others, facts if content["validation"] else [*facts, NOT_VALIDATED])
+
+
+def page_content(results: Results, compare_dir: Path | None, command: str) -> dict[str, Any]:
+    """All that the template is given.
+
+    Raises:
+        DataError: see `write_page`.
+    """
+    titles = known_titles(results)
+    own, (sets, more_sets) = own_rows(results, titles), target_sets(results.folder, titles)
+    tables, found = group_tables(results.folder, "own"), detection(results.folder)
+    comparison, agreed = compared(compare_dir, results, titles), agreement(results)
+    everything = [*tables, *(table for one in sets for table in one["tables"]), *(found["tables"] if found else [])]
+    return {
+        "title": _title(results),
+        "verdict": _verdict(own, sets, found),
+        "facts": _facts(results, comparison),
+        "validation": validation(results.folder),
+        "not_validated": NOT_VALIDATED,
+        "detection": found,
+        "sets": sets,
+        "more_sets": more_sets,
+        "own": own,
+        "tables": tables,
+        "comparison": comparison,
+        "agreement": agreed,
+        "analysed": analysed(results),
+        "notes": [shown(note, None) for note in results.metadata.get("notes") or []],
+        "commands": _commands(results, sets, comparison, compare_dir, command),
+        "absent": _absent(
+            results, {"detection": found, "targets": sets, "groups": tables, "comparison": comparison}, agreed
+        ),
+        "config": json.dumps(results.metadata.get("config"), indent=2, ensure_ascii=False),
+        "embedded": embedded(everything),
+    }
+
+
+def _beside(content: dict[str, Any]) -> dict[str, Writer]:
+    """The figures as PNG and the tables as CSV that stand in the page alone."""
+    writers = {"classes.csv": as_csv(pd.DataFrame(content["own"]["classes"]))}
+    if content["detection"] and content["detection"]["panels"]:
+        figure = plot_detection_curves(content["detection"]["panels"])
+        writers["detection_curves.png"] = partial(figure.savefig, format="png", dpi=DPI)
+    if "pairs" in content["agreement"]:
+        writers["member_agreement.csv"] = as_csv(pd.DataFrame(content["agreement"]["pairs"]))
+    return writers
+
+
+def embedded(tables: list[Table]) -> Markup:
+    """The tables as JSON that can stand in a script element, whatever their texts hold."""
+    text = json.dumps({table.name: dataclasses.asdict(table) for table in tables}, separators=(",", ":"))
+    for sign in "<>&":  # else a title could end the element
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)
+
+
+def _place(output: Path) -> Path:
+    return output if output.suffix.lower() in (".html", ".htm") and not output.is_dir() else output / FILE
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else ""
+
+
+def _title(results: Results) -> str:
+    model, dataset = (results.metadata.get(key) for key in ("model_type", "dataset_type"))
+    return shown(f"Which clicks taught the {model} model: {dataset}" if model and dataset else results.folder.name, 120)
+
+
+def _verdict(own: dict[str, Any], sets: list[dict[str, Any]], found: dict[str, Any] | None) -> str:
+    """The strongest finding that the numbers support, in plain words."""
+    if found and found["verdict"]:
+        return found["verdict"]
+    if sets:
+        return f"Recommendations of “{sets[0]['name']}”: {' '.join(sets[0]['sentences'])}"
+    return " ".join(own["sentences"])
+
+
+def _facts(results: Results, comparison: dict[str, Any] | None) -> list[str]:
+    members = len(results.metadata.get("members") or [])
+    facts = [f"{len(results.scores):,} training clicks ranked, {members} checkpoint{'s' * (members != 1)}."]
+    if comparison:
+        facts.append(
+            f"Clean against poisoned: {comparison['matched']:,} clicks stand in both; a rank changed by "
+            f"{comparison['moved']:.1f} percentile points on average (unrelated rankings: 33.3)."
+        )
+    return facts
+
+
+def _absent(results: Results, sections: dict[str, Any], agreed: dict[str, Any]) -> list[dict[str, str]]:
+    """What the page does not tell, and the command that would make it."""
+    folder = shlex.quote(str(results.folder))
+    score, detect, compare, again = (f"python scripts/{name}.py" for name in ("score", "detect", "compare", "report"))
+    ways = {
+        "detection": (
+            "How well the rankings find poison",
+            f"Where a column says which clicks are poisoned: `{detect} --results_dir {folder}`",
+        ),
+        "targets": ("Which clicks taught a recommendation", f"`{score} --targets NAME` with this run's flags"),
+        "groups": ("Sums by article, user and day", f"`{score}` with this run's flags"),
+        "comparison": (
+            "Clean against poisoned",
+            f"Score both checkpoints, run `{compare}`, then `{again} --results_dir {folder} --compare_dir DIR`",
+        ),
+    }
+    absent = [{"what": what, "why": why} for name, (what, why) in ways.items() if not sections[name]]
+    if "reason" in agreed:
+        absent.append({"what": "Do the members agree?", "why": agreed["reason"]})
+    return absent
+
+
+def _commands(
+    results: Results,
+    sets: list[dict[str, Any]],
+    comparison: dict[str, Any] | None,
+    compare_dir: Path | None,
+    command: str,
+) -> list[str]:
+    """The commands that made what the page shows, each once."""
+    commands = [results.metadata.get("command"), *(one["command"] for one in sets)]
+    if comparison is not None:
+        flags = [part for side, place in comparison["folders"].items() for part in (f"--{side}_dir", place)]
+        commands.append(shlex.join(["python", "scripts/compare.py", *flags, "--output_dir", str(compare_dir)]))
+    return [shown(text, None) for text in dict.fromkeys([*commands, command]) if text]
+
+
+@lru_cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("rec_trak"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _shown_number, "count": lambda value: f"{value:,}", "ticks": _with_code}
+    return environment.get_template("report.html.j2")
+
+
+def _shown_number(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−", 1)
+
+
+def _with_code(text: str) -> Markup:
+    """The text, escaped, with what stands in backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))

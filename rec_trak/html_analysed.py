@@ -1,0 +1,45 @@
+"""What was analysed, as names and values: all that a reader needs to trust or repeat a run. Not here: its findings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rec_trak.html_tables import shown
+from rec_trak.report import Results
+
+
+def analysed(results: Results) -> list[tuple[str, str]]:
+    """Name and value of what metadata.json says; what it does not say is left out."""
+    metadata, rows = results.metadata, results.rows
+    features, score = metadata.get("features") or {}, metadata.get("score") or {}
+    fake, real = (int((results.labels == label).sum()) for label in (1, 0))
+    digests = {**(metadata.get("rows") or {}), **features}
+    versions = metadata.get("versions") or {}
+    lines = [
+        ("click log", metadata.get("dataset_type")),
+        ("checkpoints of", metadata.get("model_type")),
+        ("rows", f"{len(rows):,} by {rows['user_id'].nunique():,} users on {rows['article_id'].nunique():,} articles"),
+        ("of them", f"{fake:,} click a fake article, {real:,} a real one, {len(rows) - fake - real:,} unknown"),
+        ("parameters differentiated", _counted(metadata.get("parameters"))),
+        ("K, numbers kept of each gradient", _counted(metadata.get("proj_dim"))),
+        ("projector", features.get("projector")),
+        ("loss", features.get("loss")),
+        ("score", score.get("form")),
+        ("lambda_rel", score.get("lambda_rel")),
+        ("seed", (metadata.get("config") or {}).get("seed")),
+        ("digests", ", ".join(f"{k} {digests[k]}" for k in ("rows", "articles", "negatives") if k in digests)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        *(_member(place, member) for place, member in enumerate(metadata.get("members") or [])),
+    ]
+    return [(name, shown(value, None)) for name, value in lines if value not in (None, "")]
+
+
+def _member(place: int, member: dict[str, Any]) -> tuple[str, str]:
+    numbers = {"ridge": ".3g", "effective_dimension": ".0f", "condition_number": ".3g", "max_leverage": ".2f"}
+    told = [f"{name.replace('_', ' ')} {member[name]:{form}}" for name, form in numbers.items() if member.get(name)]
+    return f"checkpoint {place}", ", ".join([f"{Path(member['checkpoint']).name} (digest {member['digest']})", *told])
+
+
+def _counted(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else ""

@@ -1,0 +1,86 @@
+"""detection.json -> what a page says of the poison found: verdict, curves, one table a question. Not here: metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rec_trak.errors import DataError
+from rec_trak.html_figures import precision_recall_curves, roc_curves
+from rec_trak.html_tables import make_table, read_json, shown
+from rec_trak.panels import Curves
+
+QUESTIONS = {
+    "everything": "Poisoned clicks against all others",
+    "same_article": "Poisoned clicks against genuine clicks on the same articles",
+    "same_history": "Poisoned clicks against genuine clicks with a promoted article in the history",
+}
+METRICS = {"average_precision": "average precision", "auroc": "AUROC"}
+
+
+def detection(folder: Path) -> dict[str, Any] | None:
+    """What is to be said of detection.json in a results folder; None where there is none.
+
+    Raises:
+        DataError: it is not what scripts/detect.py writes.
+    """
+    content = read_json(folder / "detection.json")
+    if content is None:
+        return None
+    try:
+        return _told(content)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise DataError(
+            f"{folder / 'detection.json'}: cannot be read (missing or misplaced: {shown(error)}). Run "
+            "scripts/detect.py again."
+        ) from None
+
+
+def _told(content: dict[str, Any]) -> dict[str, Any]:
+    sentences, level = [shown(line, None) for line in content["verdict"]], content["interval"]["level"]
+    tables, figures, panels = [], [], []
+    for place, (name, question) in enumerate(content["questions"].items()):
+        if not question["rows"]:
+            continue
+        title = QUESTIONS.get(name, shown(name.replace("_", " "), 80))
+        frame = pd.DataFrame([_line(found) for found in question["rankings"]])
+        counts = f"{question['poisoned']:,} of {question['rows']:,} rows are poisoned"
+        tables.append(make_table(frame, f"detection{place}", f"{title} ({counts})", "detection.csv"))
+        if question["curves"]:
+            panel = _panel(title, question)
+            panels.append(panel)
+            figures += _figures(place, *panel)
+    sentences += [shown(note, None) for note in content["notes"]]
+    sentences.append(f"Labels: {shown(content['labels'], None)}. Intervals: bootstrap, {100 * level:.0f} %.")
+    parts = {"tables": tables, "figures": figures, "panels": panels}
+    return {"verdict": sentences[0], "sentences": sentences, **parts}
+
+
+def _line(found: dict[str, Any]) -> dict[str, Any]:
+    """A line of a question's table: the ranking, its metrics with their intervals, precision at the cuts."""
+    line = {"ranking": found["ranking"], "kind": found["kind"]}
+    for metric, name in METRICS.items():
+        between = found[f"{metric}_interval"]
+        line[name] = found[metric]
+        line[f"{name} interval"] = "" if between is None else f"{between[0]:.3f}–{between[1]:.3f}"
+    for cut in found["cuts"]:
+        name = f"{cut['rows']:,}" if cut["name"] == "k" else cut["name"].replace("%", " %")
+        line[f"precision at {name}"] = cut["precision"]
+    return line
+
+
+def _panel(title: str, question: dict[str, Any]) -> tuple[str, Curves, Curves, float]:
+    """Title, precision-recall curves, ROC curves and base rate of a question."""
+    drawn = [(shown(found["ranking"], 60), found["precision_recall"], found["roc"])
+             for found in question["curves"].values()]  # fmt: skip
+    recall = [(name, curve["recall"], curve["precision"]) for name, curve, _ in drawn]
+    rates = [(name, curve["false_positive_rate"], curve["true_positive_rate"]) for name, _, curve in drawn]
+    return title, recall, rates, question["poisoned"] / question["rows"]
+
+
+def _figures(place: int, title: str, recall: Curves, rates: Curves, base_rate: float) -> list[dict[str, Any]]:
+    left, right = precision_recall_curves(f"pr{place}", recall, base_rate), roc_curves(f"roc{place}", rates)
+    best = f"{title}: the best ranking of each kind."
+    return [{"svg": left, "caption": best}, {"svg": right, "caption": f"{title}: the same rankings."}]

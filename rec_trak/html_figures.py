@@ -1,0 +1,78 @@
+"""The figures of the page, one panel each, as inline SVG. Not here: panels, the page, PNG files.
+
+They are small, so that their text can be read on a phone, and take their colours from the page.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rec_trak.panels import (
+    Curves,
+    class_histogram,
+    counted,
+    dress_histogram,
+    precision_recall,
+    rank_scatter,
+    roc,
+    score_axis,
+    sharable,
+    shift_histogram,
+)
+from rec_trak.svg import as_svg
+
+WIDE = (5.6, 3.5)  # inches
+SQUARE = (5.2, 4.9)
+
+
+def distribution(name: str, scores: np.ndarray, labels: np.ndarray, score_name: str) -> Markup:
+    """How the scores (N,) of each class spread; labels (N,) 1 fake, 0 real, -1 unknown."""
+    figure, axes = _one_panel(WIDE)
+    edges, scale = score_axis(scores)
+    y_name = class_histogram(axes, scores, labels, edges, sharable(labels))
+    dress_histogram(axes, "", edges, scale, score_name, y_name)
+    return as_svg(figure, name, f"Histogram of {score_name} of {counted(labels)} clicks")
+
+
+def scatter(name: str, before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> Markup:
+    """Ranks of n rows in two runs, as percentiles (n,)."""
+    figure, axes = _one_panel(SQUARE)
+    rank_scatter(axes, before, after, labels, pixels=True)
+    return as_svg(figure, name, f"Ranks of {len(labels):,} clicks in the poisoned run against those in the clean run")
+
+
+def shifts(name: str, shift: np.ndarray, labels: np.ndarray) -> Markup:
+    """How far n rows moved, in percentile points (n,)."""
+    figure, axes = _one_panel(WIDE)
+    shift_histogram(axes, shift, labels)
+    axes.set(title="", xlabel="change of rank (percentile points; right of 0: rose)")
+    return as_svg(figure, name, f"Histogram of the change of rank of {len(labels):,} clicks")
+
+
+def precision_recall_curves(name: str, lines: Curves, base_rate: float) -> Markup:
+    """Curves (name, recall, precision), and the precision of a random order."""
+    figure, axes = _one_panel(SQUARE)
+    precision_recall(axes, lines, base_rate)
+    _legend_below(figure)
+    return as_svg(figure, name, "Precision against recall of " + ", ".join(line[0] for line in lines))
+
+
+def roc_curves(name: str, lines: Curves) -> Markup:
+    """Curves (name, false positive rate, true positive rate), and the diagonal."""
+    figure, axes = _one_panel(SQUARE)
+    roc(axes, lines)
+    _legend_below(figure)
+    return as_svg(figure, name, "ROC curves of " + ", ".join(line[0] for line in lines))
+
+
+def _one_panel(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots()
+
+
+def _legend_below(figure: Figure) -> None:
+    """A legend of long names, under the panel, so that it covers no curve."""
+    figure.legend(loc="outside lower left", ncols=1, frameon=False, fontsize=9)

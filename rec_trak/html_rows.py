@@ -1,0 +1,101 @@
+"""Ranked rows as a page tells them: the headline clicked, who clicked it, what that user had read. Not here: HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rec_trak.html_tables import read_csv, shown
+from rec_trak.ranking import best_first
+from rec_trak.report import Results
+
+LISTED = 10  # rows in a list
+READ = 6  # headlines of a history, the newest
+SHORT, LONG = 180, 20_000  # characters of a headline at first sight, and unfolded
+TITLED = ("by_article.csv", "by_history_article.csv")
+Titles = dict[str, tuple[str, str]]
+
+
+def known_titles(results: Results) -> Titles:
+    """Article id -> headline and class ('' where unknown), of all articles that a run's files name.
+
+    Raises:
+        DataError: a CSV cannot be read.
+    """
+    found: Titles = {}
+    for table in (results.rows, *(read_csv(results.folder / name) for name in TITLED)):
+        if table is None or not {"article_id", "title"} <= set(table.columns):
+            continue
+        table = table.drop_duplicates("article_id")
+        labels = table["label"] if "label" in table.columns else [""] * len(table)
+        for article, title, label in zip(table["article_id"], table["title"], labels, strict=True):
+            known = found.get(article, ("", ""))
+            found[article] = (known[0] or title, known[1] or label)
+    return found
+
+
+def strongest(results: Results, titles: Titles, lowest: bool = False) -> list[dict[str, Any]]:
+    """The LISTED highest rows with a score above 0, or the lowest with one below 0, the strongest first."""
+    order = best_first(-results.scores if lowest else results.scores)[:LISTED]
+    order = [row for row in order.tolist() if (results.scores[row] < 0 if lowest else results.scores[row] > 0)]
+    largest = max((abs(float(results.scores[row])) for row in order), default=1.0)
+    return [card(results.rows.iloc[row], float(results.scores[row]), largest, titles) for row in order]
+
+
+def movers(shift: pd.DataFrame, rows: pd.DataFrame, titles: Titles) -> dict[str, list]:
+    """The LISTED rows that rose and fell most, from rank_shift.csv with numbers in `shift` and both ranks.
+
+    Args:
+        shift: n matched rows, highest rise first; `sample_idx` says which of `rows`.
+        rows: rows.csv of one of the runs.
+        titles: see `known_titles`.
+    """
+    lists = {"risers": shift[shift["shift"] > 0].head(LISTED), "fallers": shift[shift["shift"] < 0].tail(LISTED)[::-1]}
+    cards: dict[str, list] = {}
+    for name, part in lists.items():
+        largest = float(part["shift"].abs().max()) if len(part) else 1.0
+        cards[name] = []
+        for _, line in part.iterrows():
+            moved = {"from": round(line["clean_rank"]), "to": round(line["poisoned_rank"])}
+            cards[name].append(card(rows.iloc[int(line["sample_idx"])], line["shift"], largest, titles) | moved)
+    return cards
+
+
+def headline(title: str) -> dict[str, str]:
+    """A headline in two lengths: `short`, and `full` where that says more."""
+    short, full = shown(title, SHORT), shown(title, LONG)
+    return {"short": short, "full": full if full != short else ""}
+
+
+def card(row: pd.Series, score: float, largest: float, titles: Titles) -> dict[str, Any]:
+    """What a list says of a row of rows.csv; its bar is `score` as a share of the list's `largest`."""
+    history = row["history_ids"].split()
+    return {
+        "title": headline(row["title"]),
+        "article": shown(row["article_id"], 60),
+        "label": row["label"],
+        "poisoned": row.get("poisoned", ""),
+        "user": shown(row["user_id"], 60),
+        "row": int(row["sample_idx"]),
+        "source": shown(row["source_lines"], 60),
+        "score": score,
+        "width": round(100 * abs(score) / largest, 1) if largest else 0.0,
+        "history": list(_read(history[-READ:], titles)),
+        "earlier": max(0, len(history) - READ),
+    }
+
+
+def _read(articles: Iterable[str], titles: Titles) -> Iterable[dict[str, str]]:
+    for article in articles:
+        title, label = titles.get(article, ("", ""))
+        yield {"title": shown(title, SHORT) or shown(article, 60), "label": label}
+
+
+def top_share(scores: np.ndarray, count: int) -> float:
+    """The share of all positive scores (N,) that the `count` highest carry, in [0, 1]; 0 where none is positive."""
+    positive = np.sort(np.clip(scores.astype(np.float64), 0, None))[::-1]
+    total = positive.sum()
+    return float(positive[:count].sum() / total) if total > 0 else 0.0

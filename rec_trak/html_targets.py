@@ -1,0 +1,108 @@
+"""Target sets as a page tells them: the whole set, single targets of it, rows that were explained. Not here: HTML."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rec_trak.errors import DataError
+from rec_trak.html_figures import distribution
+from rec_trak.html_rows import Titles, card, headline, strongest
+from rec_trak.html_sections import group_tables, told
+from rec_trak.html_tables import Table, read_csv, read_table, shown
+from rec_trak.report import Results, read_results
+
+SETS = 6  # target sets told in full
+SINGLE = 3  # targets told one by one
+ENDS = 5  # rows listed at each end of a single target
+EXPLAINED = 6  # rows whose parts are shown
+LINES = 200  # of a table of a set
+EXPLAIN_FILE = re.compile(r"explain_(\d+)_(\d+)\.csv")
+AGAIN = "Run scripts/score.py with --targets again."
+
+
+def target_sets(folder: Path, titles: Titles) -> tuple[list[dict[str, Any]], list[str]]:
+    """What is to be said of each target set that was scored, and the names of those beyond the first SETS.
+
+    Raises:
+        DataError: a set's files are damaged, or do not go together.
+    """
+    places = sorted(path for path in (folder / "targets").glob("*") if (path / "trak_scores.npy").is_file())
+    told_of = [_target_set(place, titles, f"set{i}") for i, place in enumerate(places[:SETS])]
+    return told_of, [shown(place.name, 60) for place in places[SETS:]]
+
+
+def _target_set(place: Path, titles: Titles, key: str) -> dict[str, Any]:
+    results = read_results(place)
+    name, score = shown(place.name, 60), results.metadata.get("score") or {}
+    return {
+        "name": name,
+        "count": score.get("target_count"),
+        "file": shown(results.metadata.get("targets_file", ""), None),
+        "notes": [shown(note, None) for note in results.metadata.get("targets_notes") or []],
+        "command": results.metadata.get("command", ""),
+        "sentences": told(results, f"influence on {name}", "strongest proponents"),
+        "proponents": strongest(results, titles),
+        "opponents": strongest(results, titles, lowest=True),
+        "figure": distribution(key, results.scores, results.labels, f"mean influence on {name} (margin units)"),
+        "single": single_targets(results, titles),
+        "tables": [*group_tables(place, key, LINES), *_explained(place, key)],
+    }
+
+
+def single_targets(results: Results, titles: Titles) -> list[dict[str, Any]]:
+    """The SINGLE targets that one row influences most, each with its own ENDS proponents and opponents.
+
+    Args:
+        results: of the set, with targets.csv, proponents.csv and opponents.csv in its folder; without them, none.
+        titles: see `html_rows.known_titles`.
+
+    Raises:
+        DataError: a file is damaged, or names rows that the run does not have.
+    """
+    tables = {name: read_csv(results.folder / f"{name}.csv") for name in ("targets", "proponents", "opponents")}
+    if any(table is None for table in tables.values()):
+        return []
+    try:
+        targets = tables["targets"].assign(target=tables["targets"]["target"].astype(int)).set_index("target")
+        ends = {
+            name: tables[name].astype({"target": int, "rank": int, "sample_idx": int, "score": float})
+            for name in ("proponents", "opponents")
+        }
+        first = ends["proponents"].sort_values("score", ascending=False, kind="stable")["target"]
+        return [
+            {
+                "number": target,
+                "title": headline(targets.loc[target, "title"]),
+                "label": targets.loc[target, "label"],
+                "user": shown(targets.loc[target, "user_id"], 60),
+                "margin": float(targets.loc[target, "margin"]),
+                **{name: _end(table[table["target"] == target], results, titles) for name, table in ends.items()},
+            }
+            for target in first.drop_duplicates().head(SINGLE).tolist()
+        ]
+    except (KeyError, ValueError, IndexError) as error:
+        problem = f"{type(error).__name__} {shown(error)}".rstrip(".")
+        raise DataError(f"{results.folder}: its files do not go together. Got {problem}. {AGAIN}") from None
+
+
+def _end(lines: pd.DataFrame, results: Results, titles: Titles) -> list[dict[str, Any]]:
+    lines = lines.sort_values("rank", kind="stable").head(ENDS)
+    largest = float(lines["score"].abs().max()) if len(lines) else 1.0
+    return [
+        card(results.rows.iloc[row], score, largest, titles)
+        for row, score in zip(lines["sample_idx"].tolist(), lines["score"].tolist(), strict=True)
+    ]
+
+
+def _explained(place: Path, key: str) -> list[Table]:
+    """The rows that were explained, one table each, the first EXPLAINED by number."""
+    found = [(path, EXPLAIN_FILE.fullmatch(path.name)) for path in place.glob("explain_*.csv")]
+    numbered = sorted((int(match[1]), int(match[2]), path) for path, match in found if match)[:EXPLAINED]
+    return [
+        read_table(path, f"{key}-{path.stem}", f"Row {row} on target {target}: which of its articles it comes from")
+        for row, target, path in numbered
+    ]

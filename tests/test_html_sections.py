@@ -1,0 +1,143 @@
+"""What the page tells, section by section: lists, single targets, agreement, comparison, against plain numpy."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import page_world
+import pandas as pd
+import pytest
+
+from rec_trak import html_sections
+from rec_trak.errors import DataError
+from rec_trak.html import write_page
+from rec_trak.html_rows import strongest, top_share
+from rec_trak.html_sections import agreement, told
+from rec_trak.html_targets import single_targets
+from rec_trak.report import read_results
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> tuple[Path, Path]:
+    """A run with everything in it, and its comparison; tests do not change them."""
+    return page_world.write_everything(tmp_path_factory.mktemp("sections"))
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """A run of one checkpoint and nothing besides, for tests that change it."""
+    return page_world.write_run(tmp_path / "run")
+
+
+def test_lists_hold_the_right_sign_and_order(folders):
+    """Law: proponents are the highest positive rows, opponents the lowest negative ones, strongest first."""
+    results = read_results(next((folders[0] / "targets").iterdir()))
+    titles = {}
+    up, down = strongest(results, titles), strongest(results, titles, lowest=True)
+    ordered = sorted(results.scores.tolist())
+    assert [row["score"] for row in up] == [x for x in ordered[::-1] if x > 0][:10]
+    assert [row["score"] for row in down] == [x for x in ordered if x < 0][:10]
+    assert up[0]["width"] == down[0]["width"] == 100
+    assert up[0]["user"] == results.rows["user_id"].iloc[int(np.argmax(results.scores))]
+
+
+def test_single_targets_are_those_one_click_influences_most(folders):
+    """Law: three targets by the score of their first proponent, each with five rows an end, as their files say."""
+    results = read_results(next((folders[0] / "targets").iterdir()))
+    found = single_targets(results, {})
+    assert [one["number"] for one in found] == [3, 2, 1]
+    assert [one["margin"] for one in found] == [2.0, 0.0, -1.0]
+    best = np.sort(results.scores.astype(float))[::-1][:5]
+    assert [row["score"] for row in found[0]["proponents"]] == pytest.approx((4 * best).tolist(), rel=1e-6)
+    assert [len(one["opponents"]) for one in found] == [5, 5, 5]
+
+
+def test_files_of_a_target_set_must_go_together(folders, tmp_path):
+    """Law: a list that names a row or a target that is not there is refused; without the lists there are no targets."""
+    shutil.copytree(next((folders[0] / "targets").iterdir()), tmp_path / "set")
+    (tmp_path / "set" / "targets.csv").write_text("target,title\n0,x\n")
+    with pytest.raises(DataError, match=r"set: its files do not go together\. Got KeyError"):
+        single_targets(read_results(tmp_path / "set"), {})
+    (tmp_path / "set" / "proponents.csv").unlink()
+    assert single_targets(read_results(tmp_path / "set"), {}) == []
+
+
+def test_figures_and_tables_of_the_page_stand_beside_it(folders, members, tmp_path):
+    """Law: what no other script writes is written as PNG and CSV too: curves, classes, agreement."""
+    names = {path.name for path in write_page(*folders, tmp_path / "out").others}
+    assert names == {"classes.csv", "detection_curves.png"}
+    assert {path.name for path in write_page(members).others} == {"classes.csv", "member_agreement.csv"}
+    classes = pd.read_csv(tmp_path / "out" / "classes.csv")
+    assert classes["rows"].tolist() == [14, 26]
+
+
+def test_concentration():
+    """Law: the share of the first rows is of positive scores alone: 1 of 1 + 3 here; 0 where none is positive."""
+    assert top_share(np.array([1.0, 3.0, -5.0]), 1) == pytest.approx(0.75)
+    assert top_share(np.array([-1.0, 0.0]), 1) == 0
+
+
+def test_a_ranking_without_a_positive_score_says_so(run):
+    """Law: no sentence divides by nothing."""
+    results = read_results(run)
+    object.__setattr__(results, "scores", -np.abs(results.scores))
+    assert told(results, "influence", "rows") == ["No click has a positive influence."]
+
+
+@pytest.fixture
+def members(run) -> Path:
+    """The run again, of two members whose save directory is there."""
+    page_world.write_run(run, members=2, save_dir=str(run / "store"))
+    rng = np.random.default_rng(5)
+    for member in range(2):
+        (run / "store" / str(member)).mkdir(parents=True)
+        for name, shape in (("grads", (page_world.N, 6)), ("out_to_loss", (page_world.N, 1))):
+            with open(run / "store" / str(member) / f"{name}.mmap", "wb") as file:
+                np.save(file, rng.random(shape).astype(np.float32))
+    manifest = {"format": 1, "models": {"0": "digest0", "1": "digest1"}, "features": {}}
+    (run / "store" / "rec_trak.json").write_text(json.dumps(manifest))
+    return run
+
+
+def test_members_agree_as_numpy_says(members):
+    """Law: agreement is the rank correlation of Q h, with h by ten lines of numpy."""
+    scores = []
+    for member in range(2):
+        phi, q = (np.load(members / "store" / str(member) / f"{n}.mmap") for n in ("grads", "out_to_loss"))
+        phi = phi.astype(np.float64)
+        xtx = phi.T @ phi
+        ridge = np.trace(xtx) / 6
+        h = np.einsum("nk,nk->n", phi @ np.linalg.inv(xtx + ridge * np.eye(6)), phi)
+        scores.append(pd.Series(h * q[:, 0]))
+    expected = scores[0].corr(scores[1], method="spearman")
+    found = agreement(read_results(members))
+    assert found["mean"] == pytest.approx(expected, abs=1e-6)
+    assert [pair["value"] for pair in found["pairs"]] == [found["mean"]]
+    write_page(members)
+    assert f"mean {expected:.3f}" in (members / "report.html").read_text(encoding="utf-8")
+
+
+def test_without_a_fitting_store_agreement_says_why(members, monkeypatch):
+    """Law: another run's gradients, gradients that are gone, or too many of them give a reason, not a number."""
+    results = read_results(members)
+    monkeypatch.setattr(html_sections, "AFFORDABLE", 1.0)
+    assert "would take too long" in agreement(results)["reason"]
+    manifest = members / "store" / "rec_trak.json"
+    manifest.write_text(manifest.read_text().replace("digest1", "other"))
+    assert "holds other checkpoints by now" in agreement(results)["reason"]
+    manifest.unlink()
+    assert "is not there any more" in agreement(results)["reason"]
+
+
+def test_a_comparison_must_be_of_this_run(folders, run, tmp_path):
+    """Law: a folder without a comparison, and one of other runs, are refused."""
+    with pytest.raises(DataError, match=r"no comparison\. Got no rank_shift\.csv.*Run scripts/compare\.py"):
+        write_page(run, tmp_path)
+    page_world.write_run(run, seed=9)
+    with pytest.raises(DataError, match=r"compared: of other runs\. Got no side with this run's mean score"):
+        write_page(run, folders[1])
+    (tmp_path / "rank_shift.csv").write_text("shift\n1\n")
+    (tmp_path / "comparison_stats.json").write_text("{}")
+    with pytest.raises(DataError, match=r"no comparison\. Got KeyError 'clean_model'"):
+        write_page(run, tmp_path)
