@@ -41,23 +41,18 @@ def embed(embedding: nn.Embedding, ids: Tensor, padding_row: str = "fixed") -> T
     return embedding(ids) if padding_row == "learnt" else embedding(ids) * (ids != 0).unsqueeze(-1)
 
 
-def words_and_mask(
-    words: nn.Module, ids: Tensor, read_to: int | None, padding: str = "read", padding_row: str = "fixed"
-) -> tuple[Tensor, Tensor]:
+def words_and_mask(words: nn.Module, ids: Tensor, read_to: int | None, padding: str = "read") -> tuple[Tensor, Tensor]:
     """Word vectors (n, T, dim) of texts (n, T), and the places (n, T) that the layers above may read.
 
     Args:
-        words: an embedding, whose row 0 stands at padding and takes no gradient unless it is `learnt`; or a language
-            model.
+        words: an embedding, whose row 0 stands at padding; or a language model.
         read_to: None masks padding; a length pads texts to it again, and padding is read like any word (`read`), or
             by convolutions alone (`convolved`).
     """
     if read_to is not None:
         ids = F.pad(ids, (0, read_to - ids.shape[1]))
     mask = ids != 0 if read_to is None or padding == "convolved" else torch.ones_like(ids, dtype=torch.bool)
-    if not isinstance(words, nn.Embedding):
-        return words(ids), mask
-    return F.embedding(ids, words.weight, padding_idx=None if padding_row == "learnt" else 0), mask
+    return words(ids), mask
 
 
 def new_embedding(count: int, dim: int) -> nn.Embedding:
@@ -88,7 +83,9 @@ def new_words(text: TextConfig, dim: int) -> nn.Module:
         ConfigError: the language model has another width, or cannot be built.
     """
     if text.tokeniser != "pretrained":
-        return new_embedding(len(text.words) + 2, dim)
+        embedding = new_embedding(len(text.words) + 2, dim)
+        embedding.padding_idx = None if text.padding_row == "learnt" else 0  # which takes no gradient
+        return embedding
     from rec_trak.models.language import LanguageModel
 
     return LanguageModel(text.pretrained, dim)

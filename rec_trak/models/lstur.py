@@ -71,7 +71,7 @@ class Lstur(nn.Module):
     def __init__(self, sizes: LsturSizes, config: ModelConfig) -> None:
         super().__init__()
         text, views = config.text, config.views
-        self.read_to, self.padding = text.read_to, (text.padding, text.padding_row)
+        self.read_to, self.padding, self.padding_row = text.read_to, text.padding, text.padding_row
         self.order = sizes.order or tuple(view for view in VIEWS if view in views)
         if sorted(self.order) != sorted(views):
             raise ConfigError(
@@ -121,12 +121,12 @@ class Lstur(nn.Module):
 
     def _view(self, view: str, ids: Tensor) -> Tensor:
         if view in self.topics:
-            return embed(self.topic_embeddings[self.topics[view]], ids, self.padding[1])
-        return self.title_encoder(*words_and_mask(self.word_embedding, ids, self.read_to[view], *self.padding))
+            return embed(self.topic_embeddings[self.topics[view]], ids, self.padding_row)
+        return self.title_encoder(*words_and_mask(self.word_embedding, ids, self.read_to[view], self.padding))
 
     def _long_term(self, user: Tensor) -> Tensor:
         """(B, long_dim); in training whole users are hidden at random, without rescaling, as in the paper."""
-        vectors = embed(self.user_embedding, user, self.padding[1])
+        vectors = embed(self.user_embedding, user, self.padding_row)
         if not self.training:
             return vectors
         return vectors * (torch.rand(user.shape, device=user.device) >= self.user_dropout).unsqueeze(-1)

@@ -93,7 +93,7 @@ class Naml(nn.Module):
         if sizes.windows and config.text.padding == "masked":  # the maximum would depend on a batch's longest text
             raise ConfigError("model naml: `windows` read padding. Got `padding` masked, expected read. Set it.")
         self.views, self.read_to = config.views, config.text.read_to
-        self.padding = (config.text.padding, config.text.padding_row)
+        self.padding, self.padding_row = config.text.padding, config.text.padding_row
         texts = [view for view in self.views if view in ("title", "body")]
         topics = {"category": config.text.categories, "subcategory": config.text.subcategories}
         topics = {view: len(names) + 1 for view, names in topics.items() if view in self.views}
@@ -107,7 +107,7 @@ class Naml(nn.Module):
         dims = {"category": sizes.category_dim, "subcategory": sizes.subcategory_dim or sizes.category_dim}
         own = list(topics)[: 1 if sizes.shared_topics else None]
         embeddings = {view: new_embedding(topics[view], dims[view]) for view in own}
-        more = (sizes.filters, config.text.padding_row)
+        more = (sizes.filters, self.padding_row)
         self.topic_encoders = nn.ModuleDict(
             {view: TopicEncoder(embeddings.get(view), dims[view], *more) for view in topics}
         )
@@ -124,14 +124,14 @@ class Naml(nn.Module):
         """Article vectors (n, D) from the model's views, `title` and `body` (n, T), the topics (n,)."""
         vectors, present = [], []
         for view, place in self.texts.items():
-            words, mask = words_and_mask(self.word_embedding, articles[view], self.read_to[view], *self.padding)
+            words, mask = words_and_mask(self.word_embedding, articles[view], self.read_to[view], self.padding)
             vectors.append(self.text_encoders[place](words, mask))
             present.append(mask.any(dim=-1))
         embedding = None
         for view, encoder in self.topic_encoders.items():
             embedding = embedding if encoder.embedding is None else encoder.embedding
             real = articles[view] != 0
-            present.append(torch.ones_like(real) if self.padding[0] == "read" else real)
+            present.append(torch.ones_like(real) if self.padding == "read" else real)
             vectors.append(encoder(articles[view], present[-1], embedding))
         if len(vectors) == 1:
             return vectors[0]

@@ -54,7 +54,7 @@ class Nrms(nn.Module):
                 f"divisor."
             )
         more = (sizes.output_projection, sizes.bias)
-        self.padding = (config.text.read_to["title"], config.text.padding, config.text.padding_row)
+        self.padding = (config.text.read_to["title"], config.text.padding)
         self.word_embedding = new_words(config.text, sizes.word_dim)
         self.title_self_attention = SelfAttention(sizes.word_dim, sizes.heads, sizes.head_dim, sizes.weights, *more)
         self.title_attention = AdditiveAttention(width, sizes.query_dim, sizes.epsilon)
