@@ -19,8 +19,8 @@ import pandas as pd
 
 from rec_trak.click_log import ClickLog, line_numbers, read_click_log
 from rec_trak.data.impressions import Impressions, read_mind_behaviors, read_pairwise
+from rec_trak.detection.labels import read_row_numbers
 from rec_trak.errors import ConfigError, DataError, listed
-from rec_trak.labels import read_row_numbers
 from rec_trak.ranking import best_first
 from rec_trak.report import Results, as_csv, read_results, write_files
 

@@ -19,10 +19,10 @@ from rec_trak.comparison import compare_runs, write_comparison
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.config.training import read_training_config
 from rec_trak.data.synthetic import World, WorldSettings, write_demo_world
-from rec_trak.detection_run import detect_run, write_detection
+from rec_trak.detection.run import detect_run, write_detection
 from rec_trak.errors import ConfigError
-from rec_trak.html import Page, write_page
 from rec_trak.job import Run, read_job
+from rec_trak.page.page import Page, write_page
 from rec_trak.ranking import rows_table
 from rec_trak.session import featurize
 from rec_trak.training_job import train_run
@@ -60,7 +60,7 @@ class Found:
 
     Attributes:
         world: the planted answers.
-        detection: how well each ranking finds the bots' clicks, see `detection_run`.
+        detection: how well each ranking finds the bots' clicks, see `detection.run`.
         top: the ten rows that taught the model most about the promoted articles.
         page: the report, and the facts of its first screen.
         paths: the other files.

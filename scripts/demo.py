@@ -4,7 +4,7 @@ import argparse
 
 from rec_trak import cli
 from rec_trak.demo import run_demo
-from rec_trak.detection_text import detection_text
+from rec_trak.detection.text import detection_text
 
 
 def main(args) -> None:

@@ -3,8 +3,8 @@
 import argparse
 
 from rec_trak import cli
-from rec_trak.detection_run import detect_run, write_detection
-from rec_trak.detection_text import detection_text
+from rec_trak.detection.run import detect_run, write_detection
+from rec_trak.detection.text import detection_text
 
 
 def main(args) -> None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from rec_trak import cli
-from rec_trak.html import write_page
+from rec_trak.page.page import write_page
 from rec_trak.report import rewrite_results
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rec_trak.baselines import baselines, data_baselines, holds, repeated_histories, title_similarity
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
-from rec_trak.detection import detect
+from rec_trak.detection.baselines import baselines, data_baselines, holds, repeated_histories, title_similarity
+from rec_trak.detection.metrics import detect
 from rec_trak.errors import DataError
 
 TITLES = ("storm hits the coast", "storm hits the city", "vote on budget", "Market rallies again", "star wins")
@@ -78,13 +78,13 @@ def test_history_rules():
 def test_what_cannot_be_given_is_left_out_with_a_note(monkeypatch):
     """Nobody says what is fake; no title holds a word; too many pairs of rows: each ranking is missing, and said so."""
     rows = impressions("ab", [[1, 2, 3], [1, 2, 3]], [4, 1])
-    monkeypatch.setattr("rec_trak.baselines.PAIRS", 11)
+    monkeypatch.setattr("rec_trak.detection.baselines.PAIRS", 11)
     found, notes = data_baselines(rows, shelf(("?", "", "!", "a", "b")), [1])
     assert not {"title similarity to a promoted article", "fake article in history"} & found.keys()
     assert "history repeats another user's" not in found
     assert [note.split("`")[1] for note in notes] == [
         "title similarity", "fake article in history", "history repeats another user's"]  # fmt: skip
-    monkeypatch.setattr("rec_trak.baselines.PAIRS", 12)
+    monkeypatch.setattr("rec_trak.detection.baselines.PAIRS", 12)
     assert data_baselines(rows, shelf(), [1])[0]["history repeats another user's"].tolist() == [3, 3]
 
 
@@ -116,6 +116,6 @@ def test_repeated_histories_equal_the_slow_way(monkeypatch):
     ]
     slow = [shared if shared >= 3 else 0 for shared in slow]
     assert repeated_histories(rows).tolist() == slow
-    monkeypatch.setattr("rec_trak.baselines.BLOCK", 100)
+    monkeypatch.setattr("rec_trak.detection.baselines.BLOCK", 100)
     assert repeated_histories(rows).tolist() == slow
     assert repeated_histories(replace(rows, user_ids=np.full(60, "u", dtype=object))).tolist() == [0] * 60

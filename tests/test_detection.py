@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rec_trak.detection import CURVE_POINTS, curves, detect
+from rec_trak.detection.metrics import CURVE_POINTS, curves, detect
 from rec_trak.errors import ConfigError, DataError, NumericalError
 
 

@@ -10,11 +10,11 @@ import pytest
 from finished import PROMOTED
 from test_scripts import call, fail
 
-from rec_trak.baselines import baselines
 from rec_trak.click_log import read_click_log
-from rec_trak.detection import detect
-from rec_trak.detection_run import detect_run, write_detection
-from rec_trak.detection_text import detection_lines, detection_text, verdict
+from rec_trak.detection.baselines import baselines
+from rec_trak.detection.metrics import detect
+from rec_trak.detection.run import detect_run, write_detection
+from rec_trak.detection.text import detection_lines, detection_text, verdict
 from rec_trak.errors import ConfigError, DataError, StoreError
 from rec_trak.report import read_results
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from rec_trak.intervals import LEVEL, auroc, average_precision, bootstrap, found_in, levels
+from rec_trak.detection.intervals import LEVEL, auroc, average_precision, bootstrap, found_in, levels
 
 
 def rows(seed, n=200, ties=False):
@@ -72,7 +72,7 @@ def test_intervals_do_not_depend_on_the_block(monkeypatch):
     groups = levels(*rows(5))
     whole = bootstrap(groups, [10], 50, 7)
     assert whole != bootstrap(groups, [10], 50, 8)
-    monkeypatch.setattr("rec_trak.intervals.BLOCK", 7 * len(groups[0]))
+    monkeypatch.setattr("rec_trak.detection.intervals.BLOCK", 7 * len(groups[0]))
     assert whole == bootstrap(groups, [10], 50, 7)
 
 

@@ -10,8 +10,8 @@ import tiny
 from rec_trak.click_log import ClickLog
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.data.sources import read_data
+from rec_trak.detection.labels import labels_from_column, labels_from_file, read_row_numbers
 from rec_trak.errors import DataError
-from rec_trak.labels import labels_from_column, labels_from_file, read_row_numbers
 
 
 def log_of(folder, rows="as_trained"):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from rec_trak.html_figures import distribution, precision_recall_curves, roc_curves, scatter, shifts
-from rec_trak.svg import as_svg
+from rec_trak.page.figures import distribution, precision_recall_curves, roc_curves, scatter, shifts
+from rec_trak.page.svg import as_svg
 
 LABELS = np.arange(60) % 2
 RANKS = np.linspace(1, 100, 60)

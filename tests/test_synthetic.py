@@ -17,7 +17,7 @@ import pytest
 from rec_trak.data.articles import read_news_items
 from rec_trak.data.impressions import read_pairwise, row_identities
 from rec_trak.data.synthetic import WorldSettings, write_demo_world
-from rec_trak.detection import detect
+from rec_trak.detection.metrics import detect
 from rec_trak.errors import ConfigError
 
 SIZES = {"articles": 120, "train_users": 30, "val_users": 4, "held_out_users": 12, "most_rows": 9, "candidates": 4}

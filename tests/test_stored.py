@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rec_trak.click_log import read_click_log
+from rec_trak.detection.stored import gradient_cosine, loss_and_norms, open_stored, stored_self_influence
 from rec_trak.errors import DataError, StoreError
 from rec_trak.report import read_results
-from rec_trak.stored_rankings import gradient_cosine, loss_and_norms, open_stored, stored_self_influence
 
 
 def opened(folder):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rec_trak.detection.intervals import Interval, bootstrap, found_in, levels
 from rec_trak.errors import ConfigError, DataError, NumericalError
-from rec_trak.intervals import Interval, bootstrap, found_in, levels
 
 BUDGETS = (1, 5, 10)  # per cent of the rows
 CURVE_POINTS = 400  # at most; a curve of more is thinned

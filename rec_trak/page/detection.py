@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from rec_trak.errors import DataError
-from rec_trak.html_figures import precision_recall_curves, roc_curves
-from rec_trak.html_tables import make_table, read_json, shown
+from rec_trak.page.figures import precision_recall_curves, roc_curves
+from rec_trak.page.tables import make_table, read_json, shown
 from rec_trak.panels import Curves
 
 QUESTIONS = {

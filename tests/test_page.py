@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from rec_trak.errors import DataError, StoreError
-from rec_trak.html import NOT_VALIDATED, write_page
-from rec_trak.html_tables import LINES, make_table, read_table, shown
+from rec_trak.page.page import NOT_VALIDATED, write_page
+from rec_trak.page.tables import LINES, make_table, read_table, shown
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python scripts/report.py --results_dir '<x>'"
@@ -113,7 +113,7 @@ def test_tables_travel_as_json_that_no_title_can_end(text, folders):
 
 def test_the_same_folder_gives_the_same_bytes(folders, text, tmp_path):
     """Law: no time, no random id, no order of a set: another process writes the same page to the byte."""
-    code = f"from rec_trak.html import write_page; write_page({str(folders[0])!r}, {str(folders[1])!r}, " \
+    code = f"from rec_trak.page.page import write_page; write_page({str(folders[0])!r}, {str(folders[1])!r}, " \
            f"{str(tmp_path / 'again.html')!r}, {COMMAND!r})"  # fmt: skip
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"})
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == text
@@ -230,5 +230,5 @@ def test_the_template_is_installed_with_the_package():
     settings.read(ROOT / "setup.cfg")
     patterns = settings["options.package_data"]["rec_trak"].split()
     templates = {path for pattern in patterns for path in (ROOT / "rec_trak").glob(pattern)}
-    assert templates == {path for path in (ROOT / "rec_trak" / "templates").iterdir() if path.is_file()} != set()
+    assert templates == set((ROOT / "rec_trak" / "page").glob("*.j2")) != set()
     assert "jinja2" in settings["options"]["install_requires"]

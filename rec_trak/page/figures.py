@@ -10,6 +10,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rec_trak.page.svg import as_svg
 from rec_trak.panels import (
     Curves,
     class_histogram,
@@ -22,7 +23,6 @@ from rec_trak.panels import (
     sharable,
     shift_histogram,
 )
-from rec_trak.svg import as_svg
 
 WIDE = (5.6, 3.5)  # inches
 SQUARE = (5.2, 4.9)

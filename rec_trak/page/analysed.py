@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rec_trak.html_tables import shown
+from rec_trak.page.tables import shown
 from rec_trak.report import Results
 
 

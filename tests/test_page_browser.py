@@ -17,7 +17,7 @@ from pathlib import Path
 import page_world
 import pytest
 
-from rec_trak.html import write_page
+from rec_trak.page.page import write_page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)

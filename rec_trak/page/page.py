@@ -20,12 +20,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from rec_trak.html_analysed import analysed
-from rec_trak.html_detection import detection
-from rec_trak.html_rows import known_titles
-from rec_trak.html_sections import agreement, compared, group_tables, own_rows, validation
-from rec_trak.html_tables import Table, shown
-from rec_trak.html_targets import target_sets
+from rec_trak.page.analysed import analysed
+from rec_trak.page.detection import detection
+from rec_trak.page.rows import known_titles
+from rec_trak.page.sections import agreement, compared, group_tables, own_rows, validation
+from rec_trak.page.tables import Table, shown
+from rec_trak.page.targets import target_sets
 from rec_trak.plots import DPI, plot_detection_curves
 from rec_trak.report import Results, Writer, as_csv, read_results, write_files
 
@@ -206,7 +206,7 @@ def _commands(
 @lru_cache
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("rec_trak"),
+        loader=PackageLoader("rec_trak", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rec_trak.html_tables import read_csv, shown
+from rec_trak.page.tables import read_csv, shown
 from rec_trak.ranking import best_first
 from rec_trak.report import Results
 

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from rec_trak.errors import DataError
-from rec_trak.html_figures import distribution
-from rec_trak.html_rows import Titles, card, headline, strongest
-from rec_trak.html_sections import group_tables, told
-from rec_trak.html_tables import Table, read_csv, read_table, shown
+from rec_trak.page.figures import distribution
+from rec_trak.page.rows import Titles, card, headline, strongest
+from rec_trak.page.sections import group_tables, told
+from rec_trak.page.tables import Table, read_csv, read_table, shown
 from rec_trak.report import Results, read_results
 
 SETS = 6  # target sets told in full

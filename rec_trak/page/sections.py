@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from rec_trak.errors import DataError
-from rec_trak.html_figures import distribution, scatter, shifts
-from rec_trak.html_rows import Titles, movers, strongest, top_share
-from rec_trak.html_tables import LINES, Table, read_csv, read_json, read_table, shown
+from rec_trak.page.figures import distribution, scatter, shifts
+from rec_trak.page.rows import Titles, movers, strongest, top_share
+from rec_trak.page.tables import LINES, Table, read_csv, read_json, read_table, shown
 from rec_trak.plots import SCORE_NAME
 from rec_trak.ranking import LABELS, best_first
 from rec_trak.report import Results

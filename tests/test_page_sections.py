@@ -9,12 +9,12 @@ import page_world
 import pandas as pd
 import pytest
 
-from rec_trak import html_sections
 from rec_trak.errors import DataError
-from rec_trak.html import write_page
-from rec_trak.html_rows import strongest, top_share
-from rec_trak.html_sections import agreement, told
-from rec_trak.html_targets import single_targets
+from rec_trak.page import sections
+from rec_trak.page.page import write_page
+from rec_trak.page.rows import strongest, top_share
+from rec_trak.page.sections import agreement, told
+from rec_trak.page.targets import single_targets
 from rec_trak.report import read_results
 
 
@@ -121,7 +121,7 @@ def test_members_agree_as_numpy_says(members):
 def test_without_a_fitting_store_agreement_says_why(members, monkeypatch):
     """Law: another run's gradients, gradients that are gone, or too many of them give a reason, not a number."""
     results = read_results(members)
-    monkeypatch.setattr(html_sections, "AFFORDABLE", 1.0)
+    monkeypatch.setattr(sections, "AFFORDABLE", 1.0)
     assert "would take too long" in agreement(results)["reason"]
     manifest = members / "store" / "rec_trak.json"
     manifest.write_text(manifest.read_text().replace("digest1", "other"))

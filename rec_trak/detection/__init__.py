@@ -1,0 +1,1 @@
+"""How well a ranking finds poison: labels, baselines, metrics, and a whole run measured. Not here: influence."""
