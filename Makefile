@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(BIN)/python scripts/demo.py --folder $(DEMO)
 
 test: $(VENV)/installed-test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
