@@ -109,13 +109,15 @@ def headline(rounds: int, skip: list[str]) -> dict:
     return result
 
 
-def grid(rounds: int) -> None:
-    """A line for each model, K, batch size and history length."""
+def grid(rounds: int, of: str | None) -> None:
+    """A line for each model and K, batch size, history length and vocabulary, or those where `of` changes alone."""
     print("| model | K | B | history | vocabulary | rec-trak ms | floor ms | step ms | / floor | / step | own MB |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     cases = [{"model": m, "proj_dim": k} for m in ("nrms", "naml", "lstur") for k in (512, 2048, 8192)]
     cases += [{"batch": b} for b in (8, 128)] + [{"history": 10}, {"vocabulary": 100_000}]
     for case in cases:
+        if of not in (None, *case):
+            continue
         s = BASE | {"rows": 128} | case
         f = measure(list(FAST), s, rounds)
         ms = {name: f[name]["ms_per_row"] for name in FAST}
@@ -131,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the headline figures as one JSON object")
     parser.add_argument("--all", action="store_true", help="run the grid")
+    parser.add_argument("--of", choices=("model", "batch", "history", "vocabulary"), help="with --all: only its lines")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each quick contender")
     parser.add_argument("--skip", nargs="*", default=[], choices=SLOW, help="leave slow contenders out")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -139,7 +142,7 @@ def main() -> None:
     if args.worker:
         work(args.worker, args.settings)
     elif args.all:
-        grid(args.rounds)
+        grid(args.rounds, args.of)
     else:
         print(json.dumps(headline(args.rounds, args.skip), indent=None if args.json else 1))
 
