@@ -135,7 +135,7 @@ def curves(scores: np.ndarray, poisoned: np.ndarray, among: np.ndarray | None = 
     if not 0 < labels.sum() < len(labels):
         return None
     wrong, right, _ = roc_curve(labels, scores)
-    precision, recall, _ = precision_recall_curve(labels, scores)
+    precision, recall, _ = precision_recall_curve(labels, scores, drop_intermediate=True)
     return {
         "roc": {"false_positive_rate": _thinned(wrong), "true_positive_rate": _thinned(right)},
         "precision_recall": {"recall": _thinned(recall[::-1]), "precision": _thinned(precision[::-1])},
