@@ -110,8 +110,9 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
     given = build(Settings, {key: value for key, value in settings.items() if key in known}, where)
     state = _plain(state)
     architecture = recognise(state)
+    check_settings(vars(given), {"architecture": architecture}, where)  # before sizes that only one of them has
     sizes = _nrms_sizes(given, state, where) if architecture == "nrms" else _naml_sizes(state)
-    held = {"architecture": architecture, "attention_hidden_dim": sizes["query_dim"]}
+    held = {"attention_hidden_dim": sizes["query_dim"]}
     held |= {"num_filters": sizes["filters"], "window_sizes": sizes["windows"]} if architecture == "naml" else {}
     held |= {"glove_dim": sizes["word_dim"]} if given.glove else {}
     check_settings(vars(given), held, where)
