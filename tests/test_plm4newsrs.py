@@ -164,7 +164,7 @@ def test_strict_names_and_shapes():
         (nrms_state(), {"num_user_attention_heads": 5}, "`num_user_attention_heads` does not fit"),
         (nrms_state(), {"attention_hidden_dim": 4}, r"do not fit .*Got `attention_hidden_dim` 4, expected 3"),
         (nrms_state(), {"glove_dim": 300}, r"do not fit .*Got `glove_dim` 300, expected 8"),
-        (nrms_state(), {"architecture": "naml", "num_attention_heads": 7}, r"do not fit .*Got `architecture` naml, expected nrms"),
+        (nrms_state(), {"architecture": "naml", "num_attention_heads": 7}, r"Got `architecture` naml, expected nrms"),
         (nrms_state(), {"model_name": "bert"}, r"Got 'bert' and a checkpoint that holds no language model"),
         (naml_state(), {"num_filters": 400}, r"do not fit .*Got `num_filters` 400, expected 5"),
         (naml_state(), {"window_sizes": [3, 4]}, r"do not fit .*`window_sizes` \[3, 4\], expected \[2, 3\]"),
