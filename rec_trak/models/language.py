@@ -104,7 +104,7 @@ def _built(config: Any, pretrained: str) -> nn.Module:
         pools = "add_pooling_layer" in inspect.signature(maker.__init__).parameters
         more = {"add_pooling_layer": False} if pools else {}
         return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False, **more)
-    except Exception as error:
+    except Exception as error:  # a configuration may make a foreign constructor raise anything
         raise ConfigError(
             f"`pretrained` {pretrained}: no model can be built from its config.json ({told(error)}). Got "
             f"`model_type` {config.model_type!r}, expected an encoder that AutoModel knows. Name another one."

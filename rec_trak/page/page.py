@@ -137,10 +137,6 @@ def _place(output: Path) -> Path:
     return output if output.suffix.lower() in (".html", ".htm") and not output.is_dir() else output / FILE
 
 
-def _count(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else ""
-
-
 def _title(results: Results) -> str:
     model, dataset = (results.metadata.get(key) for key in ("model_type", "dataset_type"))
     return shown(f"Which clicks taught the {model} model: {dataset}" if model and dataset else results.folder.name, 120)
