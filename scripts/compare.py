@@ -10,6 +10,7 @@ def main(args) -> None:
     comparison = compare_runs(args.clean_dir, args.poisoned_dir)
     for line in comparison.summary():
         print(line)
+    print(f"\n{comparison.movers()}\n")
     cli.print_paths(write_comparison(comparison, args.output_dir))
 
 

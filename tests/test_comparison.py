@@ -17,13 +17,15 @@ POISONED = dict(zip([*IDENTITIES[:3], ("bot", "h1", "c", 0)], [10.0, 40.0, 20.0,
 LABELS = {"a": 1, "b": 0, "c": -1}
 
 
-def save_run(folder: Path, scores: dict[tuple, float], others: str = "x y", metadata: dict | None = None) -> Path:
-    """A results folder with one row an identity, in the order of `scores`."""
+def save_run(
+    folder: Path, scores: dict[tuple, float], others: str = "x y", metadata: dict | None = None, **columns
+) -> Path:
+    """A results folder with one row an identity, in the order of `scores`, and further columns of rows.csv."""
     folder.mkdir(parents=True, exist_ok=True)
     labels = np.array([LABELS[identity[2]] for identity in scores])
     rows = pd.DataFrame(list(scores), columns=["user_id", "history_ids", "article_id", "occurrence"])
     rows["label"] = [{1: "fake", 0: "real", -1: "unknown"}[label] for label in labels.tolist()]
-    rows = rows.assign(sample_idx=range(len(rows)), other_candidates=others, source_lines="1")
+    rows = rows.assign(sample_idx=range(len(rows)), other_candidates=others, source_lines="1", **columns)
     rows.assign(title="Title " + rows["article_id"]).to_csv(folder / "rows.csv", index=False)
     np.save(folder / "trak_scores.npy", np.array(list(scores.values()), dtype=np.float32))
     np.save(folder / "trak_labels.npy", labels)
@@ -82,14 +84,18 @@ def test_statistics_keep_the_old_keys_and_count_what_matched(compared):
 
 
 def test_summary_says_what_matched(compared):
-    """Law: the terminal says how many rows matched, that their negatives differ, and which class moved."""
+    """Law: the terminal says how many rows matched, that their negatives differ, which class moved, what is missing."""
     lines = compared.summary()
     assert lines[0] == "3 rows stand in both runs; 1 only in the clean one, 1 only in the poisoned one."
     assert lines[1].startswith("3 of them have other candidates in the two runs")
     assert lines[2].endswith("by 66.0 percentile points (unrelated rankings: 33.3); rank correlation -0.500.")
-    assert lines[3:] == [
+    assert lines[3].startswith("What Q and leverage have to do with it cannot be told apart: ")
+    assert lines[4:6] == [
         "The 2 matched rows that click a fake article fell by 24.8 percentile points on average.",
         "The 1 matched row that clicks a real article rose by 49.5 percentile points on average.",
+    ]
+    assert lines[6:] == [
+        "No null band: the runs do not name their checkpoints; two of one kind show what another seed does."
     ]
 
 
@@ -140,8 +146,82 @@ def test_files_written(compared, tmp_path):
     table = pd.read_csv(paths[1])
     assert tuple(table.columns) == SHIFT_COLUMNS
     assert table["shift"].is_monotonic_decreasing
+    assert table["beyond_null"].isna().all()
     content = json.loads(paths[2].read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert content["comparison"]["matched_rows"] == 3
+
+
+Q = {"clean": [0.9, 0.5, 0.1, 0.2], "poisoned": [0.1, 0.5, 0.9, 0.3]}
+LEVERAGE = {"clean": [0.1, 0.2, 0.3, 0.4], "poisoned": [0.2, 0.4, 0.6, 0.8]}
+
+
+def test_q_and_leverage_shift_apart(tmp_path):
+    """Law: Q turned round and leverage doubled shift ranks by Q by 99, 0, -99 and ranks by leverage by nothing."""
+    clean = save_run(tmp_path / "c", CLEAN, q=Q["clean"], leverage=LEVERAGE["clean"])
+    compared = compare_runs(clean, save_run(tmp_path / "p", POISONED, q=Q["poisoned"], leverage=LEVERAGE["poisoned"]))
+    table = compared.table.sort_values("clean_sample_idx")
+    assert table["clean_q"].tolist() == Q["clean"][:3]
+    assert table["poisoned_leverage"].tolist() == LEVERAGE["poisoned"][:3]
+    assert table["q_shift"].tolist() == [-99, 0, 99]
+    assert table["leverage_shift"].tolist() == [0, 0, 0]
+    parts = compared.stats["comparison"]["parts"]
+    assert parts["reason"] is None
+    assert parts["q"]["mean_absolute"] == pytest.approx(66)
+    shifts = pd.Series([-99, 49.5, 49.5]).rank(), pd.Series([-99, 0, 99]).rank()
+    assert parts["q"]["spearman_with_shift"] == pytest.approx(np.corrcoef(*shifts)[0, 1])
+    assert parts["q"]["by_label"] == {"fake": {"n_rows": 2, "mean": -49.5}, "real": {"n_rows": 1, "mean": 99}}
+    assert parts["leverage"]["mean_absolute"] == 0
+    assert parts["leverage"]["spearman_with_shift"] is None
+    lines = compared.summary()
+    assert lines[2] == (
+        "A ranking by Q alone changes by 66.0 (rank correlation with the shift 0.87), one by leverage alone by 0.0."
+    )
+    assert lines[3].endswith(
+        "fell by 24.8 percentile points on average (by Q alone fell by 49.5, by leverage alone stayed)."
+    )
+
+
+def test_runs_that_do_not_tell_q_are_compared_without(tmp_path):
+    """Law: what one run does not tell is said to be missing, with its file; the rest is given, nothing made up."""
+    clean = save_run(tmp_path / "c", CLEAN, leverage=LEVERAGE["clean"])
+    compared = compare_runs(clean, save_run(tmp_path / "p", POISONED, q=Q["poisoned"], leverage=LEVERAGE["poisoned"]))
+    parts = compared.stats["comparison"]["parts"]
+    assert parts["reason"] == f"{clean / 'rows.csv'}: no column `q`."
+    assert "q" not in parts
+    assert parts["leverage"]["mean_absolute"] == 0
+    assert compared.table[["clean_q", "q_shift"]].isna().all(axis=None)
+    assert compared.table["poisoned_q"].notna().all()
+    assert any(line.endswith(f"told apart: {parts['reason']} Score again.") for line in compared.summary())
+
+
+def test_a_q_that_is_no_number_is_refused(tmp_path):
+    """Law: a damaged column is no ranking."""
+    clean = save_run(tmp_path / "c", CLEAN, q=[0.1, "x", 0.2, 0.3])
+    with pytest.raises(DataError, match=r"rows\.csv: `q` of row 1\. Got 'x', expected a finite number"):
+        compare_runs(clean, save_run(tmp_path / "p", POISONED))
+
+
+def test_one_checkpoint_a_kind_gives_no_band(tmp_path):
+    """Law: without two members of one kind nothing is said about seeds, and why is."""
+    alone = SETTINGS | {"members": [{"checkpoint": "c.pt"}]}
+    compared = compare_runs(
+        save_run(tmp_path / "c", CLEAN, metadata=alone), save_run(tmp_path / "p", POISONED, metadata=alone)
+    )
+    null = compared.stats["comparison"]["null_band"]
+    assert null == {
+        "reason": "there is one checkpoint a kind; two of one kind show what another seed does.",
+        "notes": [],
+    }
+    assert compared.summary()[-1] == f"No null band: {null['reason']}"
+
+
+def test_too_few_rows_give_no_band(tmp_path):
+    """Law: of three rows none is one in twenty."""
+    several = SETTINGS | {"members": [{}, {}]}
+    compared = compare_runs(
+        save_run(tmp_path / "c", CLEAN, metadata=several), save_run(tmp_path / "p", POISONED, metadata=several)
+    )
+    assert compared.summary()[-1] == "No null band: only 3 rows stand in both runs; 20 are needed."
 
 
 @pytest.mark.parametrize(

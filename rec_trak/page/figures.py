@@ -44,10 +44,12 @@ def scatter(name: str, before: np.ndarray, after: np.ndarray, labels: np.ndarray
     return as_svg(figure, name, f"Ranks of {len(labels):,} clicks in the poisoned run against those in the clean run")
 
 
-def shifts(name: str, shift: np.ndarray, labels: np.ndarray) -> Markup:
-    """How far n rows moved, in percentile points (n,)."""
+def shifts(name: str, shift: np.ndarray, labels: np.ndarray, band: float | None = None) -> Markup:
+    """How far n rows moved, in percentile points (n,), dotted lines where the null band ends."""
     figure, axes = _one_panel(WIDE)
     shift_histogram(axes, shift, labels)
+    for end in () if band is None else (-band, band):
+        axes.axvline(end, color="black", linewidth=1, linestyle=":")
     axes.set(title="", xlabel="change of rank (percentile points; right of 0: rose)")
     return as_svg(figure, name, f"Histogram of the change of rank of {len(labels):,} clicks")
 

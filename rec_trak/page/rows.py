@@ -45,25 +45,6 @@ def strongest(results: Results, titles: Titles, lowest: bool = False) -> list[di
     return [card(results.rows.iloc[row], float(results.scores[row]), largest, titles) for row in order]
 
 
-def movers(shift: pd.DataFrame, rows: pd.DataFrame, titles: Titles) -> dict[str, list]:
-    """The LISTED rows that rose and fell most, from rank_shift.csv with numbers in `shift` and both ranks.
-
-    Args:
-        shift: n matched rows, highest rise first; `sample_idx` says which of `rows`.
-        rows: rows.csv of one of the runs.
-        titles: see `known_titles`.
-    """
-    lists = {"risers": shift[shift["shift"] > 0].head(LISTED), "fallers": shift[shift["shift"] < 0].tail(LISTED)[::-1]}
-    cards: dict[str, list] = {}
-    for name, part in lists.items():
-        largest = float(part["shift"].abs().max()) if len(part) else 1.0
-        cards[name] = []
-        for _, line in part.iterrows():
-            moved = {"from": round(line["clean_rank"]), "to": round(line["poisoned_rank"])}
-            cards[name].append(card(rows.iloc[int(line["sample_idx"])], line["shift"], largest, titles) | moved)
-    return cards
-
-
 def headline(title: str) -> dict[str, str]:
     """A headline in two lengths: `short`, and `full` where that says more."""
     short, full = shown(title, SHORT), shown(title, LONG)

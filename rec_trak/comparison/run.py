@@ -1,0 +1,90 @@
+"""The whole comparison of two finished runs, and its files. Not here: reading click logs, or any step's work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rec_trak.comparison.match import SHIFT_COLUMNS, check_alike, matched_rows
+from rec_trak.comparison.null_band import null_band
+from rec_trak.comparison.stats import statistics
+from rec_trak.comparison.text import movers_text, summary_lines
+from rec_trak.plots import DPI, SCORE_NAME, plot_score_comparison
+from rec_trak.report import Results, as_csv, as_json, read_results, write_files
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs and what became of the rows that stand in both.
+
+    Attributes:
+        clean, poisoned: the runs.
+        table: the n matched rows, those that rose most in the poisoned run first, with SHIFT_COLUMNS. `clean_rank` and
+            `poisoned_rank` are percentiles among the matched rows, 1 the highest score and 100 the lowest; `shift` is
+            their difference, clean less poisoned, so a row that rose in the poisoned run has a positive one. `q_shift`
+            and `leverage_shift` are the same of rankings by Q and by leverage alone, NaN where a run does not tell
+            them. `beyond_null` is whether |shift| is more than seeds alone do, NA where that is not known.
+        stats: the content of comparison_stats.json.
+    """
+
+    clean: Results
+    poisoned: Results
+    table: pd.DataFrame
+    stats: dict[str, Any]
+
+    def summary(self) -> list[str]:
+        """What happened, a sentence a line, for the terminal."""
+        return summary_lines(self.stats["comparison"])
+
+    def movers(self) -> str:
+        """The rows that rose and fell most, as two tables for the terminal."""
+        return movers_text(self.table)
+
+
+def compare_runs(clean_dir: str | Path, poisoned_dir: str | Path) -> Comparison:
+    """The comparison of two results folders that differ in checkpoint and rows alone.
+
+    Where a run has several members, they are solved again from its save directory for the null band; a band that
+    cannot be given is no error, `stats` says why.
+
+    Args:
+        clean_dir: results of the clean checkpoint.
+        poisoned_dir: results of the poisoned checkpoint.
+
+    Raises:
+        DataError: a folder holds no finished run, the runs were not made alike, a row stands twice in one of them, a
+            Q or leverage is no number, or no row stands in both.
+        NumericalError: a score is NaN or infinite.
+    """
+    clean, poisoned = read_results(clean_dir), read_results(poisoned_dir)
+    check_alike(clean, poisoned)
+    matched = matched_rows(clean, poisoned)
+    null = null_band(clean, poisoned, matched)
+    beyond = pd.NA if null["reason"] is not None else (matched["shift"].abs() > null["band"]).to_numpy()
+    matched = matched.assign(beyond_null=pd.Series(beyond, index=matched.index, dtype="boolean"))
+    table = matched.sort_values("shift", ascending=False, kind="stable", ignore_index=True)
+    return Comparison(clean, poisoned, table[[*SHIFT_COLUMNS]], statistics(clean, poisoned, matched, null))
+
+
+def write_comparison(comparison: Comparison, output_dir: str | Path) -> list[Path]:
+    """Write model_comparison.png, rank_shift.csv and comparison_stats.json; their paths.
+
+    Raises:
+        StoreError: a file cannot be written.
+    """
+    clean, poisoned, table = comparison.clean, comparison.poisoned, comparison.table
+    pairs = (table["clean_sample_idx"].to_numpy(), table["poisoned_sample_idx"].to_numpy())
+    name = str(clean.metadata.get("score_name", SCORE_NAME))
+    figure = plot_score_comparison(
+        clean.scores, clean.labels, poisoned.scores, poisoned.labels, pairs=pairs, score_name=name
+    )
+    writers = {
+        "model_comparison.png": partial(figure.savefig, format="png", dpi=DPI),
+        "rank_shift.csv": as_csv(table),
+        "comparison_stats.json": as_json(comparison.stats),
+    }
+    return write_files(output_dir, writers)

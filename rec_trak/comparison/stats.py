@@ -1,0 +1,121 @@
+"""The numbers of a comparison: the content of comparison_stats.json. Not here: matching, the null band, words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rec_trak.comparison.match import PARTS, SIDES
+from rec_trak.ranking import LABELS
+from rec_trak.report import ROWS, Results
+
+LARGEST = 100  # rows named in each list of comparison_stats.json
+
+
+def statistics(clean: Results, poisoned: Results, matched: pd.DataFrame, null: dict[str, Any]) -> dict[str, Any]:
+    """The content of comparison_stats.json; everything under `comparison` is over the matched rows.
+
+    Args:
+        clean, poisoned: the runs.
+        matched: their matched rows, see `match.matched_rows`, with `beyond_null`, NA where there is no band.
+        null: what `null_band.null_band` gives.
+    """
+    n, shift, differences = len(matched), matched["shift"].to_numpy(), matched["diff"].to_numpy()
+    rises = matched.sort_values("diff", ascending=False, kind="stable").head(LARGEST).to_dict("records")
+    falls = matched.sort_values("diff", kind="stable").head(LARGEST).to_dict("records")
+    return {
+        "clean_model": _run_statistics(clean),
+        "poisoned_model": _run_statistics(poisoned),
+        "comparison": {
+            "score_diff_mean": differences.mean(),
+            "score_diff_std": differences.std(),
+            "correlation": _correlation(matched["clean_score"], matched["poisoned_score"]),
+            "spearman": _correlation(matched["clean_rank"], matched["poisoned_rank"]),
+            "matched_rows": n,
+            "unmatched_clean_rows": len(clean.rows) - n,
+            "unmatched_poisoned_rows": len(poisoned.rows) - n,
+            "matched_with_other_candidates": int(matched["other_candidates_differ"].sum()),
+            "rank_shift": {
+                "unit": "percentile points among the matched rows, positive: rose in the poisoned run",
+                "mean_absolute": np.abs(shift).mean(),
+                "largest_rise": shift.max(),
+                "largest_fall": shift.min(),
+                "by_label": _means(matched, "shift"),
+            },
+            "parts": _parts(clean, poisoned, matched),
+            "null_band": null | _beyond(matched, null),
+            "largest_increases": [_entry(row) for row in rises],
+            "largest_decreases": [_entry(row) for row in falls],
+        },
+    }
+
+
+def _run_statistics(run: Results) -> dict[str, Any]:
+    scores = run.scores.astype(np.float64)
+    counts = {
+        "folder": str(run.folder),
+        "n_samples": len(scores),
+        "n_fake": int((run.labels == 1).sum()),
+        "n_real": int((run.labels == 0).sum()),
+    }
+    return counts | {"score_mean": scores.mean(), "score_std": scores.std()}
+
+
+def _parts(clean: Results, poisoned: Results, matched: pd.DataFrame) -> dict[str, Any]:
+    """How far rankings by Q and by leverage alone moved, and how that goes with the shift; or the `reason` why not."""
+    found: dict[str, Any] = {"reason": None}
+    silent = {part: [run.folder / ROWS for run in (clean, poisoned) if part not in run.rows.columns] for part in PARTS}
+    absent = [part for part in PARTS if silent[part]]
+    if absent:
+        files = dict.fromkeys(str(path) for part in absent for path in silent[part])
+        found["reason"] = f"{' and '.join(files)}: no column `{'` and no `'.join(absent)}`."
+    for part in PARTS:
+        if part in absent:
+            continue
+        shift = matched[f"{part}_shift"]
+        found[part] = {
+            "mean_absolute": shift.abs().mean(),
+            "spearman_with_shift": _correlation(shift.rank(), matched["shift"].rank()),
+            "by_label": _means(matched, f"{part}_shift"),
+        }
+    return found
+
+
+def _beyond(matched: pd.DataFrame, null: dict[str, Any]) -> dict[str, Any]:
+    """How many rows lie beyond the null band, over all and of each class; nothing where there is no band."""
+    if null["reason"] is not None:
+        return {}
+    beyond = matched["beyond_null"].astype(bool).to_numpy()
+    counts = {label: {"n_rows": int(own.sum()), "beyond": int(beyond[own].sum())} for label, own in _classes(matched)}
+    return {"rows_beyond": int(beyond.sum()), "share_beyond": beyond.mean(), "by_label": counts}
+
+
+def _means(matched: pd.DataFrame, column: str) -> dict[str, dict[str, Any]]:
+    """Rows and mean of a column for each class that occurs."""
+    values = matched[column].to_numpy()
+    return {
+        label: {"n_rows": int(own.sum()), "mean": values[own].mean().round(6) + 0.0} for label, own in _classes(matched)
+    }
+
+
+def _classes(matched: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    for label in LABELS.values():
+        own = (matched["label"] == label).to_numpy()
+        if own.any():
+            yield label, own
+
+
+def _entry(row: dict[str, Any]) -> dict[str, Any]:
+    names = ("label", "clean_score", "poisoned_score", "diff", *(f"{side}_sample_idx" for side in SIDES))
+    about = {name: row[name] for name in (*names, "user_id", "article_id", "title")}
+    return {"sample_idx": row["clean_sample_idx"], **about}
+
+
+def _correlation(a: pd.Series, b: pd.Series) -> float | None:
+    """Pearson's correlation, None where one side does not vary."""
+    if a.nunique() < 2 or b.nunique() < 2:
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
