@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rec_trak.errors import ConfigError
 from rec_trak.explain import explain, margins
 from rec_trak.groups import NOT_A_COUNTERFACTUAL, check_columns, group_tables
+from rec_trak.history import PLACES, history_influence, places_table
 from rec_trak.influence import SelfInfluence, TargetInfluence, self_influence, target_influence
 from rec_trak.job import Job, Run, fingerprint, versions, within
 from rec_trak.ranking import LINE_BREAK, rows_table
@@ -22,6 +24,7 @@ from rec_trak.scoring import Diagnostics
 from rec_trak.store import read_manifest, read_member
 from rec_trak.target_sets import NamedTargets, ends_table, named_targets, targets_table
 
+NAMED = 5  # articles printed of each end
 ENDS = 100  # proponents and opponents listed of each target, at most
 WIDTH = 160  # characters of a printed line
 ROW_FIELDS = ("row_count", "rows", "negatives")
@@ -117,6 +120,32 @@ def score_targets(
     paths += write_files(folder, {name: as_csv(table) for name, table in tables.items()})
     paths += [matrix] if matrix else []
     return result, paths + _write_groups(folder, result.plain, job, group_by)
+
+
+def score_history(run: Run, job: Job, wanted: str, only: Sequence[str] | None = None) -> tuple[list[str], Path]:
+    """What the places of the training histories taught about one target set: lines to print, and the file with them.
+
+    Args:
+        run, job: the analysis, featurized.
+        wanted: as for `score_targets`.
+        only: ids of the articles whose places are looked at; None or none for all.
+
+    Raises:
+        ConfigError: an unknown article or target set, or an article that no history holds.
+        DataError, StoreError: as `score_targets`.
+    """
+    targets = named_targets(run, job, wanted)
+    found = history_influence(job, targets.name, targets.impressions, only or None, targets.articles)
+    table = places_table(found, rows_table(job.impressions, job.articles), job.articles)
+    (path,) = write_files(_folder(run, targets), {PLACES: as_csv(table)})
+    sums = table.groupby(["article_id", "title"], sort=False)["influence"].agg(["sum", "count", "mean"])
+    ends = pd.concat([sums.nlargest(NAMED, "sum"), sums.nsmallest(NAMED, "sum")])
+    lines = [
+        f"{len(table):,} places of {len(sums):,} articles in training histories, by what they did to {targets.name}:"
+    ]
+    for (article, title), line in ends[~ends.index.duplicated()].iterrows():
+        lines.append(f"  {line['sum']:+.3e} in {line['count']:,.0f} places  {article}  {title}")
+    return [_terminal(line) for line in lines], path
 
 
 def explain_row(run: Run, job: Job, row: str, target: str) -> tuple[list[str], Path]:

@@ -1,7 +1,8 @@
 """Rank every training click by its influence on itself or on a set of targets, or explain one row's influence."""
 
 from rec_trak import cli
-from rec_trak.analysis import explain_row, score_rows, score_targets
+from rec_trak.analysis import explain_row, score_history, score_rows, score_targets
+from rec_trak.errors import ConfigError
 from rec_trak.groups import NOT_A_COUNTERFACTUAL
 from rec_trak.job import read_job
 
@@ -11,6 +12,13 @@ def main(args) -> None:
     job = read_job(run)
     if args.explain:
         lines, path = explain_row(run, job, *args.explain)
+        print("\n".join(lines))
+        cli.print_paths([path])
+        return
+    if args.history is not None:
+        if not args.targets:
+            raise ConfigError("--history: on which targets? Got no --targets, expected a target set. Name one.")
+        lines, path = score_history(run, job, args.targets, args.history)
         print("\n".join(lines))
         cli.print_paths([path])
         return
@@ -35,6 +43,12 @@ if __name__ == "__main__":
     )
     parser.add_argument(
         "--group_by", action="append", default=[], metavar="COLUMN", help="also sum by a column of the click log"
+    )
+    parser.add_argument(
+        "--history",
+        nargs="*",
+        metavar="ARTICLE",
+        help="with --targets: what the places of these articles (or of all) in training histories did to the targets",
     )
     parser.add_argument(
         "--explain",

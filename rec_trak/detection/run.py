@@ -24,7 +24,14 @@ from rec_trak.detection.baselines import data_baselines, holds
 from rec_trak.detection.intervals import LEVEL
 from rec_trak.detection.labels import labels_from_column, labels_from_file
 from rec_trak.detection.metrics import Detection, curves, detect
-from rec_trak.detection.stored import gradient_cosine, loss_and_norms, open_stored, stored_self_influence
+from rec_trak.detection.places import place_rankings
+from rec_trak.detection.stored import (
+    gradient_cosine,
+    loss_and_norms,
+    open_stored,
+    stored_self_influence,
+    times_root_q,
+)
 from rec_trak.detection.text import DECIDES, detection_lines, verdict
 from rec_trak.errors import ConfigError, DataError, listed
 from rec_trak.report import Results, as_csv, as_json, read_results, write_files
@@ -146,11 +153,13 @@ def _rankings(
 ) -> tuple[dict[str, np.ndarray], dict[str, str], list[str]]:
     """All rankings, the kind of each, and notes on those left out."""
     stored = open_stored(results, log.rows)
+    renormalised = told.rows["renormalised"].astype(float).to_numpy()
     own = {results.metadata["score"]["form"]: results.scores.astype(np.float64)}
     for form in {"self_influence", "loss_gradient"} - own.keys():
         own[form] = stored_self_influence(stored, form)
     attribution = {
-        "influence on the targets, renormalised": told.rows["renormalised"].astype(float).to_numpy(),
+        "influence on the targets, renormalised": renormalised,
+        "influence on the targets, renormalised, times root Q": times_root_q(renormalised, stored),
         "influence on the targets": told.scores.astype(np.float64),
         "self-influence Q h": own["self_influence"],
         "leverage of the loss gradient": own["loss_gradient"],
@@ -159,6 +168,9 @@ def _rankings(
     model = loss_and_norms(stored)
     model["gradient cosine with the targets"] = gradient_cosine(stored, told.folder.name)
     no_model, notes = data_baselines(log.rows, log.articles, promoted, seed)
+    places, missing = place_rankings(told.folder, log, promoted)
+    attribution |= places
+    notes += missing
     kinds = {name: kind for group, kind in ((attribution, ATTRIBUTION), (model, MODEL), (no_model, NO_MODEL))
              for name in group}  # fmt: skip
     return attribution | model | no_model, kinds, notes

@@ -56,6 +56,18 @@ def open_stored(results: Results, rows: Impressions) -> Stored:
         DataError: the run does not say how it was made.
         StoreError: the directory is gone, or holds another run's gradients.
     """
+    told, save_dir = results.metadata, stored_gradients(results)
+    owner = expand(rows, told["features"]["loss"])[1]
+    return Stored(save_dir, len(told["members"]), float(told["score"]["lambda_rel"]), owner, len(rows))
+
+
+def stored_gradients(results: Results) -> Path:
+    """The save directory that a run was scored from, known to hold its gradients still.
+
+    Raises:
+        DataError: the run does not say how it was made.
+        StoreError: the directory is gone, or holds another run's gradients.
+    """
     told = results.metadata
     if any(not told.get(key) for key in ("features", "rows", "members", "score", "save_dir")):
         raise DataError(
@@ -68,8 +80,7 @@ def open_stored(results: Results, rows: Impressions) -> Stored:
         raise StoreError(f"{folders[0]}: no gradients there. Expected the run's save directory. Featurize again.")
     models = {str(i): member["digest"] for i, member in enumerate(told["members"])}
     check_manifest(save_dir, read_manifest(save_dir), {"features": told["features"] | told["rows"], "models": models})
-    owner = expand(rows, told["features"]["loss"])[1]
-    return Stored(save_dir, len(models), float(told["score"]["lambda_rel"]), owner, len(rows))
+    return save_dir
 
 
 def stored_self_influence(stored: Stored, form: str) -> np.ndarray:
@@ -138,3 +149,14 @@ def _loss_gradients(stored: Stored, phi: np.ndarray, q: np.ndarray) -> Iterator[
         held, rest = places[-1:], sums[-1:]  # the next block may go on with this impression
         yield places[:-1], sums[:-1]
     yield held, rest
+
+
+def times_root_q(renormalised: np.ndarray, stored: Stored) -> np.ndarray:
+    """(I,) renormalised influence times the root of Q, Q being the sum over an impression's rows.
+
+    Renormalised influence alone cannot tell an injected click from a genuine one on the same article where both have
+    the same words to it; an injected click is less expected of its reader, which Q says. The root is half way between
+    k / sqrt(h), which leaves Q out, and Q k / sqrt(h), in which a few unexpected clicks outweigh all.
+    """
+    mean = np.mean([read_member(stored.save_dir, model_id)[1] for model_id in range(stored.members)], axis=0)
+    return renormalised * np.sqrt(stored.sums(mean))

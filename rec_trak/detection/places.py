@@ -1,0 +1,68 @@
+"""Rankings by what the promoted articles in histories did, from history.csv. Not here: making that file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rec_trak.click_log import ClickLog
+from rec_trak.detection.baselines import holds
+from rec_trak.errors import DataError
+from rec_trak.history import PLACES
+
+COLUMNS = ("sample_idx", "article_id", "influence", "leverage")
+LEVERAGE = "leverage of the promoted article's place in the history"
+INFLUENCE = "influence of the promoted article's place in the history"
+
+
+def place_rankings(folder: Path, log: ClickLog, promoted: list[int]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Two rankings, name -> (N,), and notes where they cannot be given.
+
+    A row's value is that of the place whose leverage is largest among those that hold a promoted article, and 0 where
+    it has none.
+
+    Args:
+        folder: of the target set.
+        log: the run's rows.
+        promoted: positions of the articles that the attack promotes.
+
+    Raises:
+        DataError: history.csv is not what scripts/score.py writes of these rows.
+    """
+    path = folder / PLACES
+    read = holds(log.rows.history, promoted)
+    if not read.any():
+        return {}, []
+    if not path.is_file():
+        return {}, ["Histories hold a promoted article; what its places did is not known: score.py --history tells."]
+    table = _read(path)
+    ids = [log.articles.ids[a] for a in promoted]
+    table = table[table["article_id"].isin(ids)].sort_values("leverage", kind="stable")
+    rows = table["sample_idx"].to_numpy()
+    if len(rows) and not (rows.min() >= 0 and rows.max() < len(read) and read[rows].all()):
+        raise DataError(
+            f"{path}: not the places of these rows. Got a `sample_idx` whose history holds no promoted article. Run "
+            "scripts/score.py with --history again."
+        )
+    unknown = len(np.setdiff1d(np.flatnonzero(read), rows))
+    notes = [
+        f"{unknown} row(s) that hold a promoted article are not in {PLACES}, or their model reads no so long history."
+    ]
+    rankings = {LEVERAGE: np.zeros(len(read)), INFLUENCE: np.zeros(len(read))}
+    for name, column in zip(rankings, ("leverage", "influence"), strict=True):
+        rankings[name][rows] = table[column].to_numpy()  # of a row that stands twice the last, the largest
+    return rankings, notes if unknown else []
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype={"article_id": str}, keep_default_na=False, encoding="utf-8")
+        absent = [name for name in COLUMNS if name not in table.columns]
+        if not absent:
+            return table.astype({"sample_idx": np.int64, "influence": float, "leverage": float})
+        problem = f"no column {', '.join(absent)}"
+    except (ValueError, OSError) as error:
+        problem = " ".join(str(error).split()).rstrip(".")
+    raise DataError(f"{path}: cannot be read ({problem}). Run scripts/score.py with --history again.")
