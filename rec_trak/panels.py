@@ -160,6 +160,25 @@ def roc(axes: Axes, lines: Curves) -> None:
     axes.set(xlabel="false positive rate (share of the genuine clicks)", ylabel="true positive rate (recall)")
 
 
+def ridge_lines(axes: Axes, curve: Sequence[dict[str, Any]]) -> None:
+    """A line a K over the relative ridge, with bars for intervals; each setting has `K`, `lambda_rel`, `lds`,
+    `interval`."""
+    sizes = sorted({line["K"] for line in curve})
+    for place, k in enumerate(sizes):
+        own = sorted((line for line in curve if line["K"] == k), key=lambda line: line["lambda_rel"])
+        x, y = (np.array([line[key] for line in own]) for key in ("lambda_rel", "lds"))
+        low, high = np.array([line["interval"] for line in own]).T
+        shift = 1.04 ** (place - (len(sizes) - 1) / 2)  # bars of one ridge side by side
+        style = {"color": LINES[place % len(LINES)], "linestyle": DASHES[place % len(DASHES)], "capsize": 3}
+        spread = np.maximum([y - low, high - y], 0)
+        axes.errorbar(x * shift, y, yerr=spread, marker=".", elinewidth=0.8, label=f"K = {k}", **style)
+    least = min((line["lambda_rel"] for line in curve if line["lambda_rel"] > 0), default=1.0)
+    axes.set_xscale("symlog", linthresh=least)  # a ridge of 0 has its place too
+    axes.set(xlabel="lambda_rel (ridge relative to trace / min(K, N))", ylabel="LDS on the half that chooses")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def classes(labels: np.ndarray) -> list[int]:
     """The classes present, the largest first, so that a small one is drawn over it."""
     return sorted((label for label in COLOURS if np.any(labels == label)), key=lambda c: -np.sum(labels == c))

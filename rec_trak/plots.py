@@ -28,6 +28,7 @@ from rec_trak.panels import (
     filled,
     precision_recall,
     rank_scatter,
+    ridge_lines,
     roc,
     score_axis,
     sharable,
@@ -165,6 +166,28 @@ def plot_detection_curves(questions: Sequence[tuple[str, Curves, Curves, float]]
         for axes, place in ((left, "upper right"), (right, "lower right")):
             axes.set_title(drawable(title, TITLE), fontsize=11)
             axes.legend(loc=place, fontsize=9, framealpha=0.9)
+    return _saved(figure, save_path)
+
+
+def plot_ridge_search(
+    curve: Sequence[dict[str, Any]], chosen: dict[str, float], run: dict[str, float], save_path: SavePath = None
+) -> Figure:
+    """The score of each ridge, a line for each K, on the half of subsets and targets that it was chosen on.
+
+    Args:
+        curve: a dict a setting with `K`, `lambda_rel`, `lds` and `interval`, at least one.
+        chosen, run: `K` and `lambda_rel` of the best setting and of the run's own.
+        save_path: a PNG written if given.
+    """
+    figure = _figure(8, 5, "Which ridge and K predict retraining best")
+    axes = figure.subplots()
+    ridge_lines(axes, curve)
+    for setting, name, marker in ((chosen, "best here", "*"), (run, "the run's", "o")):
+        line = next(line for line in curve if all(line[key] == setting[key] for key in ("K", "lambda_rel")))
+        style = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": "black", "linestyle": ""}
+        label = f"{name}: K = {setting['K']}, lambda_rel {setting['lambda_rel']:g}"
+        axes.plot([line["lambda_rel"]], [line["lds"]], marker=marker, label=label, **style)
+    axes.legend(fontsize=9, framealpha=0.9)
     return _saved(figure, save_path)
 
 

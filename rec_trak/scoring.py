@@ -104,16 +104,14 @@ def gram(phi: np.ndarray | Tensor, weights: np.ndarray | None = None) -> Tensor:
     return total
 
 
-def solve(xtx: Tensor, n_rows: int, lambda_rel: float) -> Kernel:
-    """The Cholesky factor of `xtx` plus a ridge relative to its own scale.
+def relative_ridge(xtx: Tensor, n_rows: int, lambda_rel: float) -> float:
+    """What `lambda_rel` adds to the diagonal: lambda_rel * trace / min(K, N), in units of Phi'Phi.
 
     Args:
-        xtx: (K, K) Phi'Phi.
-        n_rows: N, the rows it was summed over.
-        lambda_rel: ridge = lambda_rel * trace / min(K, N), so that a common factor on all gradients changes nothing.
+        xtx, n_rows, lambda_rel: as for `solve`.
 
     Raises:
-        NumericalError: no ridge although K >= N, no gradient at all, or a system that is not positive definite.
+        NumericalError: no ridge although K >= N, or no gradient at all.
     """
     k = xtx.shape[0]
     if lambda_rel == 0 and k >= n_rows:
@@ -126,17 +124,31 @@ def solve(xtx: Tensor, n_rows: int, lambda_rel: float) -> Kernel:
             f"scoring: `lambda_rel` {lambda_rel:g} is small for N = {n_rows} rows and K = {k}: scores may be mostly "
             f"noise. Use at least {SAFE_LAMBDA:g}, or more rows than 2 K.",
             RecTrakWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    xtx = xtx.double()
     trace = float(xtx.diagonal().sum())
     if not trace > 0:
         raise NumericalError(
             "scoring: all projected gradients are zero. Got trace 0, expected a positive number. "
             "Check that `grad_wrt` names parameters that reach the scores."
         )
-    ridge = lambda_rel * trace / min(k, n_rows)
-    factor, failed = torch.linalg.cholesky_ex(xtx + ridge * torch.eye(k, dtype=torch.float64))
+    return lambda_rel * trace / min(k, n_rows)
+
+
+def solve(xtx: Tensor, n_rows: int, lambda_rel: float) -> Kernel:
+    """The Cholesky factor of `xtx` plus a ridge relative to its own scale.
+
+    Args:
+        xtx: (K, K) Phi'Phi.
+        n_rows: N, the rows it was summed over.
+        lambda_rel: ridge = lambda_rel * trace / min(K, N), so that a common factor on all gradients changes nothing.
+
+    Raises:
+        NumericalError: no ridge although K >= N, no gradient at all, or a system that is not positive definite.
+    """
+    xtx = xtx.double()
+    ridge = relative_ridge(xtx, n_rows, lambda_rel)
+    factor, failed = torch.linalg.cholesky_ex(xtx + ridge * torch.eye(len(xtx), dtype=torch.float64))
     if int(failed):
         raise NumericalError(
             f"scoring: Phi'Phi + ridge is not positive definite. Got `lambda_rel` {lambda_rel:g}, expected a larger "

@@ -9,8 +9,12 @@ import page_world
 import pandas as pd
 import pytest
 
+from rec_trak.comparison import compare_runs, write_comparison
+from rec_trak.comparison import run as run_module
 from rec_trak.errors import DataError
 from rec_trak.page import sections
+from rec_trak.page import targets as page_targets
+from rec_trak.page.compared import compared
 from rec_trak.page.page import write_page
 from rec_trak.page.rows import strongest, top_share
 from rec_trak.page.sections import agreement, told
@@ -141,3 +145,82 @@ def test_a_comparison_must_be_of_this_run(folders, run, tmp_path):
     (tmp_path / "comparison_stats.json").write_text("{}")
     with pytest.raises(DataError, match=r"no comparison\. Got KeyError 'clean_model'"):
         write_page(run, tmp_path)
+
+
+@pytest.fixture
+def kinds(tmp_path) -> tuple[Path, Path]:
+    """A clean and a poisoned run that tell Q and leverage."""
+    folders = page_world.write_run(tmp_path / "clean", seed=2), page_world.write_run(tmp_path / "poisoned")
+    for folder in folders:
+        rows = pd.read_csv(folder / "rows.csv", dtype=str, keep_default_na=False)
+        scores = np.load(folder / "trak_scores.npy")
+        rows.assign(q=scores, leverage=-scores).to_csv(folder / "rows.csv", index=False)
+    return folders
+
+
+def section(page: Path) -> str:
+    """The page's part on clean and poisoned."""
+    text = page.read_text(encoding="utf-8")
+    return text[text.index('<section id="comparison">') : text.index('<section id="analysed">')]
+
+
+def test_the_comparison_tells_parts_band_and_movers(kinds, tmp_path, monkeypatch):
+    """Law: the page says what rank_shift.csv and comparison_stats.json say, each mover with shift, parts and mark."""
+    null = {"reason": None, "notes": [], "level": 0.95, "band": 40.0, "halves": {"clean": {}, "poisoned": {}},
+            "member_shift": {"clean": 10.0, "poisoned": 12.0, "across": 20.0}}  # fmt: skip
+    monkeypatch.setattr(run_module, "null_band", lambda *runs: null)
+    comparison = compare_runs(*kinds)
+    write_comparison(comparison, tmp_path / "compared")
+    content = compared(tmp_path / "compared", read_results(kinds[1]), {})
+    up, down = (one["lines"] for one in content["lists"])
+    assert [line["shift"] for line in up] == comparison.table["shift"].head(10).tolist()
+    assert [line["shift"] for line in down] == comparison.table["shift"].tail(10)[::-1].tolist()
+    assert [line["q_shift"] for line in up] == [line["shift"] for line in up]
+    assert [line["leverage_shift"] for line in up] == [-line["shift"] for line in up]
+    assert {line["beyond"] for line in up + down if abs(line["shift"]) > 40} == {"yes"}
+    assert {line["beyond"] for line in up + down if abs(line["shift"]) <= 40} <= {"no"}
+    assert not any(line["other"] for line in up + down)
+    assert len(content["lists"][0]["cards"]) == 10
+    told = section(write_page(kinds[1], tmp_path / "compared").path)
+    for line in comparison.summary()[-2:]:
+        assert line.split(" (")[0] in told
+    assert "two poisoned ones 12.0, a clean and a poisoned one 20.0" in told
+    assert told.count("<tr><td") == 20
+    assert "where the null band ends" in told
+
+
+def test_without_band_and_parts_the_comparison_says_why(folders, tmp_path):
+    """Law: what is not known is a dash and a reason in the page, never a number; headlines stay text."""
+    content = compared(folders[1], read_results(folders[0]), {})
+    assert content["null"][0].startswith("No null band: there is one checkpoint a kind")
+    assert content["parts"][0].startswith("What Q and leverage have to do with it cannot be told apart: ")
+    lines = [line for one in content["lists"] for line in one["lines"]]
+    assert {line["beyond"] for line in lines} == {""}
+    assert {line["q_shift"] for line in lines} == {None}
+    told = section(write_page(*folders, tmp_path / "page.html").path)
+    assert "not known" in told
+    assert "where the null band ends" not in told
+    assert "<script>document" not in told
+
+
+def test_a_comparison_that_an_older_program_wrote_is_named(folders, tmp_path):
+    """Law: files without what the page tells are no comparison, and the command that makes them is named."""
+    shutil.copytree(folders[1], tmp_path / "compared")
+    path = tmp_path / "compared" / "comparison_stats.json"
+    stats = json.loads(path.read_text())
+    del stats["comparison"]["null_band"]
+    path.write_text(json.dumps(stats))
+    with pytest.raises(DataError, match=r"no comparison\. Got KeyError 'null_band'\. Run scripts/compare\.py"):
+        write_page(folders[0], tmp_path / "compared")
+
+
+def test_places_of_histories_are_a_table_of_their_set(tmp_path):
+    """Where score.py --history has been run; headlines of both articles are shown as headlines."""
+    assert page_targets._places(tmp_path, "set0") == []
+    columns = ["sample_idx", "place", "article_id", "title", "influence", "leverage", "user_id", "clicked_id"]
+    line = [3, 1, "n1", "<b>", -0.5, 0.2, "u1", "n2"]
+    pd.DataFrame([[*line, "storm"]], columns=[*columns, "clicked_title"]).to_csv(tmp_path / "history.csv", index=False)
+    (table,) = page_targets._places(tmp_path, "set0")
+    kinds = {column["heading"]: column["kind"] for column in table.columns}
+    assert (kinds["headline"], kinds["clicked headline"], kinds["influence"]) == ("headline", "headline", "number")
+    assert (table.file, table.total) == ("history.csv", 1)

@@ -21,11 +21,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from rec_trak.page.analysed import analysed
+from rec_trak.page.compared import compared
 from rec_trak.page.detection import detection
 from rec_trak.page.rows import known_titles
-from rec_trak.page.sections import agreement, compared, group_tables, own_rows, validation
+from rec_trak.page.sections import agreement, group_tables, own_rows
 from rec_trak.page.tables import Table, shown
 from rec_trak.page.targets import target_sets
+from rec_trak.page.trust import trust
+from rec_trak.page.validated import validation
 from rec_trak.plots import DPI, plot_detection_curves
 from rec_trak.report import Results, Writer, as_csv, read_results, write_files
 
@@ -76,7 +79,8 @@ def write_page(
     text = _template().render(content).encode(errors="replace")
     page, *others = write_files(place.parent, {place.name: lambda file: file.write(text), **_beside(content)})
     facts = [content["verdict"], *content["facts"]]
-    return Page(page, others, facts if content["validation"] else [*facts, NOT_VALIDATED])
+    validated = content["validation"]
+    return Page(page, others, [*facts, f"By retraining: {validated['verdict']}" if validated else NOT_VALIDATED])
 
 
 def page_content(results: Results, compare_dir: Path | None, command: str) -> dict[str, Any]:
@@ -89,12 +93,16 @@ def page_content(results: Results, compare_dir: Path | None, command: str) -> di
     own, (sets, more_sets) = own_rows(results, titles), target_sets(results.folder, titles)
     tables, found = group_tables(results.folder, "own"), detection(results.folder)
     comparison, agreed = compared(compare_dir, results, titles), agreement(results)
-    everything = [*tables, *(table for one in sets for table in one["tables"]), *(found["tables"] if found else [])]
+    trusted, validated = trust(results), validation(results.folder)
+    everything = [*tables, *(table for one in sets for table in one["tables"]), *(found["tables"] if found else []),
+                  *(trusted["tables"] if trusted else []),
+                  *(table for one in (validated or {"sets": []})["sets"] for table in one["tables"])]  # fmt: skip
     return {
         "title": _title(results),
         "verdict": _verdict(own, sets, found),
         "facts": _facts(results, comparison),
-        "validation": validation(results.folder),
+        "trust": trusted,
+        "validation": validated,
         "not_validated": NOT_VALIDATED,
         "detection": found,
         "sets": sets,
@@ -107,7 +115,9 @@ def page_content(results: Results, compare_dir: Path | None, command: str) -> di
         "notes": [shown(note, None) for note in results.metadata.get("notes") or []],
         "commands": _commands(results, sets, comparison, compare_dir, command),
         "absent": _absent(
-            results, {"detection": found, "targets": sets, "groups": tables, "comparison": comparison}, agreed
+            results,
+            {"trust": trusted, "detection": found, "targets": sets, "groups": tables, "comparison": comparison},
+            agreed,
         ),
         "config": json.dumps(results.metadata.get("config"), indent=2, ensure_ascii=False),
         "embedded": embedded(everything),
@@ -165,8 +175,13 @@ def _facts(results: Results, comparison: dict[str, Any] | None) -> list[str]:
 def _absent(results: Results, sections: dict[str, Any], agreed: dict[str, Any]) -> list[dict[str, str]]:
     """What the page does not tell, and the command that would make it."""
     folder = shlex.quote(str(results.folder))
-    score, detect, compare, again = (f"python scripts/{name}.py" for name in ("score", "detect", "compare", "report"))
+    names = ("score", "detect", "compare", "report", "trust")
+    score, detect, compare, again, trust_script = (f"python scripts/{name}.py" for name in names)
     ways = {
+        "trust": (
+            "How far each ranking can be trusted",
+            f"`{trust_script} --results_dir {folder}`, without retraining",
+        ),
         "detection": (
             "How well the rankings find poison",
             f"Where a column says which clicks are poisoned: `{detect} --results_dir {folder}`",

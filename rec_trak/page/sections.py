@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rec_trak.errors import DataError
-from rec_trak.page.figures import distribution, scatter, shifts
-from rec_trak.page.rows import Titles, movers, strongest, top_share
-from rec_trak.page.tables import LINES, Table, read_csv, read_json, read_table, shown
+from rec_trak.page.figures import distribution
+from rec_trak.page.rows import Titles, strongest, top_share
+from rec_trak.page.tables import LINES, Table, read_table, shown
 from rec_trak.plots import SCORE_NAME
 from rec_trak.ranking import LABELS, best_first
 from rec_trak.report import Results
@@ -29,7 +28,6 @@ GROUPS = {
     "by_history_article.csv": "Articles in histories",
     "by_day.csv": "Days",
 }
-RANKS = ("shift", "clean_rank", "poisoned_rank")
 
 
 def told(results: Results, what: str, those: str) -> list[str]:
@@ -86,48 +84,6 @@ def _classes(results: Results) -> list[dict[str, Any]]:
     return lines
 
 
-def compared(compare_dir: Path | None, results: Results, titles: Titles) -> dict[str, Any] | None:
-    """What moved between the clean and the poisoned run; None where no folder is given.
-
-    Raises:
-        DataError: the folder holds no comparison, or one of other runs.
-    """
-    if compare_dir is None:
-        return None
-    again = "Run scripts/compare.py on this run first, then scripts/report.py again."
-    shift, stats = read_csv(compare_dir / "rank_shift.csv"), read_json(compare_dir / "comparison_stats.json")
-    if shift is None or stats is None:
-        raise DataError(f"{compare_dir}: no comparison. Got no rank_shift.csv and comparison_stats.json. {again}")
-    try:
-        sides = {side: stats[f"{side}_model"] for side in ("clean", "poisoned")}
-        mean = float(results.scores.astype(np.float64).mean())
-        ours = [
-            side
-            for side, run in sides.items()
-            if run["n_samples"] == len(results.scores) and np.isclose(run["score_mean"], mean, rtol=1e-6, atol=1e-12)
-        ]
-        shift = shift.astype(dict.fromkeys(RANKS, float) | {f"{ours[0]}_sample_idx": int} if ours else {})
-        numbers = stats["comparison"]
-        labels = shift["label"].map({word: label for label, word in LABELS.items()}).fillna(-1).to_numpy(dtype=int)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{compare_dir}: no comparison. Got {type(error).__name__} {shown(error)}. {again}") from None
-    if not ours:
-        raise DataError(f"{compare_dir}: of other runs. Got no side with this run's mean score, {mean:g}. {again}")
-    own = shift.assign(sample_idx=shift[f"{ours[0]}_sample_idx"])
-    return {
-        "folders": {side: sides[side].get("folder", "...") for side in sides},
-        "matched": numbers["matched_rows"],
-        "alone": {side: numbers[f"unmatched_{side}_rows"] for side in sides},
-        "others": numbers["matched_with_other_candidates"],
-        "spearman": numbers["spearman"],
-        "moved": numbers["rank_shift"]["mean_absolute"],
-        "by_label": numbers["rank_shift"]["by_label"],
-        "scatter": scatter("ranks", shift["clean_rank"].to_numpy(), shift["poisoned_rank"].to_numpy(), labels),
-        "shifts": shifts("shifts", shift["shift"].to_numpy(), labels),
-        **movers(own, results.rows, titles),
-    }
-
-
 def agreement(results: Results) -> dict[str, Any]:
     """Rank correlation of the members' scores: `mean`, `pairs`; or the `reason` why there is none."""
     members, score = results.metadata.get("members") or [], results.metadata.get("score") or {}
@@ -163,16 +119,3 @@ def _correlations(loaded: list, score: dict[str, Any], names: list[str]) -> dict
         for a, b in combinations(range(len(ranks)), 2)
     ]
     return {"mean": float(np.mean([pair["value"] for pair in pairs])), "pairs": pairs}
-
-
-def validation(folder: Path) -> dict[str, str] | None:
-    """What validation.json says, its single values; None where there is none, or it says nothing.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    content = read_json(folder / "validation.json")
-    if content is None:
-        return None
-    simple = {key: value for key, value in content.items() if isinstance(value, str | int | float | bool)}
-    return {shown(key.replace("_", " "), 60): shown(value) for key, value in simple.items()} or None

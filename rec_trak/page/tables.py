@@ -22,13 +22,27 @@ CELL = 240  # characters of a cell
 SHORT = 16  # characters that are never wrapped
 HIDDEN = re.compile("[\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 SPACES = re.compile(r"\s+")
-TEXTS = ("user_id", "article_id", "title", "label", "day", "name", "ranking", "question", "group")
+TEXTS = (
+    "user_id",
+    "article_id",
+    "title",
+    "label",
+    "day",
+    "name",
+    "ranking",
+    "question",
+    "group",
+    "clicked_id",
+    "clicked_title",
+)
 HEADINGS = {
     "article_id": "article",
     "user_id": "user",
     "title": "headline",
     "label": "class",
     "sample_idx": "row",
+    "clicked_id": "clicked",
+    "clicked_title": "clicked headline",
     "auroc": "AUROC",
 }
 
@@ -125,7 +139,7 @@ def _cells(values: pd.Series, column: str) -> tuple[list[Any], str]:
     texts = ["" if x is None or x != x else shown(x) for x in values.tolist()]
     if column == "label" and set(texts) <= {"fake", "real", "unknown", ""}:
         return texts, "label"
-    if column == "title":
+    if column in ("title", "clicked_title"):
         return texts, "headline"
     return texts, "short" if max(map(len, texts), default=0) <= SHORT else "text"
 

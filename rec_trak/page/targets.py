@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rec_trak.errors import DataError
+from rec_trak.history import PLACES
 from rec_trak.page.figures import distribution
 from rec_trak.page.rows import Titles, card, headline, strongest
 from rec_trak.page.sections import group_tables, told
@@ -49,7 +50,7 @@ def _target_set(place: Path, titles: Titles, key: str) -> dict[str, Any]:
         "opponents": strongest(results, titles, lowest=True),
         "figure": distribution(key, results.scores, results.labels, f"mean influence on {name} (margin units)"),
         "single": single_targets(results, titles),
-        "tables": [*group_tables(place, key, LINES), *_explained(place, key)],
+        "tables": [*group_tables(place, key, LINES), *_places(place, key), *_explained(place, key)],
     }
 
 
@@ -96,6 +97,12 @@ def _end(lines: pd.DataFrame, results: Results, titles: Titles) -> list[dict[str
         card(results.rows.iloc[row], score, largest, titles)
         for row, score in zip(lines["sample_idx"].tolist(), lines["score"].tolist(), strict=True)
     ]
+
+
+def _places(place: Path, key: str) -> list[Table]:
+    """What articles in training histories did, where that was looked at."""
+    table = read_table(place / PLACES, f"{key}-history", "Articles in training histories, and what they did", LINES)
+    return [] if table is None else [table]
 
 
 def _explained(place: Path, key: str) -> list[Table]:

@@ -1,0 +1,43 @@
+"""Whether Q grad f = - grad L holds on real rows, with the Q that a store holds. Not here: how gradients are stored."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from rec_trak.clicks import ClickOutput
+from rec_trak.gradients import row_batch, row_margin
+from rec_trak.job import Job
+from rec_trak.models.checkpoints import load_into
+
+ROWS = 16
+
+
+def law_error(job: Job, q: np.ndarray, rows: int = ROWS, seed: int = 0) -> float:
+    """The largest |Q grad f + grad L| / |grad L| over some rows, by plain autograd with the first checkpoint.
+
+    L is the loss that the job names. A Q of another loss, of other weights or of other rows breaks the law.
+
+    Args:
+        job: what was featurized; its model has the first checkpoint's weights afterwards.
+        q: (N,) that the store holds for the first checkpoint.
+        rows: how many rows are looked at.
+        seed: of which.
+
+    Source: Park et al. 2023, TRAK (arXiv 2303.14186), section 3.
+    """
+    load_into(job.model, job.members[0].state_dict(), job.members[0].name)
+    parameters = [p for name, p in job.model.named_parameters() if name in set(job.grad_wrt)]
+    chosen = np.random.default_rng(seed).permutation(len(job.inputs))[:rows]
+    return max((_error(job, row, float(q[row]), parameters) for row in chosen), default=0.0)
+
+
+def _error(job: Job, row: int, q: float, parameters: list[torch.nn.Parameter]) -> float:
+    f = row_margin(job.model, ClickOutput(job.loss), row_batch(job.inputs, row, job.device))
+    of_loss = torch.autograd.grad(-F.logsigmoid(f), parameters, retain_graph=True, allow_unused=True)
+    of_f = torch.autograd.grad(f, parameters, allow_unused=True)
+    pairs = [(a.double(), b.double()) for a, b in zip(of_f, of_loss, strict=True) if a is not None]
+    off = sum(float((q * a + b).square().sum()) for a, b in pairs)
+    size = sum(float(b.square().sum()) for _, b in pairs)
+    return (off / size) ** 0.5 if size > 0 else 0.0

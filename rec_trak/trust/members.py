@@ -1,0 +1,120 @@
+"""Every member of an ensemble seen in every way, and the scores of a ranking from any of them. Not here: agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rec_trak.scoring import blocks, gram
+from rec_trak.trust.systems import Margins, View, largest_eigenvalue, solve_view
+
+BUCKET_SPLITS = 3
+SMALLER, LARGER = 1 / 3, 3.0  # times the ridge
+RIDGES = (0.1, 1.0, 10.0)  # tried for what they explain, where they are larger than that
+CERTAIN = 1e-6  # Q or 1 - Q, at least, of which a margin is made
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member: view -> leverage (n,), kernel (n, T), and what it explains of margins, for views of all buckets.
+
+    The view `dot` is the inner product over the trace.
+    """
+
+    leverage: dict[str, np.ndarray]
+    kernel: dict[str, np.ndarray]
+    explained: dict[str, float | None]
+    condition_number: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one ranking from any members in any view.
+
+    Attributes:
+        seen: the members. q: (E, n). starts: first row of each impression.
+        columns: which kernel columns; None for self-influence.
+    """
+
+    seen: list[Member]
+    q: np.ndarray
+    starts: np.ndarray
+    columns: slice | None
+
+    def of(self, view: str, members: Sequence[int] | None = None) -> np.ndarray:
+        """(I, M): kernel parts and Q averaged over members apart, multiplied, added up by impression."""
+        members = range(len(self.seen)) if members is None else members
+        if self.columns is None:
+            parts = (self.seen[m].leverage[view][:, None] for m in members)
+        else:
+            parts = (self.seen[m].kernel[view][:, self.columns] for m in members)
+        kernel = sum(part.astype(np.float64) for part in parts) / len(members)
+        scores = kernel * self.q[list(members)].mean(axis=0)[:, None]
+        return scores if len(self.starts) == len(scores) else np.add.reduceat(scores, self.starts, axis=0)
+
+
+def see_member(
+    phi: np.ndarray | Tensor,
+    rows: np.ndarray,
+    targets: Tensor,
+    lambda_rel: float,
+    views: dict[str, View],
+    weights: np.ndarray | None = None,
+    q: np.ndarray | None = None,
+) -> Member:
+    """One member in all views.
+
+    Args:
+        phi: (N, K), all rows.
+        rows: (n,) those to look at.
+        targets: (T, K) float32.
+        lambda_rel, views: the ridge, and what to look at.
+        weights: (N,) by which rows are multiplied first.
+        q: (N,) Q, whose margins are to be explained; None to leave that out.
+
+    Raises:
+        NumericalError: a gradient that is not finite, or a system that cannot be solved.
+    """
+    xtx = gram(phi, weights)
+    largest = largest_eigenvalue(xtx)
+    part = torch.from_numpy(np.array(phi if len(rows) == len(phi) else phi[rows], dtype=np.float32))
+    if weights is not None:
+        part *= torch.as_tensor(np.asarray(weights, dtype=np.float32)[rows])[:, None]
+    margins = None if q is None else _margins(phi, q, rows)
+    solved = {
+        name: solve_view(view, xtx, largest, len(phi), lambda_rel, part, targets, margins)
+        for name, view in views.items()
+    }
+    trace = float(xtx.diagonal().sum())
+    leverage = {name: one.leverage for name, one in solved.items()}
+    kernel = {name: one.kernel for name, one in solved.items()}
+    leverage["dot"] = part.square().sum(dim=1).double().numpy() / trace
+    kernel["dot"] = (part @ targets.T).numpy() / trace
+    explained = {name: one.explained for name, one in solved.items()}
+    return Member(leverage, kernel, explained, solved["whole"].condition_number, len(phi))
+
+
+def _margins(phi: np.ndarray | Tensor, q: np.ndarray, rows: np.ndarray) -> Margins:
+    """The margins that go with Q = sigmoid(-f)."""
+    q = np.clip(np.asarray(q, dtype=np.float64).reshape(-1), CERTAIN, 1 - CERTAIN)
+    f = np.log1p(-q) - np.log(q)
+    moment = torch.zeros(phi.shape[1], dtype=torch.float64)
+    for part, gradients in blocks(phi):
+        moment += gradients.T.double() @ torch.from_numpy(f[part])
+    return Margins(f[rows], moment)
+
+
+def views_of(k: int, lambda_rel: float, rng: np.random.Generator) -> dict[str, View]:
+    """The whole, two other ridges, larger ridges up to the usual ones, and pairs of halves of the buckets."""
+    views = {"whole": View(), "smaller": View(ridge=SMALLER), "larger": View(ridge=LARGER)}
+    views |= {f"fixed{ridge:g}": View(fixed=ridge) for ridge in RIDGES if ridge > LARGER * lambda_rel}
+    for split in range(BUCKET_SPLITS):
+        order = rng.permutation(k)
+        for side, buckets in enumerate((order[: k // 2], order[k // 2 : k // 2 * 2])):
+            views[f"half{split}{side}"] = View(buckets=np.sort(buckets))
+    return views
