@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
@@ -13,6 +15,17 @@ def set_quiet(quiet: bool) -> None:
     """Switch all bars off (`--quiet`) or back on for this process."""
     global _quiet
     _quiet = quiet
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """No bars inside: for a loop of loops, whose own bar tells enough."""
+    before = _quiet
+    set_quiet(True)
+    try:
+        yield
+    finally:
+        set_quiet(before)
 
 
 def progress(total: int, desc: str, unit: str, done: int = 0) -> tqdm:

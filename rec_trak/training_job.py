@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ import numpy as np
 
 from rec_trak.config.analysis import DATASET_TYPES
 from rec_trak.config.model import ModelConfig, TextConfig
+from rec_trak.config.reader import build
 from rec_trak.config.training import TrainingConfig
 from rec_trak.data.articles import Articles, build_vocabulary, read_word_vectors
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.sources import data_format, read_data
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning
+from rec_trak.models import ARCHITECTURES
 from rec_trak.training import TrainSettings, train_members
 
 USER_MAP = "user_to_idx_map.json"
+TEXT_KEYS = ("tokeniser", "title_length", "body_length")
 
 
 def train_run(
@@ -45,10 +49,7 @@ def train_run(
     vectors, words = _words(config, articles)
     model_config = _model_config(config, articles, words, vectors, impressions)
     inputs = build_inputs(impressions, articles, model_config)
-    validation = _validation(config, dataset_type, model_config)
-    settings = TrainSettings(
-        config.epochs, config.batch_size, config.learning_rate, config.patience, config.weight_decay, loss=config.loss
-    )
+    validation, settings = validation_inputs(config, dataset_type, model_config), train_settings(config)
     name = dataset_type.removeprefix("train_")
     return train_members(
         model_config,
@@ -63,6 +64,78 @@ def train_run(
         vectors,
         device,
     )
+
+
+def train_settings(config: TrainingConfig) -> TrainSettings:
+    """How the YAML trains."""
+    return TrainSettings(
+        config.epochs, config.batch_size, config.learning_rate, config.patience, config.weight_decay, loss=config.loss
+    )
+
+
+def check_same_model(config: TrainingConfig, model_config: ModelConfig, where: str) -> None:
+    """Refuse a training that would build another model than `model_config`, up to its vocabulary and its users.
+
+    Args:
+        config: the training.
+        model_config: the model that is there.
+        where: the training's file, for the message.
+
+    Raises:
+        ConfigError: names the first key that differs, with both values.
+    """
+    here = (config.history_truncation or model_config.history_truncation, *_texts(config, model_config))
+    given = {
+        "architecture": config.architecture,
+        "views": tuple(config.views),
+        "max_history": config.max_history,
+        "loss": config.loss,
+        "frozen": tuple(config.frozen),
+        **dict(zip(("history_truncation", *TEXT_KEYS), here, strict=True)),
+        "history_padding": "none",
+        "padding": TextConfig().padding,
+        "padding_row": TextConfig().padding_row,
+        "unknown": TextConfig().unknown,
+    }
+    for key, value in given.items():
+        held = getattr(model_config if hasattr(model_config, key) else model_config.text, key)
+        held = tuple(held) if isinstance(value, tuple) else held
+        if value != held:
+            _refuse_model(where, key, value, held)
+    sizes_class = ARCHITECTURES[config.architecture][1]
+    sizes = dict(config.sizes)
+    if config.word_vectors is not None and "word_dim" in model_config.sizes:
+        sizes.setdefault("word_dim", model_config.sizes["word_dim"])  # that of the vectors, which are checked on use
+    built, there = (asdict(build(sizes_class, s, f"{where}: `sizes`")) for s in (sizes, model_config.sizes))
+    for key, value in built.items():
+        if value != there[key]:
+            _refuse_model(where, f"sizes.{key}", value, there[key])
+
+
+def _texts(config: TrainingConfig, model_config: ModelConfig) -> tuple:
+    """The values of TEXT_KEYS; the length of a text that the model does not read counts as equal."""
+    lengths = (
+        getattr(config if view in config.views else model_config.text, f"{view}_length") for view in ("title", "body")
+    )
+    return config.tokeniser, *lengths
+
+
+def _refuse_model(where: str, key: str, value: Any, held: Any) -> None:
+    raise ConfigError(
+        f"{where}: trains another model than the run's. Got `{key}` {value!r}, the checkpoints have {held!r}. Give the "
+        "YAML that they were trained with."
+    )
+
+
+def start_vectors(config: TrainingConfig, model_config: ModelConfig) -> np.ndarray | None:
+    """The word vectors (V + 2, dim) that training starts from for this model's words; None where none are given.
+
+    Raises:
+        DataError: the file is missing or malformed.
+    """
+    if config.word_vectors is None:
+        return None
+    return read_word_vectors(config.word_vectors, model_config.text.words)[0]
 
 
 def _read(
@@ -145,8 +218,17 @@ def _mapped_users(path: Path) -> tuple[str, ...]:
     return tuple(sorted(numbers, key=lambda user: (numbers[user], user)))
 
 
-def _validation(config: TrainingConfig, dataset_type: str, model_config: ModelConfig) -> Inputs | None:
-    """The validation rows: of `validation_path`, or of the tree's own val_ file; None where there is neither."""
+def validation_inputs(config: TrainingConfig, dataset_type: str, model_config: ModelConfig) -> Inputs | None:
+    """The validation rows: of `validation_path`, or of the tree's own val_ file; None where there is neither.
+
+    Args:
+        config: the training.
+        dataset_type: `train_clean` or `train_poisoned`, what is trained on.
+        model_config: how the model reads rows.
+
+    Raises:
+        DataError: a file is malformed, or `validation_path` holds no click log.
+    """
     name = dataset_type.replace("train_", "val_")
     root = config.validation_path or config.data_path
     own_log = data_format(root, name, config.data_format) == "pairwise" or config.validation_path is not None

@@ -20,6 +20,16 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def scored(tmp_path_factory) -> Path:
+    """A tiny run of two members with a scored target set, for tests of validation, which copy it."""
+    import validated
+
+    folder = tmp_path_factory.mktemp("scored")
+    validated.make_run(folder)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _one_thread_and_seed(monkeypatch, tmp_path_factory):
     torch.set_num_threads(1)

@@ -1,0 +1,163 @@
+"""A scored target set of a run, made ready to be validated: everything read and checked. Not here: any retraining."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rec_trak.config.training import TrainingConfig
+from rec_trak.data.articles import Articles
+from rec_trak.data.batches import build_inputs
+from rec_trak.data.impressions import Impressions
+from rec_trak.detection.stored import Stored
+from rec_trak.errors import ConfigError, DataError
+from rec_trak.job import Job, Run, fingerprint
+from rec_trak.report import METADATA, Results, read_results
+from rec_trak.session import featurize_targets, require_finished
+from rec_trak.store import digest, read_member
+from rec_trak.target_sets import named_targets
+from rec_trak.training_job import check_same_model, start_vectors, train_settings, validation_inputs
+from rec_trak.validation.outcomes import make_lists
+from rec_trak.validation.retrain import Experiment
+from rec_trak.validation.subsets import check_members_apart
+
+FOLDER = "validation"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is validated.
+
+    Attributes:
+        job: the run's, featurized.
+        name: of the target set.
+        count: M, targets of the set.
+        places: (m,) those that are measured, ascending.
+        targets: these m targets; articles as in `articles`.
+        articles: the table of the targets.
+        results: the set's scores as the run left them.
+        experiment: how to retrain, and what to measure.
+        folder: where the retrainings go.
+        seed: of the validation.
+        workers: processes.
+        recorded_seeds: members whose training seed is known, and is none of the validation's.
+    """
+
+    job: Job
+    name: str
+    count: int
+    places: np.ndarray
+    targets: Impressions
+    articles: Articles
+    results: Results
+    experiment: Experiment
+    folder: Path
+    seed: int = 0
+    workers: int = 1
+    recorded_seeds: int = 0
+
+    def member(self, model_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """Projected gradients (N, K) and Q (N,) of a member."""
+        return read_member(self.job.save_dir, model_id)
+
+    def member_targets(self, model_id: int) -> np.ndarray:
+        """(m, K) projected gradients of the measured targets."""
+        path = self.job.save_dir / str(model_id) / f"{self.name}_grads.mmap"
+        return np.load(path, mmap_mode="r")[self.places]
+
+    def in_rows(self, groups: np.ndarray) -> np.ndarray:
+        """(J, N) groups of rows from groups (J, I) of impressions."""
+        return groups[:, self.job.impression_of_row]
+
+    @property
+    def stored(self) -> Stored:
+        """The save directory, for baselines that read it."""
+        job = self.job
+        return Stored(job.save_dir, len(job.members), job.lambda_rel, job.impression_of_row, len(job.impressions))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the numbers are of: those of another ranking, or of other targets, do not go with them."""
+        return {"scores": digest(self.results.scores), "measured_targets": digest(self.places), "seed": self.seed}
+
+
+def make_case(
+    run: Run,
+    job: Job,
+    training: TrainingConfig,
+    where: str,
+    wanted: str,
+    max_targets: int = 60,
+    seed: int = 0,
+    workers: int = 1,
+) -> Case:
+    """A target set of a run, ready to be validated.
+
+    Args:
+        run, job: the run, featurized and scored.
+        training: how its checkpoints were trained.
+        where: the file of that, for messages.
+        wanted: a scored target set, as scripts/score.py names it.
+        max_targets: measure a seeded subset of so many.
+        seed, workers: see `Case`.
+
+    Raises:
+        ConfigError: another model, no such target set, or a number out of range.
+        StoreError: the run is not featurized, or its data changed.
+        DataError: the set is not scored, or its scores are of other gradients or another ridge.
+    """
+    _check_numbers(max_targets, workers, seed)
+    check_same_model(training, job.model_config, where)
+    named = named_targets(run, job, wanted)
+    require_finished(job)
+    results = read_results(run.folder / "targets" / named.name)
+    _check_scores(results, job, len(named))
+    known = check_members_apart([member.name for member in job.members], seed)
+    featurize_targets(job, named.name, named.impressions, articles=named.articles)  # done: only compares
+    places = np.arange(len(named))
+    if len(named) > max_targets:
+        places = np.sort(np.random.default_rng(seed).choice(len(named), size=max_targets, replace=False))
+    targets = named.impressions.subset(places)
+    measured = build_inputs(targets, named.articles, job.model_config)
+    experiment = Experiment(
+        replace(job.model_config, loss=training.loss),
+        build_inputs(job.impressions, job.articles, job.model_config),
+        validation_inputs(training, run.dataset_type, job.model_config),
+        train_settings(training),
+        measured,
+        start_vectors(training, job.model_config),
+        make_lists(measured, job.impressions, named.articles),
+    )
+    folder = results.folder / FOLDER
+    return Case(
+        job, named.name, len(named), places, targets, named.articles, results, experiment, folder, seed, workers, known
+    )  # fmt: skip
+
+
+def _check_numbers(max_targets: int, workers: int, seed: int) -> None:
+    for flag, value in (("max_targets", max_targets), ("workers", workers)):
+        if value < 1:
+            raise ConfigError(f"--{flag}: too few. Got {value}, expected at least 1. Give a larger number.")
+    if seed < 0:
+        raise ConfigError(f"--seed: below zero. Got {seed}, expected 0 or more. Change it.")
+
+
+def _check_scores(results: Results, job: Job, count: int) -> None:
+    """Refuse scores that were made from anything but the save directory as it is, or with another ridge."""
+    told = results.metadata
+    features = (told.get("features") or {}) | (told.get("rows") or {})
+    wanted, score = fingerprint(job), told.get("score") or {}
+    held = {key: features.get(key) for key in wanted["features"]}
+    held |= {"members": [member.get("digest") for member in told.get("members") or []]}
+    held |= {"lambda_rel": score.get("lambda_rel"), "target_count": score.get("target_count")}
+    now = wanted["features"] | {"members": list(wanted["models"].values())}
+    now |= {"lambda_rel": job.lambda_rel, "target_count": count}
+    for key, value in now.items():
+        if held[key] != value:
+            raise DataError(
+                f"{results.folder / METADATA}: the scores are of another run, `{key}` differs. Got {value} now, scored "
+                f"with {held[key]}. Run scripts/score.py with --targets again."
+            )

@@ -1,0 +1,279 @@
+"""Retrainings on disk: each is one small file, so that an interrupted validation goes on. Not here: what they mean.
+
+A folder holds the retrainings of one experiment, which its plan.json describes; a retraining's file bears its seed and
+what identifies its rows. Weights are not kept.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rec_trak.config.model import ModelConfig
+from rec_trak.data.batches import Inputs
+from rec_trak.errors import ConfigError, DataError, NumericalError, StoreError
+from rec_trak.progress import progress, quietly, set_quiet
+from rec_trak.store import digest, write_json
+from rec_trak.training import TrainSettings, train
+from rec_trak.validation.outcomes import Lists, list_exposure, target_margins
+
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What all retrainings of a validation share.
+
+    Attributes:
+        model_config: the model; `settings.loss` counts and not its own.
+        inputs: the rows to train on, one an impression (not yet cut by the loss).
+        validation: rows for early stopping, None for none.
+        settings: how to train.
+        targets: M rows whose margins are measured.
+        word_vectors: as `training.train`.
+        lists: whose exposure is measured, None for none.
+    """
+
+    model_config: ModelConfig
+    inputs: Inputs
+    validation: Inputs | None
+    settings: TrainSettings
+    targets: Inputs
+    word_vectors: np.ndarray | None = None
+    lists: Lists | None = None
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """One retraining: its seed and the rows it sees, (n,) positions in ascending order."""
+
+    seed: int
+    seen: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.seed}_{digest(np.asarray(self.seen, dtype=np.int64))}.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a retraining.
+
+    Attributes:
+        margins: (M,) float64; NaN where it diverged.
+        exposure: see `outcomes.list_exposure`; empty without lists or where it diverged.
+        diverged: what the trainer said, None where it ended well.
+    """
+
+    margins: np.ndarray
+    exposure: dict[str, float]
+    diverged: str | None
+
+
+def evaluation_margins(
+    model_config: ModelConfig,
+    inputs: Inputs,
+    validation_inputs: Inputs | None,
+    settings: TrainSettings,
+    targets_inputs: Inputs,
+    subsets: Sequence[np.ndarray],
+    seeds: np.ndarray,
+    folder: str | Path,
+    workers: int = 1,
+    word_vectors: np.ndarray | None = None,
+) -> np.ndarray:
+    """(S, T, M) float64 margins of M targets under models trained anew: T times on each of S sets of rows.
+
+    What stands in the folder already is not trained again; the same arguments give the same bits.
+
+    Args:
+        model_config, inputs, validation_inputs, settings, word_vectors: as `training.train`.
+        targets_inputs: the M targets.
+        subsets: S arrays of row positions.
+        seeds: (S, T) ints, all different where retrainings are to be independent.
+        folder: of the retrainings; made if need be.
+        workers: processes.
+
+    Returns:
+        NaN for the targets of a retraining that diverged.
+
+    Raises:
+        ConfigError, DataError, StoreError: as `retrain_all`.
+    """
+    experiment = Experiment(model_config, inputs, validation_inputs, settings, targets_inputs, word_vectors)
+    seeds = np.asarray(seeds)
+    if seeds.ndim != 2 or len(seeds) != len(subsets):
+        raise ConfigError(
+            f"evaluation: not one line of seeds a subset. Got shape {seeds.shape}, expected ({len(subsets)}, T). Give "
+            "T seeds for each subset."
+        )
+    wanted = [Retraining(int(seed), rows) for rows, line in zip(subsets, seeds, strict=True) for seed in line]
+    outcomes = retrain_all(experiment, wanted, folder, workers)
+    return np.array([outcome.margins for outcome in outcomes]).reshape(*seeds.shape, len(targets_inputs))
+
+
+def retrain_all(
+    experiment: Experiment, wanted: Sequence[Retraining], folder: str | Path, workers: int = 1, desc: str = "retrain"
+) -> list[Outcome]:
+    """The outcome of each retraining, those that are not in the folder trained now, each written as it ends.
+
+    Args:
+        experiment: what they share.
+        wanted: any, repetitions too.
+        folder: made if need be.
+        workers: processes, each with one thread; 1 trains in this process.
+        desc: what the progress bar says.
+
+    Raises:
+        ConfigError: fewer than one worker, or a model that cannot be built.
+        DataError: rows that cannot be trained on; a damaged file.
+        StoreError: the folder holds the retrainings of another experiment; the message names what differs.
+    """
+    if workers < 1:
+        raise ConfigError(f"--workers: too few. Got {workers}, expected at least 1. Give a larger number.")
+    folder = Path(folder)
+    _open(folder, plan_of(experiment))
+    different = {one.name: one for one in wanted}
+    missing = [one for name, one in different.items() if not (folder / name).is_file()]
+    with progress(len(different), desc, "model", done=len(different) - len(missing)) as bar:
+        if workers == 1 or len(missing) < 2:
+            with _one_thread(), quietly():
+                for one in missing:
+                    _retrain(experiment, one, folder)
+                    bar.update(1)
+        else:
+            _in_processes(experiment, missing, folder, min(workers, len(missing)), bar)
+    found = {name: _read(folder / name, len(experiment.targets)) for name in different}
+    return [found[one.name] for one in wanted]
+
+
+def plan_of(experiment: Experiment) -> dict[str, Any]:
+    """Everything that decides an outcome beside seed and rows, as flat JSON."""
+    settings = asdict(experiment.settings)
+    del settings["eval_batch_size"]  # it changes no result
+    config = asdict(replace(experiment.model_config, loss=experiment.settings.loss))
+    lists, validation = experiment.lists, experiment.validation
+    return {
+        "rows": len(experiment.inputs),
+        "data": inputs_digest(experiment.inputs),
+        "validation rows": None if validation is None else inputs_digest(validation),
+        "model": digest(config),
+        **{f"settings.{key}": value for key, value in settings.items()},
+        "word vectors": None if experiment.word_vectors is None else digest(experiment.word_vectors),
+        "target count": len(experiment.targets),
+        "targets": inputs_digest(experiment.targets),
+        "lists": None if lists is None else digest(inputs_digest(lists.inputs), lists.own, lists.fake, lists.read),
+    }
+
+
+def inputs_digest(inputs: Inputs) -> str:
+    """16 hex digits that identify rows as a model reads them."""
+    rows = inputs.impressions
+    tables = [part for table in (rows.history, rows.candidates, rows.labels) for part in (table.values, table.offsets)]
+    views = [part for name in sorted(inputs.views) for part in (name, inputs.views[name])]
+    return digest(*tables, inputs.users, *views)
+
+
+def _open(folder: Path, plan: dict[str, Any]) -> None:
+    """Write the plan where there is none; refuse another one."""
+    path = folder / PLAN
+    try:
+        held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except ValueError as error:
+        raise DataError(f"{path}: damaged ({error}). Expected JSON. Delete the folder and validate again.") from None
+    if held is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, plan)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be written ({error.strerror}). Choose another folder.") from None
+        return
+    for key in plan | held:
+        if plan.get(key) != held.get(key):
+            raise StoreError(
+                f"{folder}: retrainings of another plan, `{key}` differs. Got {plan.get(key)}, the folder holds "
+                f"{held.get(key)}. Go back to that, or delete the folder to start anew."
+            )
+
+
+def _retrain(experiment: Experiment, one: Retraining, folder: Path) -> None:
+    """Train, measure, write."""
+    parts = (experiment.model_config, experiment.inputs, experiment.validation, experiment.settings, one.seed, one.seen)
+    content: dict[str, Any] = {"seed": one.seed, "rows": len(one.seen)}
+    try:
+        trained = train(*parts, experiment.word_vectors, desc=f"seed {one.seed}")
+        margins = target_margins(trained.model, experiment.targets)
+        if not np.isfinite(margins).all():
+            raise NumericalError(
+                "training: the targets' margins diverged. Got NaN or Inf, expected finite numbers. Lower "
+                f"`learning_rate` (now {experiment.settings.learning_rate})."
+            )
+        lists = experiment.lists
+        content["exposure"] = {} if lists is None else list_exposure(trained.model, lists)
+        content |= {"epochs": len(trained.history), "margins": margins.tolist(), "diverged": None}
+    except NumericalError as error:
+        content |= {"epochs": None, "margins": None, "exposure": {}, "diverged": str(error)}
+    write_json(folder / one.name, content)
+
+
+def _read(path: Path, count: int) -> Outcome:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        diverged, margins = content["diverged"], content["margins"]
+        values = np.full(count, np.nan) if diverged else np.array(margins, dtype=np.float64)
+        if values.shape != (count,):
+            raise ValueError(f"{values.shape} margins, expected ({count},)")
+        return Outcome(values, content["exposure"], diverged)
+    except (ValueError, KeyError, TypeError) as error:
+        problem = " ".join(str(error).split())
+        raise DataError(f"{path}: cannot be read ({problem}). Delete it; it is then trained again.") from None
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread in here as in every worker, so that the number of workers changes no bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+_shared: tuple[Experiment, Path] | None = None
+
+
+def _start(experiment: Experiment, folder: Path) -> None:
+    """Make a fresh process a worker; Ctrl-C is for its parent, which lets it end what it has begun."""
+    global _shared
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    set_quiet(True)
+    torch.set_num_threads(1)
+    _shared = (experiment, folder)
+
+
+def _work(one: Retraining) -> None:
+    experiment, folder = _shared
+    _retrain(experiment, one, folder)
+
+
+def _in_processes(experiment: Experiment, missing: list[Retraining], folder: Path, workers: int, bar: Any) -> None:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(experiment, folder)) as pool:
+        try:
+            for done in as_completed([pool.submit(_work, one) for one in missing]):
+                done.result()
+                bar.update(1)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
