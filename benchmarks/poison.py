@@ -38,6 +38,7 @@ SIZES = {"word_dim": 64, "heads": 4, "head_dim": 16, "query_dim": 32}
 TRAINING = TrainSettings(epochs=12, learning_rate=0.002, patience=2)
 WITHOUT = 3  # models trained without the attack, to see what it does to the targets
 QUESTIONS = {"A": "same article", "B": "same article", "M": "same article", "H": "same history"}
+SIZES_TOLD = ("rows", "bots", "genuine in the question")
 ORACLE = "oracle: knows which clicks are genuine"
 
 
@@ -163,20 +164,32 @@ def finish(task: tuple[Path, Path, str, int]) -> None:
     path.write_text(json.dumps(one_setting(data, kind, seed), indent=1) + "\n", encoding="utf-8")
 
 
-def table(ground: str, kind: str, results: list[dict]) -> None:
-    """Mean over the seeds, with the smallest and largest in brackets, in print."""
-    about = ", ".join(
-        f"{np.mean([r[key] for r in results]):.0f} {key}" for key in ("rows", "bots", "genuine in the question")
-    )
-    effects = [r["effect"] for r in results]
-    print(f"\n**{ground}, {kind}** ({about}; the attack moves the targets' margin by {np.mean(effects):+.2f} "
-          f"[{min(effects):+.2f}, {max(effects):+.2f}])\n")  # fmt: skip
-    print(f"| ranking | AP, everything | AUROC, everything | AUROC, {QUESTIONS[kind]} |\n|---|---|---|---|")
-    names = [name for name in results[0]["rankings"] if all(name in r["rankings"] for r in results)]
-    figures = {name: np.array([r["rankings"][name] for r in results]) for name in names}
-    for name in sorted(names, key=lambda name: -figures[name][:, 2].mean()):
-        cells = [f"{c.mean():.2f} [{c.min():.2f}, {c.max():.2f}]" for c in figures[name].T]
-        print(f"| {name} | {' | '.join(cells)} |")
+def table(ground: str, results: dict[str, list[dict]]) -> None:
+    """A line a ranking, a column an attack: mean over the seeds, and the smallest and largest, in print."""
+    print(f"\n**{ground}**\n")
+    for kind, own in results.items():
+        sizes = ", ".join(f"{np.mean([r[key] for r in own]):.0f} {key}" for key in SIZES_TOLD)
+        effects = [r["effect"] for r in own]
+        between = f"{min(effects):+.2f} to {max(effects):+.2f}"
+        print(f"- {kind}: {sizes}; the attack moves the targets' margin by {np.mean(effects):+.2f} ({between}).")
+    print(f"\n| ranking | {' | '.join(f'{kind}: AP / AUROC, {QUESTIONS[kind]}' for kind in results)} |")
+    print("|---|" + "---|" * len(results))
+    figures = {name: [_cell(own, name) for own in results.values()] for name in _names(results)}
+    for name in sorted(figures, key=lambda name: -np.mean([cell[0] for cell in figures[name] if cell])):
+        print(f"| {name} | {' | '.join(cell[1] if cell else '-' for cell in figures[name])} |")
+
+
+def _names(results: dict[str, list[dict]]) -> list[str]:
+    return list(dict.fromkeys(name for own in results.values() for r in own for name in r["rankings"]))
+
+
+def _cell(own: list[dict], name: str) -> tuple[float, str] | None:
+    """AUROC of the question, to sort by, and the text of both figures; None where a ranking was not always given."""
+    if not all(name in r["rankings"] for r in own):
+        return None
+    precision, _, asked = np.array([r["rankings"][name] for r in own]).T
+    texts = [f"{x.mean():.2f} ({x.min():.2f}-{x.max():.2f})" for x in (precision, asked)]
+    return float(asked.mean()), " / ".join(texts)
 
 
 def main(args) -> None:
@@ -190,8 +203,8 @@ def main(args) -> None:
         for done, _ in enumerate(pool.imap_unordered(finish, missing), 1):
             print(f"{done} of {len(missing)} settings", flush=True)
     for name in grounds:
-        for kind in args.kinds:
-            table(name, kind, [json.loads(paths[name, kind, seed].read_text()) for seed in range(args.seeds)])
+        results = {k: [json.loads(paths[name, k, s].read_text()) for s in range(args.seeds)] for k in args.kinds}
+        table(name, results)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ from rec_trak.errors import NumericalError, RecTrakWarning
 
 BLOCK = 8192
 SAFE_LAMBDA = 1e-3
+POWER_STEPS = 20  # of the power iteration
+SMALL = 64  # a side of systems whose eigenvalues are simply all computed; of larger ones that takes longest
 SINGLE_CONDITION = 1e5  # up to here whitening in single precision keeps five digits of a leverage
 
 
@@ -53,24 +56,32 @@ class Kernel:
     Attributes:
         factor: (K, K) float64 lower Cholesky factor of Phi'Phi + ridge I.
         ridge: see `Diagnostics`.
-        eigenvalues: (K,) float64 of Phi'Phi, ascending, no value below 0.
     """
 
     factor: Tensor
     ridge: float
-    eigenvalues: Tensor
 
-    @property
+    @cached_property
     def condition_number(self) -> float:
-        """Largest over smallest eigenvalue of the ridged system."""
-        smallest = float(self.eigenvalues[0]) + self.ridge
-        return float("inf") if smallest <= 0 else (float(self.eigenvalues[-1]) + self.ridge) / smallest
+        """Largest over smallest eigenvalue of the ridged system.
 
-    @property
-    def effective_dimension(self) -> float:
-        """Sum of lambda / (lambda + ridge)."""
-        total = self.eigenvalues + self.ridge
-        return float((self.eigenvalues / total.clamp_min(torch.finfo(total.dtype).tiny)).sum())
+        Of more than SMALL numbers a side and below SINGLE_CONDITION it is the largest (to a few percent, from below)
+        over the ridge, which the smallest is where N < K and hardly exceeds with a ridge worth its name.
+        """
+        if len(self.factor) > SMALL and self.ridge > 0:
+            v, largest = torch.from_numpy(np.random.default_rng(0).standard_normal((len(self.factor), 1))), 0.0
+            for _ in range(POWER_STEPS):
+                v = self.factor @ (self.factor.T @ (v / v.norm()))
+                largest = float(v.norm())
+            if largest / self.ridge < SINGLE_CONDITION:
+                return largest / self.ridge
+        eigenvalues = torch.linalg.eigvalsh(self.factor @ self.factor.T)
+        return float(eigenvalues[-1] / eigenvalues[0]) if eigenvalues[0] > 0 else float("inf")
+
+    def single_precision(self) -> bool:
+        """Whether whitening in single precision keeps five digits of a leverage."""
+        bound = float(self.factor.square().sum()) / self.ridge if self.ridge > 0 else float("inf")
+        return bound < SINGLE_CONDITION or self.condition_number < SINGLE_CONDITION
 
 
 def blocks(phi: np.ndarray | Tensor, weights: np.ndarray | None = None) -> Iterator[tuple[slice, Tensor]]:
@@ -154,7 +165,7 @@ def solve(xtx: Tensor, n_rows: int, lambda_rel: float) -> Kernel:
             f"scoring: Phi'Phi + ridge is not positive definite. Got `lambda_rel` {lambda_rel:g}, expected a larger "
             "ridge. Set `lambda_rel` to 1.0 and go on from there."
         )
-    return Kernel(factor, ridge, torch.linalg.eigvalsh(xtx).clamp_min(0))
+    return Kernel(factor, ridge)
 
 
 def leverage(phi: np.ndarray | Tensor, kernel: Kernel, weights: np.ndarray | None = None) -> np.ndarray:
@@ -162,7 +173,7 @@ def leverage(phi: np.ndarray | Tensor, kernel: Kernel, weights: np.ndarray | Non
     h = np.empty(len(phi))
     identity = torch.eye(len(kernel.factor), dtype=torch.float64)
     whitening = torch.linalg.solve_triangular(kernel.factor, identity, upper=False).T
-    if kernel.condition_number < SINGLE_CONDITION:
+    if kernel.single_precision():
         whitening = whitening.float()
     for rows, part in blocks(phi, weights):
         h[rows] = (part.to(whitening.dtype) @ whitening).square_().sum(dim=1).numpy()
@@ -181,9 +192,7 @@ def kernel_column(phi: np.ndarray | Tensor, kernel: Kernel, target: Tensor) -> n
 
 def diagnose(kernel: Kernel, h: np.ndarray) -> Diagnostics:
     """How well posed the system is that gave the leverages `h` (N,)."""
-    return Diagnostics(
-        kernel.ridge, kernel.condition_number, kernel.effective_dimension, float(h.mean()), float(h.max())
-    )
+    return Diagnostics(kernel.ridge, kernel.condition_number, float(h.sum()), float(h.mean()), float(h.max()))
 
 
 def member_leverage(phi: np.ndarray, lambda_rel: float, weights: np.ndarray | None = None) -> tuple[np.ndarray, Kernel]:
