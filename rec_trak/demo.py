@@ -26,6 +26,7 @@ from rec_trak.page.page import Page, write_page
 from rec_trak.ranking import rows_table
 from rec_trak.session import featurize
 from rec_trak.training_job import train_run
+from rec_trak.trust.run import trust_run, write_trust
 
 MEMBERS = 3
 TRAINING = """# The demo's training; scripts/train.py repeats it.
@@ -60,6 +61,7 @@ class Found:
 
     Attributes:
         world: the planted answers.
+        verdicts: how far each ranking of the run can be trusted, ranking -> word, see `trust.run`.
         detection: how well each ranking finds the bots' clicks, see `detection.run`.
         top: the ten rows that taught the model most about the promoted articles.
         page: the report, and the facts of its first screen.
@@ -67,6 +69,7 @@ class Found:
     """
 
     world: World
+    verdicts: dict[str, str]
     detection: dict[str, Any]
     top: pd.DataFrame
     page: Page
@@ -107,7 +110,9 @@ def run_demo(
     told, target_paths = score_targets(run, job, "promoted")
     comparison = compare_runs(run.folder.with_name("clean_train_clean"), run.folder)
     compared = write_comparison(comparison, folder / "comparison")
-    say("5/5 counting what was found, writing the report")
+    say("5/5 judging the rankings, counting what was found, writing the report")
+    trust = trust_run(run.folder, seed)
+    judged = write_trust(run.folder, trust)
     detection = detect_run(run.folder, "promoted", world.promoted)
     detected = write_detection(run.folder, detection)
     command = f"python scripts/report.py --results_dir {run.folder} --compare_dir {folder / 'comparison'}"
@@ -115,8 +120,9 @@ def run_demo(
     order = np.argsort(-told.renormalised, kind="stable")[:10]
     top = rows_table(job.impressions, job.articles).iloc[order][["user_id", "title", "source_lines"]]
     top.insert(0, "poisoned", [job.impressions.columns["poisoned"][i] for i in order])
-    paths = [*detected, *own_paths, *target_paths, *compared, *page.others]
-    return Found(world, detection, top, page, paths)
+    paths = [*detected, *judged, *own_paths, *target_paths, *compared, *page.others]
+    verdicts = {one["ranking"]: one["verdict"] for one in trust["rankings"]}
+    return Found(world, verdicts, detection, top, page, paths)
 
 
 def _emptied(folder: Path) -> Path:

@@ -16,6 +16,7 @@ def main(args) -> None:
         "How well each ranking finds the bots' clicks:\n"
     )
     print(detection_text(found.detection))
+    print("\nHow far to trust them:", "; ".join(f"{name}: {word}" for name, word in found.verdicts.items()))
     print("\nThe ten clicks that taught the model most about the promoted articles:\n")
     print(found.top.to_string(index=False, max_colwidth=60))
     print("\nFiles:")

@@ -25,6 +25,8 @@ def test_the_whole_job_on_a_small_world(tmp_path):
     assert all(auroc[name] > auroc["random"] for name in told)
     assert found.page.path.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert found.page.facts
+    assert next(iter(found.verdicts)) == "self-influence"
+    assert any(path.name == "trust.csv" for path in found.paths)
     assert set(found.top["poisoned"]) <= {"0", "1"}
     assert found.world.counts["poisoned"] > 0
 

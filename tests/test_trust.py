@@ -155,7 +155,7 @@ def test_the_numbers_of_the_system_are_those_of_numpy(lambda_rel):
 @pytest.mark.parametrize("lambda_rel", [1e-4, 0.1, 3.0])
 def test_what_is_explained_is_what_refits_without_a_row_explain(lambda_rel):
     """Law: `explained` is 1 - squared errors over squared margins, each row foretold by a fit without it; best over
-    larger ridges."""
+    larger and over smaller ridges."""
     phis, qs, tops = world(2, 0.5)
     f = np.log((1 - qs[0]) / qs[0])
 
@@ -170,9 +170,11 @@ def test_what_is_explained_is_what_refits_without_a_row_explain(lambda_rel):
 
     found = measure(phis, qs, tops, lambda_rel)
     assert found.explained == pytest.approx(np.mean([share(phi, lambda_rel) for phi in phis]), rel=1e-3, abs=1e-3)
-    larger = [r for r in (0.1, 1.0, 10.0) if r > 3 * lambda_rel] + [3 * lambda_rel]
-    best = max(np.mean([share(phi, r) for phi in phis]) for r in (lambda_rel, *larger))
-    assert found.explained_best == pytest.approx(best, rel=1e-3, abs=1e-3)
+    tried = [lambda_rel / 3, lambda_rel, 3 * lambda_rel, 0.1, 1.0, 10.0]
+    shares = {r: np.mean([share(phi, r) for phi in phis]) for r in tried}
+    larger, smaller = (max(s for r, s in shares.items() if sign * (r - lambda_rel) >= 0) for sign in (1, -1))
+    assert found.explained_larger == pytest.approx(larger, rel=1e-3, abs=1e-3)
+    assert found.explained_smaller == pytest.approx(smaller, rel=1e-3, abs=1e-3)
 
 
 def test_a_ridge_that_explains_less_than_a_larger_one_is_a_loss():
@@ -184,7 +186,7 @@ def test_a_ridge_that_explains_less_than_a_larger_one_is_a_loss():
     qs = [1 / (1 + np.exp(f))] * 2
     small, usual = measure(phis, qs, tops, 1e-4), measure(phis, qs, tops, 1.0)
     assert usual.explained > 0.1 > small.explained
-    assert small.kept_following == pytest.approx(np.exp(small.explained - small.explained_best))
+    assert small.kept_following == pytest.approx(np.exp(small.explained - small.explained_larger))
     assert small.kept_following < 0.8 < usual.kept_following
     unknown = measure(phis, qs, tops, 1e-4, weights=qs)
     assert (unknown.explained, unknown.kept_following) == (None, 1 - unknown.mean_leverage)

@@ -25,6 +25,7 @@ def test_a_view_is_the_closed_form(lambda_rel, buckets, monkeypatch):
     """Law: leverage and kernel of the chosen buckets with a ridge relative to their own trace, in either precision."""
     phi, targets = arrays()
     monkeypatch.setattr(systems, "CHUNK", 50)
+    monkeypatch.setattr(systems, "BLOCK", 12)
     xtx = gram(phi)
     view = View(3.0, buckets)
     found = solve_view(

@@ -55,8 +55,8 @@ class Measures:
         reliability: `checkpoint_reliability`, or `projection_reliability` where that is less or the only one.
         fidelity: its root.
         explained: how much of the margins a linear model explains of rows that it leaves out, see `systems.Margins`; a
-            mean over members. explained_best: the same with the best of this and larger ridges. None for
-            self-influence, and where gradients are weighted.
+            mean over members. explained_larger, explained_smaller: the best of that and of larger, or smaller, ridges.
+            None for self-influence, and where gradients are weighted.
         kept_noise, kept_following, kept_curvature: what is left after each loss, see `prediction.kept`.
         predicted: all together, see `prediction.foretold`: the one number that verdicts rest on.
         effective_dimension, condition_number: means over members; the latter to a few percent.
@@ -89,7 +89,8 @@ class Measures:
     reliability: float | None
     fidelity: float | None
     explained: float | None
-    explained_best: float | None
+    explained_larger: float | None
+    explained_smaller: float | None
     kept_noise: float | None
     kept_following: float | None
     kept_curvature: float | None
@@ -220,11 +221,12 @@ def _measured(scores: Scores, splits: list, common: dict, rng: np.random.Generat
     sketch, checkpoints = spearman_brown(half, 2), spearman_brown(by_members, factor)
     reliability, sums = _least(sketch, checkpoints), _least(sketch_sums, checkpoint_sums)
     plain = agreement(placed, ranks(scores.of("dot")))
-    h, explained = common["mean_leverage"], _explained(scores.seen)
+    h, explained = common["mean_leverage"], {}
     if targets is None:
-        parts, explained = kept(reliability, h), (None, None)
+        parts = kept(reliability, h)
     else:
-        parts = kept(sums, h, plain, _difference(*explained))
+        explained = _explained(scores.seen, common["lambda_rel"])
+        parts = kept(sums, h, plain, explained)
     needed = {f"members_for_{100 * r:.0f}": length_for(r, checkpoints, members) for r in (0.5, 0.7, 0.8)}
     return Measures(
         **common,
@@ -239,8 +241,9 @@ def _measured(scores: Scores, splits: list, common: dict, rng: np.random.Generat
         checkpoint_sums=checkpoint_sums,
         reliability=reliability,
         fidelity=_root(reliability),
-        explained=explained[0],
-        explained_best=explained[1],
+        explained=explained.get("own"),
+        explained_larger=explained.get("larger"),
+        explained_smaller=explained.get("smaller"),
         kept_noise=parts.get(NOISE),
         kept_following=parts.get(FOLLOWING),
         kept_curvature=parts.get(CURVATURE),
@@ -254,15 +257,19 @@ def _measured(scores: Scores, splits: list, common: dict, rng: np.random.Generat
     )
 
 
-def _explained(seen: list[Member]) -> tuple[float | None, float | None]:
-    """What the run's ridge explains, a mean over members, and what the best of that and larger ones does."""
-    known = {view: mean(member.explained[view] for member in seen) for view in seen[0].explained}
-    larger = [value for view, value in known.items() if view != "smaller" and value is not None]
-    return known["whole"], max(larger, default=None)
+def _explained(seen: list[Member], lambda_rel: float) -> dict[str, float]:
+    """What the run's ridge explains (`own`), a mean over members, and the best of that and of larger, or smaller, ones.
 
-
-def _difference(own: float | None, best: float | None) -> float | None:
-    return None if own is None or best is None else best - own
+    Empty where there are no margins.
+    """
+    known = {ridge: mean(member.explained[ridge] for member in seen) for ridge in seen[0].explained}
+    if known.get(lambda_rel) is None:
+        return {}
+    return {
+        "own": known[lambda_rel],
+        "larger": max(share for ridge, share in known.items() if ridge >= lambda_rel),
+        "smaller": max(share for ridge, share in known.items() if ridge <= lambda_rel),
+    }
 
 
 def _least(*values: float | None) -> float | None:

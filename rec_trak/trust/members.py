@@ -14,20 +14,21 @@ from rec_trak.trust.systems import Margins, View, largest_eigenvalue, solve_view
 
 BUCKET_SPLITS = 3
 SMALLER, LARGER = 1 / 3, 3.0  # times the ridge
-RIDGES = (0.1, 1.0, 10.0)  # tried for what they explain, where they are larger than that
+RIDGES = (0.1, 1.0, 10.0)  # tried for what they explain, where they are farther from the run's than those
+SAME = 1e-6
 CERTAIN = 1e-6  # Q or 1 - Q, at least, of which a margin is made
 
 
 @dataclass(frozen=True)
 class Member:
-    """One member: view -> leverage (n,), kernel (n, T), and what it explains of margins, for views of all buckets.
+    """One member: view -> leverage (n,) and kernel (n, T), and `lambda_rel` -> what it explains of margins, if known.
 
     The view `dot` is the inner product over the trace.
     """
 
     leverage: dict[str, np.ndarray]
     kernel: dict[str, np.ndarray]
-    explained: dict[str, float | None]
+    explained: dict[float, float]
     condition_number: float
     count: int
 
@@ -95,7 +96,7 @@ def see_member(
     kernel = {name: one.kernel for name, one in solved.items()}
     leverage["dot"] = part.square().sum(dim=1).double().numpy() / trace
     kernel["dot"] = (part @ targets.T).numpy() / trace
-    explained = {name: one.explained for name, one in solved.items()}
+    explained = {views[name].of(lambda_rel): one.explained for name, one in solved.items() if one.explained is not None}
     return Member(leverage, kernel, explained, solved["whole"].condition_number, len(phi))
 
 
@@ -109,10 +110,15 @@ def _margins(phi: np.ndarray | Tensor, q: np.ndarray, rows: np.ndarray) -> Margi
     return Margins(f[rows], moment)
 
 
+def near(ridge: float, lambda_rel: float) -> bool:
+    """Whether the views beside the run's reach as far as this ridge."""
+    return SMALLER * lambda_rel * (1 - SAME) <= ridge <= LARGER * lambda_rel * (1 + SAME)
+
+
 def views_of(k: int, lambda_rel: float, rng: np.random.Generator) -> dict[str, View]:
-    """The whole, two other ridges, larger ridges up to the usual ones, and pairs of halves of the buckets."""
+    """The whole, two other ridges, the usual ridges, and pairs of halves of the buckets."""
     views = {"whole": View(), "smaller": View(ridge=SMALLER), "larger": View(ridge=LARGER)}
-    views |= {f"fixed{ridge:g}": View(fixed=ridge) for ridge in RIDGES if ridge > LARGER * lambda_rel}
+    views |= {f"fixed{ridge:g}": View(fixed=ridge) for ridge in RIDGES if not near(ridge, lambda_rel)}
     for split in range(BUCKET_SPLITS):
         order = rng.permutation(k)
         for side, buckets in enumerate((order[: k // 2], order[k // 2 : k // 2 * 2])):

@@ -6,8 +6,9 @@ docs/trust.md shows it against measured LDS.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-PLAIN, STEEP = 0.4, 4  # fitted, see docs/trust.md
+PLAIN, STEEP = 0.15, 6  # fitted, see docs/trust.md
 NOISE, FOLLOWING, CURVATURE = "noise", "following single rows", "curvature"
 
 
@@ -15,7 +16,7 @@ def kept(
     reliability: float | None,
     mean_leverage: float,
     dot_product: float | None = None,
-    unexplained: float | None = None,
+    explained: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
     """What is left of a ranking after each loss, in [0, 1]; nothing where it has no reliability.
 
@@ -23,23 +24,25 @@ def kept(
     FOLLOWING: exp(-what a larger ridge would explain in addition of the margins of left-out rows) or, where that is
     not known, 1 - h. Mean leverage is effective dimension over N, the share of the rows that the system spends on
     fitting single rows. That members agree on the outcome does not make it right.
-    CURVATURE: 1 - PLAIN times a steep power of the agreement with plain products of gradients, which is what is left of
-    a ranking when the ridge is too large. Power and PLAIN were fitted to measured LDS.
+    CURVATURE: exp(-what a smaller ridge would explain in addition), times 1 - PLAIN times a steep power of the
+    agreement with plain products of gradients, which is what is left of a ranking when the ridge is too large. Power
+    and PLAIN were fitted to measured LDS.
 
     Args:
         reliability: of sums over rows, for a ranking of targets; of ranks, for self-influence.
         mean_leverage: h.
         dot_product: None for self-influence, to which products of gradients are no loss.
-        unexplained: best explained share less the own, at least 0.
+        explained: `own`, `larger`, `smaller`: the share that the run's ridge explains, and the best of that and of
+            larger, or smaller, ones; nothing where it is not known.
     """
     if reliability is None:
         return {}
     plain = min(max(dot_product or 0.0, 0.0), 1.0)
-    return {
-        NOISE: reliability**0.5,
-        FOLLOWING: 1 - min(mean_leverage, 1.0) if unexplained is None else math.exp(-max(unexplained, 0.0)),
-        CURVATURE: 1 - PLAIN * plain**STEEP,
-    }
+    parts = {NOISE: reliability**0.5, FOLLOWING: 1 - min(mean_leverage, 1.0), CURVATURE: 1 - PLAIN * plain**STEEP}
+    if explained:
+        parts[FOLLOWING] = math.exp(explained["own"] - explained["larger"])
+        parts[CURVATURE] *= math.exp(explained["own"] - explained["smaller"])
+    return parts
 
 
 def foretold(parts: dict[str, float]) -> float | None:

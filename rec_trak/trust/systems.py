@@ -19,6 +19,7 @@ from rec_trak.errors import NumericalError, RecTrakWarning
 from rec_trak.scoring import relative_ridge
 
 SINGLE = 1e4  # condition up to which a factor in single precision changes no rank
+BLOCK = 256  # columns of a factor at once
 CHUNK = 2048  # rows whitened at once in double precision
 LEFT = 1e-6  # of 1 - leverage, at least: what is left of a row that a system repeats by heart is rounding
 ITERATIONS = 16  # of the power method: an extreme eigenvalue to a few percent
@@ -37,6 +38,10 @@ class View:
     ridge: float = 1.0
     buckets: np.ndarray | None = None
     fixed: float | None = None
+
+    def of(self, lambda_rel: float) -> float:
+        """The `lambda_rel` of the view, where the run's is this."""
+        return lambda_rel * self.ridge if self.fixed is None else self.fixed
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Margins:
 
     Each row is left out in turn (exactly: (f - fitted) / (1 - leverage)); `Solved.explained` is 1 - the sum of squared
     errors over that of f. Attribution replaces the model by that linear one, so a ridge that explains left-out rows
-    worse than a larger one follows single rows.
+    worse than a larger one follows single rows, and one that explains them worse than a smaller one loses curvature.
 
     Attributes:
         f: (n,) float64, of the rows looked at.
@@ -98,7 +103,7 @@ def solve_view(
     Raises:
         NumericalError: no ridge although K >= N, no gradient at all, or a system that is not positive definite.
     """
-    lambda_rel = lambda_rel * view.ridge if view.fixed is None else view.fixed
+    lambda_rel = view.of(lambda_rel)
     if view.buckets is not None:
         part = torch.from_numpy(view.buckets)
         xtx, phi, targets, margins = xtx[part][:, part], phi[:, part], targets[:, part], None
@@ -111,8 +116,8 @@ def solve_view(
     dtype = torch.float32 if bound < SINGLE else torch.float64
     system = xtx.to(dtype, copy=True)
     system.diagonal().add_(ridge)
-    factor, failed = torch.linalg.cholesky_ex(system)
-    if int(failed):
+    factor = _factor(system)
+    if factor is None:
         raise NumericalError(
             f"trust: Phi'Phi + ridge is not positive definite. Got `lambda_rel` {lambda_rel:g}, expected "
             "a larger ridge. Set `lambda_rel` to 1.0 and go on from there."
@@ -122,6 +127,24 @@ def solve_view(
     h = _leverage(factor, phi)
     explained = None if margins is None else _explained(factor, phi, h, margins)
     return Solved(h, (phi @ columns).numpy(), condition, explained)
+
+
+def _factor(system: Tensor) -> Tensor | None:
+    """The lower Cholesky factor, written over the system, by blocks: products, which are fast, do most of the work.
+
+    None for a system that is not positive definite.
+    """
+    for start in range(0, len(system), BLOCK):
+        end = start + BLOCK
+        corner, failed = torch.linalg.cholesky_ex(system[start:end, start:end])
+        if int(failed):
+            return None
+        system[start:end, start:end] = corner
+        if end < len(system):
+            below = torch.linalg.solve_triangular(corner, system[end:, start:end].T, upper=False).T
+            system[end:, start:end] = below
+            system[end:, end:].addmm_(below, below.T, alpha=-1)
+    return system.tril_()
 
 
 def _is_run(view: View) -> bool:

@@ -29,8 +29,8 @@ class Thresholds:
         law: |Q grad f + grad L| / |grad L| on real rows; above, do not use.
     """
 
-    stable: float = 0.7
-    least: float = 0.55
+    stable: float = 0.75
+    least: float = 0.72
     ridge: float = 0.8
     null: float = 0.1
     law: float = 0.05
@@ -100,7 +100,7 @@ def _noisy(m: Measures, limits: Thresholds) -> list[_Problem]:
     reason, setting = {
         NOISE: (_repeats(m), _scarce(m)),
         FOLLOWING: (_follows(m), "ridge up"),
-        CURVATURE: (f"little but plain products of gradients (agreement {m.dot_product or 0:.2f})", "ridge down"),
+        CURVATURE: (_flattens(m), "ridge down"),
     }[worst]
     word = DO_NOT_USE if m.predicted < limits.least else INDICATIVE
     return [_Problem(word, f"predicted quality {m.predicted:.2f}: {reason}", setting)]
@@ -135,7 +135,15 @@ def _follows(m: Measures) -> str:
     found = f"mean leverage {m.mean_leverage:.2f}, the system follows single rows"
     if m.explained is None:
         return found
-    return f"{found}; it explains {m.explained:.2f} of left-out margins, with a larger ridge {m.explained_best:.2f}"
+    return f"{found}; it explains {m.explained:.2f} of left-out margins, with a larger ridge {m.explained_larger:.2f}"
+
+
+def _flattens(m: Measures) -> str:
+    """What a large ridge did."""
+    found = f"little but plain products of gradients (agreement {m.dot_product or 0:.2f})"
+    if m.explained is None:
+        return found
+    return f"{found}; it explains {m.explained:.2f} of left-out margins, with a smaller ridge {m.explained_smaller:.2f}"
 
 
 def _scarce(m: Measures) -> str:
