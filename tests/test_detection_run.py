@@ -21,7 +21,7 @@ from rec_trak.report import read_results
 RANKINGS = {
     "attribution": {
         "influence on the targets, renormalised", "influence on the targets", "self-influence Q h",
-        "leverage of the loss gradient", "influence on the targets, renormalised, times root Q",
+        "leverage of the loss gradient", "renormalised influence times root Q",
     },
     "model": {"loss", "gradient norm", "loss gradient norm", "gradient cosine with the targets"},
     "no model": {

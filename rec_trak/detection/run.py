@@ -159,7 +159,7 @@ def _rankings(
         own[form] = stored_self_influence(stored, form)
     attribution = {
         "influence on the targets, renormalised": renormalised,
-        "influence on the targets, renormalised, times root Q": times_root_q(renormalised, stored),
+        "renormalised influence times root Q": times_root_q(renormalised, stored),
         "influence on the targets": told.scores.astype(np.float64),
         "self-influence Q h": own["self_influence"],
         "leverage of the loss gradient": own["loss_gradient"],
