@@ -155,12 +155,6 @@ def relative(ridge: float, xtx: Tensor, n_rows: int) -> float:
     return float(ridge) * min(len(xtx), n_rows) / float(xtx.diagonal().sum())
 
 
-def unprojected(whole: System, index: np.ndarray, ridge: float) -> Rung:
-    """TRAK's estimate for the rows `index` (n,) with a ridge in the units of sum grad f grad f'."""
-    xtx = gram(whole.phi)
-    return _rung("TRAK", whole, index, xtx, relative(ridge, xtx, len(whole.phi)))
-
-
 def _solved(phi: Tensor, targets: Tensor, xtx: Tensor, lambda_rel: float) -> tuple[np.ndarray, np.ndarray] | None:
     """Kernel (N, M) and leverage (N,); None where the system has no solution."""
     try:
