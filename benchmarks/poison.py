@@ -25,6 +25,7 @@ from rec_trak.data.batches import Inputs, build_inputs, unique_batch
 from rec_trak.data.synthetic import write_demo_world
 from rec_trak.detection.baselines import data_baselines, holds
 from rec_trak.detection.metrics import detect
+from rec_trak.detection.places import of_rows
 from rec_trak.detection.stored import Stored, gradient_cosine, loss_and_norms, stored_self_influence, times_root_q
 from rec_trak.history import history_influence
 from rec_trak.influence import target_influence
@@ -100,10 +101,7 @@ def place_rankings(job: Job, attack: Attack, ridge: float) -> dict[str, np.ndarr
     """What the places of promoted articles in histories did; of a row with several the one of largest leverage."""
     ids = [job.articles.ids[a] for a in attack.promoted]
     places = history_influence(job, "targets", attack.targets, ids)
-    order = np.argsort(places.leverage, kind="stable")
-    leverage, influence = np.zeros((2, len(attack.rows)))
-    leverage[places.impression[order]] = places.leverage[order]
-    influence[places.impression[order]] = places.influence[order]
+    leverage, influence = of_rows(places.impression, places.leverage, places.influence, len(attack.rows))
     return {f"place in history, leverage, ridge {ridge:g}": leverage,
             f"place in history, influence, ridge {ridge:g}": influence}  # fmt: skip
 

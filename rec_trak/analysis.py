@@ -138,7 +138,7 @@ def score_history(run: Run, job: Job, wanted: str, only: Sequence[str] | None = 
     found = history_influence(job, targets.name, targets.impressions, only or None, targets.articles)
     table = places_table(found, rows_table(job.impressions, job.articles), job.articles)
     (path,) = write_files(_folder(run, targets), {PLACES: as_csv(table)})
-    sums = table.groupby(["article_id", "title"], sort=False)["influence"].agg(["sum", "count", "mean"])
+    sums = table.groupby(["article_id", "title"], sort=False)["influence"].agg(["sum", "count"])
     ends = pd.concat([sums.nlargest(NAMED, "sum"), sums.nsmallest(NAMED, "sum")])
     lines = [
         f"{len(table):,} places of {len(sums):,} articles in training histories, by what they did to {targets.name}:"

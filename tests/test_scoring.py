@@ -1,5 +1,7 @@
 """Scores against ten lines of numpy, and what a ridge must refuse."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -110,3 +112,27 @@ def test_singular_without_a_ridge_is_refused():
     column = np.random.default_rng(0).normal(size=(50, 1)).astype(np.float32)
     with pytest.raises(NumericalError, match="not positive definite"):
         scoring.member_leverage(np.hstack([column, column, -column]), 0.0)
+
+
+@pytest.mark.parametrize(("rows", "lambda_rel"), [(60, 1.0), (60, 0.1), (400, 1.0), (400, 1e-7)])
+def test_the_condition_number_of_a_large_system(rows, lambda_rel):
+    """To 15 % where the ridge stands for the smallest eigenvalue, exactly where it is too small for that."""
+    x = np.random.default_rng(0).standard_normal((rows, 100)).astype(np.float32) * np.logspace(0, -3, 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RecTrakWarning)
+        kernel = scoring.solve(scoring.gram(x), rows, lambda_rel)
+    values = np.linalg.eigvalsh(x.T @ x + kernel.ridge * np.eye(100))
+    assert kernel.condition_number == pytest.approx(values[-1] / values[0], rel=0.15 if lambda_rel > 1e-3 else 1e-3)
+
+
+def test_an_ill_conditioned_system_is_whitened_in_double_precision():
+    """Leverages of a nearly singular system keep five digits."""
+    x = np.random.default_rng(1).standard_normal((300, 80)) * np.logspace(0, -3.5, 80)
+    x = x.astype(np.float32)
+    with pytest.warns(RecTrakWarning, match="lambda_rel"):
+        kernel = scoring.solve(scoring.gram(x[:150]), 150, 1e-9)
+    assert not kernel.single_precision()
+    wide = x[:150].astype(np.float64)
+    system = torch.from_numpy(scoring.gram(x[:150]).numpy() + kernel.ridge * np.eye(80))
+    expected = np.einsum("nk,kn->n", wide, torch.linalg.solve(system, torch.from_numpy(wide.T)).numpy())
+    np.testing.assert_allclose(scoring.leverage(x[:150], kernel), expected, rtol=1e-5)

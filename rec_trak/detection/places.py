@@ -39,7 +39,7 @@ def place_rankings(folder: Path, log: ClickLog, promoted: list[int]) -> tuple[di
         return {}, ["Histories hold a promoted article; what its places did is not known: score.py --history tells."]
     table = _read(path)
     ids = [log.articles.ids[a] for a in promoted]
-    table = table[table["article_id"].isin(ids)].sort_values("leverage", kind="stable")
+    table = table[table["article_id"].isin(ids)]
     rows = table["sample_idx"].to_numpy()
     if len(rows) and not (rows.min() >= 0 and rows.max() < len(read) and read[rows].all()):
         raise DataError(
@@ -50,10 +50,21 @@ def place_rankings(folder: Path, log: ClickLog, promoted: list[int]) -> tuple[di
     notes = [
         f"{unknown} row(s) that hold a promoted article are not in {PLACES}, or their model reads no so long history."
     ]
-    rankings = {LEVERAGE: np.zeros(len(read)), INFLUENCE: np.zeros(len(read))}
-    for name, column in zip(rankings, ("leverage", "influence"), strict=True):
-        rankings[name][rows] = table[column].to_numpy()  # of a row that stands twice the last, the largest
-    return rankings, notes if unknown else []
+    found = of_rows(rows, table["leverage"].to_numpy(), table["influence"].to_numpy(), len(read))
+    return dict(zip((LEVERAGE, INFLUENCE), found, strict=True)), notes if unknown else []
+
+
+def of_rows(rows: np.ndarray, leverage: np.ndarray, influence: np.ndarray, count: int) -> np.ndarray:
+    """(2, count): leverage and influence of each row's place of largest leverage, 0 of rows without a place.
+
+    Args:
+        rows, leverage, influence: (n,) of each place, its row's number first.
+        count: N.
+    """
+    order = np.argsort(leverage, kind="stable")  # of a row that stands twice the last one stays
+    values = np.zeros((2, count))
+    values[:, rows[order]] = leverage[order], influence[order]
+    return values
 
 
 def _read(path: Path) -> pd.DataFrame:
