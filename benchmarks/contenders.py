@@ -17,9 +17,9 @@ from workload import make_inputs, make_model
 
 from rec_trak.clicks import ClickOutput, flatten_padded, margin, row_loss
 from rec_trak.data.batches import Batch, padded_batch
-from rec_trak.gradients import computer_class, make_batch, select_parameters, without_gradient
-from rec_trak.memory import keep_heap
-from rec_trak.projection import SketchProjector
+from rec_trak.gradients.computers import computer_class, make_batch, select_parameters, without_gradient
+from rec_trak.gradients.memory import keep_heap
+from rec_trak.sketch.projection import SketchProjector
 
 Round = tuple[Callable[[], None], int]
 CANDIDATES = 5

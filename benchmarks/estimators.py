@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 from worlds import Features
 
+from rec_trak.attribution.job import Job, make_job
+from rec_trak.attribution.session import featurize
 from rec_trak.data.ragged import Ragged
-from rec_trak.job import Job, make_job
-from rec_trak.models import build_model
-from rec_trak.scoring import gram, relative_ridge
-from rec_trak.session import featurize
-from rec_trak.store import read_member
+from rec_trak.models.build import build_model
+from rec_trak.scoring.solve import gram, relative_ridge
+from rec_trak.store.manifest import read_member
 
 PLAIN = "plain TRAK"
 

@@ -18,6 +18,10 @@ import torch
 from attacks import KINDS, Attack, Ground, build_attack, read_ground
 
 from rec_trak import cli
+from rec_trak.attribution.history import history_influence
+from rec_trak.attribution.influence import target_influence
+from rec_trak.attribution.job import Job, Member, make_job, state_digest
+from rec_trak.attribution.session import featurize
 from rec_trak.clicks import margin
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.data.articles import build_vocabulary
@@ -26,13 +30,9 @@ from rec_trak.data.synthetic import write_demo_world
 from rec_trak.detection.baselines import data_baselines, holds
 from rec_trak.detection.metrics import detect
 from rec_trak.detection.places import of_rows
-from rec_trak.detection.stored import Stored, gradient_cosine, loss_and_norms, stored_self_influence, times_root_q
-from rec_trak.history import history_influence
-from rec_trak.influence import target_influence
-from rec_trak.job import Job, Member, make_job, state_digest
-from rec_trak.models import build_model
-from rec_trak.session import featurize
-from rec_trak.training import TrainSettings, train
+from rec_trak.models.build import build_model
+from rec_trak.runs.stored import Stored, gradient_cosine, loss_and_norms, stored_self_influence, times_root_q
+from rec_trak.training.trainer import TrainSettings, train
 
 MEMBERS, SEEDS, PROJ_DIM, RIDGES = 5, 5, 2048, (1.0, 10.0)
 SIZES = {"word_dim": 64, "heads": 4, "head_dim": 16, "query_dim": 32}

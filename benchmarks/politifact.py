@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from rec_trak import cli
-from rec_trak.analysis import score_rows, score_targets
-from rec_trak.comparison import compare_runs, write_comparison
+from rec_trak.attribution.job import Run, read_job
+from rec_trak.attribution.session import featurize
+from rec_trak.comparison.run import compare_runs, write_comparison
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.config.training import read_training_config
-from rec_trak.job import Run, read_job
-from rec_trak.session import featurize
-from rec_trak.training_job import train_run
+from rec_trak.runs.making import score_rows, score_targets
+from rec_trak.training.job import train_run
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("nrms", "naml", "lstur")

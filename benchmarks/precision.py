@@ -11,11 +11,11 @@ from pathlib import Path
 from scipy.stats import spearmanr
 
 from rec_trak import cli
+from rec_trak.attribution.influence import self_influence, target_influence
+from rec_trak.attribution.job import Run, read_job
+from rec_trak.attribution.session import featurize
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.data.targets import read_targets
-from rec_trak.influence import self_influence, target_influence
-from rec_trak.job import Run, read_job
-from rec_trak.session import featurize
 
 ROOT = Path(__file__).parents[1]
 

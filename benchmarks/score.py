@@ -60,7 +60,7 @@ def fill(path: Path, rows: int, k: int, seed: int) -> None:
 
 def self_influence(folder: Path) -> dict:
     """Self-influence through the library; seconds and the peak of anonymous memory."""
-    from rec_trak.scoring import member_leverage
+    from rec_trak.scoring.solve import member_leverage
 
     phi = np.load(folder / "phi.npy", mmap_mode="r")
     q = np.linspace(0, 1, len(phi))
@@ -91,8 +91,8 @@ def gram_in_memory(folder: Path) -> dict:
 
 def top_of_targets(folder: Path) -> dict:
     """Both ends of each target's ranking through the library; seconds and the peak of anonymous memory."""
-    from rec_trak.scoring import gram, solve
-    from rec_trak.streaming import extremes, score_blocks, solve_targets
+    from rec_trak.scoring.solve import gram, solve
+    from rec_trak.scoring.streaming import extremes, score_blocks, solve_targets
 
     phi, targets = (np.load(folder / name, mmap_mode="r") for name in ("phi.npy", "targets.npy"))
     q, starts = np.linspace(0, 1, len(phi)), np.arange(len(phi) + 1)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from rec_trak.attribution.job import Run, read_job
+from rec_trak.attribution.target_sets import named_targets
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.config.training import read_training_config
 from rec_trak.data.synthetic import WorldSettings, write_demo_world
 from rec_trak.demo import ANALYSIS, TRAINING
-from rec_trak.job import Run, read_job
-from rec_trak.target_sets import named_targets
-from rec_trak.training_job import train_run
+from rec_trak.training.job import train_run
 from rec_trak.validation.leave_one_out import leave_one_out
 
 ROOT = Path(__file__).parents[1]

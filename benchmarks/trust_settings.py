@@ -19,7 +19,7 @@ import torch
 from worlds import Features, World, features, margins
 
 from rec_trak.errors import RecTrakWarning
-from rec_trak.scoring import gram, relative_ridge
+from rec_trak.scoring.solve import gram, relative_ridge
 from rec_trak.trust.measures import Measures, measure
 from rec_trak.trust.prediction import foretold, kept
 from rec_trak.validation.lds import spearman

@@ -9,7 +9,7 @@ from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.data.batches import Inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
-from rec_trak.models import build_model
+from rec_trak.models.build import build_model
 
 SIZES = {
     "nrms": {"word_dim": 300, "heads": 20, "head_dim": 20, "query_dim": 200},

@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rec_trak.attribution.job import Job, Member, make_job, state_digest
+from rec_trak.attribution.session import featurize, featurize_targets
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.data.articles import Articles, build_vocabulary
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions, read_slates
 from rec_trak.data.sources import read_data
 from rec_trak.data.synthetic import write_demo_world
-from rec_trak.job import Job, Member, make_job, state_digest
-from rec_trak.models import build_model
-from rec_trak.session import featurize, featurize_targets
-from rec_trak.store import read_member
-from rec_trak.training import TrainSettings, train_members
+from rec_trak.models.build import build_model
+from rec_trak.store.manifest import read_member
+from rec_trak.training.trainer import TrainSettings, train_members
 from rec_trak.validation.retrain import Experiment, evaluation_margins
 from rec_trak.validation.subsets import half_sets
 

@@ -7,10 +7,10 @@ _HOMES = {
     "compute_trak_scores": "api",
     "load_model": "api",
     "load_train_data": "api",
-    "rank_training_samples": "ranking",
-    "plot_score_distribution": "plots",
-    "plot_top_influential_samples": "plots",
-    "plot_score_comparison": "plots",
+    "rank_training_samples": "results.ranking",
+    "plot_score_distribution": "results.plots",
+    "plot_top_influential_samples": "results.plots",
+    "plot_score_comparison": "results.plots",
 }
 __all__ = sorted(_HOMES)
 

@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from rec_trak.attribution.influence import self_influence
+from rec_trak.attribution.job import SETTINGS, Member, choose_device, make_job, read_rows, state_digest
+from rec_trak.attribution.session import featurize
+from rec_trak.checkpoints.source import read_settings, read_source
+from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.config.analysis import (
     CHECKPOINT_KEYS,
     MODEL_TYPES,
@@ -24,14 +29,9 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Batch, Inputs, build_inputs, unique_batch
 from rec_trak.data.impressions import Impressions
 from rec_trak.errors import ConfigError
-from rec_trak.influence import self_influence
-from rec_trak.job import SETTINGS, Member, choose_device, make_job, read_rows, state_digest
-from rec_trak.models import build_model
-from rec_trak.models.checkpoints import load_into
-from rec_trak.models.source import read_settings, read_source
-from rec_trak.report import write_results
-from rec_trak.session import featurize
-from rec_trak.store import read_member
+from rec_trak.models.build import build_model
+from rec_trak.results.files import write_results
+from rec_trak.store.manifest import read_member
 
 NO_ARTICLES = Articles((), (), (), (), (), np.zeros(0, dtype=np.int8), "no articles")
 

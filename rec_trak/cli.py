@@ -8,11 +8,11 @@ import sys
 import warnings
 from collections.abc import Callable
 
+from rec_trak.attribution.job import Job, Run
 from rec_trak.config.analysis import DATASET_TYPES, MODEL_TYPES, read_analysis_config
 from rec_trak.errors import ConfigError, RecTrakError, RecTrakWarning
-from rec_trak.job import Job, Run
 from rec_trak.progress import set_quiet
-from rec_trak.scoring import Diagnostics
+from rec_trak.scoring.solve import Diagnostics
 
 OVERRIDES = (
     "top_k", "proj_dim", "sample_size", "batch_size", "device", "save_dir", "output_dir", "data_path", "news_items_path"

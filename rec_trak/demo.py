@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rec_trak.analysis import score_rows, score_targets
-from rec_trak.comparison import compare_runs, write_comparison
+from rec_trak.attribution.job import Run, read_job
+from rec_trak.attribution.session import featurize
+from rec_trak.comparison.run import compare_runs, write_comparison
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.config.training import read_training_config
 from rec_trak.data.synthetic import World, WorldSettings, write_demo_world
 from rec_trak.detection.run import detect_run, write_detection
 from rec_trak.errors import ConfigError
-from rec_trak.job import Run, read_job
 from rec_trak.page.page import Page, write_page
-from rec_trak.ranking import rows_table
-from rec_trak.session import featurize
-from rec_trak.training_job import train_run
+from rec_trak.results.ranking import rows_table
+from rec_trak.runs.making import score_rows, score_targets
+from rec_trak.training.job import train_run
 from rec_trak.trust.run import trust_run, write_trust
 
 MEMBERS = 3

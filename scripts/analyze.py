@@ -1,9 +1,9 @@
 """Featurize and score in one go."""
 
 from rec_trak import cli
-from rec_trak.analysis import score_rows
-from rec_trak.job import read_job
-from rec_trak.session import featurize
+from rec_trak.attribution.job import read_job
+from rec_trak.attribution.session import featurize
+from rec_trak.runs.making import score_rows
 
 
 def main(args) -> None:

@@ -4,7 +4,7 @@ import argparse
 import json
 
 from rec_trak import cli
-from rec_trak.models.info import describe_checkpoint, description_lines
+from rec_trak.checkpoints.info import describe_checkpoint, description_lines
 
 
 def main(args) -> None:

@@ -3,9 +3,9 @@
 import argparse
 
 from rec_trak import cli
-from rec_trak.cleaning import Choice, clean_log
+from rec_trak.detection.cleaning import Choice, clean_log
 from rec_trak.errors import ConfigError
-from rec_trak.text_table import format_table
+from rec_trak.results.text_table import format_table
 
 
 def main(args) -> None:

@@ -3,7 +3,7 @@
 import argparse
 
 from rec_trak import cli
-from rec_trak.comparison import compare_runs, write_comparison
+from rec_trak.comparison.run import compare_runs, write_comparison
 
 
 def main(args) -> None:

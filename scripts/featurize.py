@@ -1,9 +1,9 @@
 """Projected gradients of every training click, for every checkpoint of the run."""
 
 from rec_trak import cli
-from rec_trak.estimate import estimate
-from rec_trak.job import read_job
-from rec_trak.session import featurize
+from rec_trak.attribution.estimate import estimate
+from rec_trak.attribution.job import read_job
+from rec_trak.attribution.session import featurize
 
 
 def main(args) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rec_trak import cli
 from rec_trak.page.page import write_page
-from rec_trak.report import rewrite_results
+from rec_trak.results.files import rewrite_results
 
 
 def main(args) -> None:

@@ -1,10 +1,10 @@
 """Rank every training click by its influence on itself or on a set of targets, or explain one row's influence."""
 
 from rec_trak import cli
-from rec_trak.analysis import explain_row, score_history, score_rows, score_targets
+from rec_trak.attribution.job import read_job
 from rec_trak.errors import ConfigError
-from rec_trak.groups import NOT_A_COUNTERFACTUAL
-from rec_trak.job import read_job
+from rec_trak.results.groups import NOT_A_COUNTERFACTUAL
+from rec_trak.runs.making import explain_row, score_history, score_rows, score_targets
 
 
 def main(args) -> None:

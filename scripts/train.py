@@ -5,10 +5,10 @@ import dataclasses
 import json
 
 from rec_trak import cli
+from rec_trak.attribution.job import choose_device
 from rec_trak.config.analysis import DATASET_TYPES
 from rec_trak.config.training import read_training_config
-from rec_trak.job import choose_device
-from rec_trak.training_job import train_run
+from rec_trak.training.job import train_run
 
 
 def main(args) -> None:

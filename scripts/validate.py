@@ -3,8 +3,8 @@
 import dataclasses
 
 from rec_trak import cli
+from rec_trak.attribution.job import read_job
 from rec_trak.config.training import read_training_config
-from rec_trak.job import read_job
 from rec_trak.validation.case import make_case
 from rec_trak.validation.run import PARTS, validate, write_validation
 

@@ -23,7 +23,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def scored(tmp_path_factory) -> Path:
     """A tiny run of two members with a scored target set, for tests of validation, which copy it."""
-    import validated
+    from support import validated
 
     folder = tmp_path_factory.mktemp("scored")
     validated.make_run(folder)

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
 import yaml
-from test_source import write_theirs
+from support import tiny
+from support.theirs import write_theirs
 
 import rec_trak
 from rec_trak.errors import ConfigError, StoreError
@@ -47,8 +47,8 @@ def test_the_readme_example(world):
     assert ranking["top_k_scores"][0] == results["scores"].max()
     np.testing.assert_allclose(np.load(folder / "trak" / "trak_scores.npy"), results["scores"], rtol=1e-6)
 
-    from rec_trak.influence import self_influence
-    from rec_trak.session import featurize
+    from rec_trak.attribution.influence import self_influence
+    from rec_trak.attribution.session import featurize
 
     job = tiny.make_job(folder)
     featurize(job)
@@ -78,9 +78,9 @@ def test_the_same_names_read_another_code_base(tmp_path):
     model = rec_trak.load_model(checkpoint, settings, articles=loader.articles)
     results = rec_trak.compute_trak_scores(model, loader, "cpu", 16, tmp_path / "trak")
 
-    from rec_trak.analysis import score_rows
-    from rec_trak.job import Run, read_job
-    from rec_trak.session import featurize
+    from rec_trak.attribution.job import Run, read_job
+    from rec_trak.attribution.session import featurize
+    from rec_trak.runs.making import score_rows
 
     run = Run(loader.config, "train_clean", "poisoned")
     job = read_job(run)

@@ -12,7 +12,7 @@ from rec_trak.data.batches import Batch, Inputs, padded_batch, pair_batch, uniqu
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, DataError
-from rec_trak.models import build_model
+from rec_trak.models.build import build_model
 
 TEXT = TextConfig(words=tuple("abcdefg"), categories=("x", "y"))
 SMALL = {"word_dim": 6, "query_dim": 4}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from test_synthetic import SMALL as SMALLEST
+from support.small_world import SMALL as SMALLEST
 
 from rec_trak.demo import run_demo
 from rec_trak.errors import ConfigError

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from rec_trak.errors import DataError
-from rec_trak.ranking import IDENTITY, percentiles
-from rec_trak.report import METADATA, ROWS, Results
+from rec_trak.results.files import METADATA, ROWS, Results
+from rec_trak.results.ranking import IDENTITY, percentiles
 
 SIDES = ("clean", "poisoned")
 PARTS = ("q", "leverage")  # columns of rows.csv whose product is self-influence

@@ -32,10 +32,10 @@ import numpy as np
 import pandas as pd
 
 from rec_trak.comparison.match import SIDES
-from rec_trak.comparison.members import Members, read_members
 from rec_trak.errors import RecTrakError
-from rec_trak.ranking import percentiles
-from rec_trak.report import Results
+from rec_trak.results.files import Results
+from rec_trak.results.ranking import percentiles
+from rec_trak.runs.members import Members, read_members
 
 LEVEL = 0.95
 FEWEST = 20  # matched rows: one of them is 5 %

@@ -13,8 +13,8 @@ from rec_trak.comparison.match import SHIFT_COLUMNS, check_alike, matched_rows
 from rec_trak.comparison.null_band import null_band
 from rec_trak.comparison.stats import statistics
 from rec_trak.comparison.text import movers_text, summary_lines
-from rec_trak.plots import DPI, SCORE_NAME, plot_score_comparison
-from rec_trak.report import Results, as_csv, as_json, read_results, write_files
+from rec_trak.results.files import Results, as_csv, as_json, read_results, write_files
+from rec_trak.results.plots import DPI, SCORE_NAME, plot_score_comparison
 
 
 @dataclass(frozen=True)

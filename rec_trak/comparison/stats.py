@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from rec_trak.comparison.match import PARTS, SIDES
-from rec_trak.ranking import LABELS
-from rec_trak.report import ROWS, Results
+from rec_trak.results.files import ROWS, Results
+from rec_trak.results.ranking import LABELS
 
 LARGEST = 100  # rows named in each list of comparison_stats.json
 

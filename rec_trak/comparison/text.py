@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from rec_trak.text_table import format_table
+from rec_trak.results.text_table import format_table
 
 PART_NAMES = {"q": "Q", "leverage": "leverage"}
 SHOWN = 5  # rows that rose, and fell, in a terminal

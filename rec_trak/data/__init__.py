@@ -1,1 +1,1 @@
-"""Click logs and articles, read into tables of a fixed order. Not here: anything that knows of a model's weights."""
+"""Click logs and articles -> rows in a fixed order -> batches of tensors. Not here: anything that knows weights."""

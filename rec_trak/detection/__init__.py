@@ -1,1 +1,1 @@
-"""How well a ranking finds poison: labels, baselines, metrics, and a whole run measured. Not here: influence."""
+"""How well a ranking finds poison, next to baselines, and a click log without it. Not here: influence."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rec_trak.click_log import ClickLog, line_numbers
 from rec_trak.data.tables import FLAGS, read_csv
 from rec_trak.errors import DataError, listed
+from rec_trak.runs.click_log import ClickLog, line_numbers
 
 FAKE_COLUMN = "candidate_is_fake"
 NUMBER = "sample_idx"

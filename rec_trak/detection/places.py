@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rec_trak.click_log import ClickLog
+from rec_trak.attribution.history import PLACES
 from rec_trak.detection.baselines import holds
 from rec_trak.errors import DataError
-from rec_trak.history import PLACES
+from rec_trak.runs.click_log import ClickLog
 
 COLUMNS = ("sample_idx", "article_id", "influence", "leverage")
 LEVERAGE = "leverage of the promoted article's place in the history"

@@ -19,22 +19,22 @@ from typing import Any
 
 import numpy as np
 
-from rec_trak.click_log import ClickLog, check_same_rows, read_click_log
 from rec_trak.detection.baselines import data_baselines, holds
 from rec_trak.detection.intervals import LEVEL
 from rec_trak.detection.labels import labels_from_column, labels_from_file
 from rec_trak.detection.metrics import Detection, curves, detect
 from rec_trak.detection.places import place_rankings
-from rec_trak.detection.stored import (
+from rec_trak.detection.text import DECIDES, detection_lines, verdict
+from rec_trak.errors import ConfigError, DataError, listed
+from rec_trak.results.files import Results, as_csv, as_json, read_results, write_files
+from rec_trak.runs.click_log import ClickLog, check_same_rows, read_click_log
+from rec_trak.runs.stored import (
     gradient_cosine,
     loss_and_norms,
     open_stored,
     stored_self_influence,
     times_root_q,
 )
-from rec_trak.detection.text import DECIDES, detection_lines, verdict
-from rec_trak.errors import ConfigError, DataError, listed
-from rec_trak.report import Results, as_csv, as_json, read_results, write_files
 
 DRAWS = 1000
 ATTRIBUTION, MODEL, NO_MODEL = "attribution", "model", "no model"

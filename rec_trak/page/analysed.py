@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rec_trak.page.tables import shown
-from rec_trak.report import Results
+from rec_trak.results.files import Results
 
 
 def analysed(results: Results) -> list[tuple[str, str]]:

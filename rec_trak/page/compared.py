@@ -14,8 +14,8 @@ from rec_trak.errors import DataError
 from rec_trak.page.figures import scatter, shifts
 from rec_trak.page.rows import LISTED, Titles, card, headline
 from rec_trak.page.tables import read_csv, read_json, shown
-from rec_trak.ranking import LABELS
-from rec_trak.report import Results
+from rec_trak.results.files import Results
+from rec_trak.results.ranking import LABELS
 
 RANKS = ("shift", "clean_rank", "poisoned_rank")
 PARTS = ("q_shift", "leverage_shift")

@@ -10,7 +10,7 @@ import pandas as pd
 from rec_trak.errors import DataError
 from rec_trak.page.figures import precision_recall_curves, roc_curves
 from rec_trak.page.tables import make_table, read_json, shown
-from rec_trak.panels import Curves
+from rec_trak.results.panels import Curves
 
 QUESTIONS = {
     "everything": "Poisoned clicks against all others",

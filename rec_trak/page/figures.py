@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rec_trak.page.svg import as_svg
-from rec_trak.panels import (
+from rec_trak.results.panels import (
     Curves,
     class_histogram,
     counted,

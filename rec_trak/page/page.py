@@ -29,8 +29,8 @@ from rec_trak.page.tables import Table, shown
 from rec_trak.page.targets import target_sets
 from rec_trak.page.trust import trust
 from rec_trak.page.validated import validation
-from rec_trak.plots import DPI, plot_detection_curves
-from rec_trak.report import Results, Writer, as_csv, read_results, write_files
+from rec_trak.results.files import Results, Writer, as_csv, read_results, write_files
+from rec_trak.results.plots import DPI, plot_detection_curves
 
 FILE = "report.html"
 NOT_VALIDATED = (

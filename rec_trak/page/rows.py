@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from rec_trak.page.tables import read_csv, shown
-from rec_trak.ranking import best_first
-from rec_trak.report import Results
+from rec_trak.results.files import Results
+from rec_trak.results.ranking import best_first
 
 LISTED = 10  # rows in a list
 READ = 6  # headlines of a history, the newest

@@ -15,10 +15,10 @@ import pandas as pd
 from rec_trak.page.figures import distribution
 from rec_trak.page.rows import Titles, strongest, top_share
 from rec_trak.page.tables import LINES, Table, read_table, shown
-from rec_trak.plots import SCORE_NAME
-from rec_trak.ranking import LABELS, best_first
-from rec_trak.report import Results
-from rec_trak.store import read_manifest, read_member
+from rec_trak.results.files import Results
+from rec_trak.results.plots import SCORE_NAME
+from rec_trak.results.ranking import LABELS, best_first
+from rec_trak.store.manifest import read_manifest, read_member
 
 AFFORDABLE = 1e12  # multiplications that member agreement may cost: some ten seconds
 SPREAD_OUT = 0.05  # of all positive influence in the first 1 % of the rows
@@ -105,7 +105,7 @@ def agreement(results: Results) -> dict[str, Any]:
 
 
 def _correlations(loaded: list, score: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    from rec_trak.scoring import member_leverage  # brings torch, which a page of one member does without
+    from rec_trak.scoring.solve import member_leverage  # brings torch, which a page of one member does without
 
     ranks = []
     for phi, q in loaded:

@@ -12,7 +12,7 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from rec_trak.panels import ALL_ROWS, COLOURS, LINES
+from rec_trak.results.panels import ALL_ROWS, COLOURS, LINES
 
 NAMES = {COLOURS[1]: "fake", COLOURS[0]: "real", COLOURS[-1]: "unknown", ALL_ROWS: "muted"}
 NAMES |= {colour: f"line{place}" for place, colour in enumerate(LINES) if colour not in NAMES}

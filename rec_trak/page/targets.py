@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from rec_trak.attribution.history import PLACES
 from rec_trak.errors import DataError
-from rec_trak.history import PLACES
 from rec_trak.page.figures import distribution
 from rec_trak.page.rows import Titles, card, headline, strongest
 from rec_trak.page.sections import group_tables, told
 from rec_trak.page.tables import Table, read_csv, read_table, shown
-from rec_trak.report import Results, read_results
+from rec_trak.results.files import Results, read_results
 
 SETS = 6  # target sets told in full
 SINGLE = 3  # targets told one by one

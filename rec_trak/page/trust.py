@@ -10,8 +10,8 @@ import pandas as pd
 
 from rec_trak.errors import DataError
 from rec_trak.page.tables import make_table, read_json, shown
-from rec_trak.report import SCORES, Results
-from rec_trak.store import digest
+from rec_trak.results.files import SCORES, Results
+from rec_trak.store.manifest import digest
 
 MARKS = {"stable": "\u25cf", "indicative": "\u25d0", "do not use": "\u25cb"}
 COLUMNS = {

@@ -10,7 +10,7 @@ import pandas as pd
 
 from rec_trak.errors import DataError
 from rec_trak.page.tables import Table, make_table, read_json, shown
-from rec_trak.store import digest
+from rec_trak.store.manifest import digest
 
 FILE = "validation.csv"
 SINGLE = {

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rec_trak.attribution.job import Job
+from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import ClickOutput
-from rec_trak.gradients import row_batch, row_margin
-from rec_trak.job import Job
-from rec_trak.models.checkpoints import load_into
+from rec_trak.gradients.computers import row_batch, row_margin
 
 ROWS = 16
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rec_trak.scoring import blocks, gram
+from rec_trak.scoring.solve import blocks, gram
 from rec_trak.trust.systems import Margins, View, largest_eigenvalue, solve_view
 
 BUCKET_SPLITS = 3

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rec_trak.click_log import check_same_rows
+from rec_trak.attribution.job import Job, Run, fingerprint, read_job
 from rec_trak.config.analysis import analysis_config
-from rec_trak.detection.stored import stored_gradients
 from rec_trak.errors import DataError, RecTrakError, StoreError
-from rec_trak.job import Job, Run, fingerprint, read_job
-from rec_trak.report import METADATA, Results, as_csv, as_json, read_results, write_files
-from rec_trak.store import check_manifest, digest, read_manifest, read_member
+from rec_trak.results.files import METADATA, Results, as_csv, as_json, read_results, write_files
+from rec_trak.runs.click_log import check_same_rows
+from rec_trak.runs.stored import stored_gradients
+from rec_trak.store.manifest import check_manifest, digest, read_manifest, read_member
 from rec_trak.trust.law import ROWS, law_error
 from rec_trak.trust.measures import Measures, measure_rankings
 from rec_trak.trust.verdict import Thresholds, Verdict, judge

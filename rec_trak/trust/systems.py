@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rec_trak.errors import NumericalError, RecTrakWarning
-from rec_trak.scoring import relative_ridge
+from rec_trak.scoring.solve import relative_ridge
 
 SINGLE = 1e4  # condition up to which a factor in single precision changes no rank
 BLOCK = 256  # columns of a factor at once

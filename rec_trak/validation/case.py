@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from rec_trak.attribution.job import Job, Run, fingerprint
+from rec_trak.attribution.session import featurize_targets, require_finished
+from rec_trak.attribution.target_sets import named_targets
 from rec_trak.config.training import TrainingConfig
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import build_inputs
 from rec_trak.data.impressions import Impressions
-from rec_trak.detection.stored import Stored
 from rec_trak.errors import ConfigError, DataError
-from rec_trak.job import Job, Run, fingerprint
-from rec_trak.report import METADATA, Results, read_results
-from rec_trak.session import featurize_targets, require_finished
-from rec_trak.store import digest, read_member
-from rec_trak.target_sets import named_targets
-from rec_trak.training_job import check_same_model, start_vectors, train_settings, validation_inputs
+from rec_trak.results.files import METADATA, Results, read_results
+from rec_trak.runs.stored import Stored
+from rec_trak.store.manifest import digest, read_member
+from rec_trak.training.job import check_same_model, start_vectors, train_settings, validation_inputs
 from rec_trak.validation.outcomes import make_lists
 from rec_trak.validation.retrain import Experiment
 from rec_trak.validation.subsets import check_members_apart

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
-from rec_trak.scoring import Kernel, blocks, gram, solve
-from rec_trak.streaming import solve_targets
+from rec_trak.scoring.solve import Kernel, blocks, gram, solve
+from rec_trak.scoring.streaming import solve_targets
 
 RUN, NO_Q, DOT = "influence (the run's)", "influence without Q", "gradient dot product"
 CANDIDATES, ARTICLES, SIGNED, RANDOM = "shared candidates", "shared articles", "shared candidates, signed", "random"

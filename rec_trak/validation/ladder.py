@@ -27,8 +27,8 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from rec_trak.errors import NumericalError, RecTrakWarning
-from rec_trak.projection import SketchProjector
-from rec_trak.scoring import gram, kernel_column, leverage, solve
+from rec_trak.scoring.solve import gram, kernel_column, leverage, solve
+from rec_trak.sketch.projection import SketchProjector
 from rec_trak.validation import glm
 
 Project = Callable[[Tensor, int, int], Tensor]  # (n, p), K, member -> (n, K)

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from rec_trak.attribution.job import Job
+from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import expand
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.errors import ConfigError
-from rec_trak.job import Job
-from rec_trak.models.checkpoints import load_into
 from rec_trak.validation import glm, ladder, projection_law
 from rec_trak.validation.head import head_rows
 

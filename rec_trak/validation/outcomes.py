@@ -16,7 +16,7 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, unique_batch
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
-from rec_trak.metrics import exposure
+from rec_trak.training.metrics import exposure
 
 OFFERED = 1000  # articles of a list, at most
 TOP = (5, 10)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from rec_trak.detection.stored import gradient_cosine, loss_and_norms
 from rec_trak.errors import ConfigError, NumericalError
+from rec_trak.runs.stored import gradient_cosine, loss_and_norms
 from rec_trak.validation.case import Case
 from rec_trak.validation.estimates import row_scores
 from rec_trak.validation.lds import DRAWS, interval

@@ -23,8 +23,8 @@ from rec_trak.config.model import ModelConfig
 from rec_trak.data.batches import Inputs
 from rec_trak.errors import ConfigError, DataError, NumericalError, StoreError
 from rec_trak.progress import progress, quietly, set_quiet
-from rec_trak.store import digest, write_json
-from rec_trak.training import TrainSettings, train
+from rec_trak.store.manifest import digest, write_json
+from rec_trak.training.trainer import TrainSettings, train
 from rec_trak.validation.outcomes import Lists, list_exposure, target_margins
 
 PLAN = "plan.json"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from rec_trak.errors import ConfigError
-from rec_trak.scoring import gram, relative_ridge
+from rec_trak.scoring.solve import gram, relative_ridge
 from rec_trak.validation.case import Case
 from rec_trak.validation.estimates import group_sums
 from rec_trak.validation.lds import DRAWS, lds

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from rec_trak.errors import ConfigError, DataError
-from rec_trak.report import Writer, as_csv, as_json, write_files
+from rec_trak.results.files import Writer, as_csv, as_json, write_files
 from rec_trak.validation.case import Case
 from rec_trak.validation.estimates import baseline_scores, group_scores
 from rec_trak.validation.lds import lds
@@ -130,7 +130,7 @@ def write_validation(run_folder: Path, case: Case, content: dict[str, Any]) -> l
     """
     writers: dict[str, Writer] = {FILE: as_json(content), "validation.csv": as_csv(pd.DataFrame(content["lines"]))}
     if "ridge" in content:
-        from rec_trak.plots import DPI, plot_ridge_search  # matplotlib, for this part alone
+        from rec_trak.results.plots import DPI, plot_ridge_search  # matplotlib, for this part alone
 
         figure = plot_ridge_search(content["ridge"]["curve"], content["ridge"]["chosen"], content["ridge"]["run"])
         writers["validation_ridge.png"] = partial(figure.savefig, format="png", dpi=DPI)

@@ -14,7 +14,7 @@ import numpy as np
 
 from rec_trak.config.reader import read_mapping
 from rec_trak.errors import ConfigError
-from rec_trak.training import half
+from rec_trak.training.trainer import half
 
 OFFSET = 1_000_000_000
 SPAN = 1_000_000  # seeds of one purpose

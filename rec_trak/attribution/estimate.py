@@ -1,0 +1,85 @@
+"""What featurizing a job will cost, from a few rows tried in memory. Not here: writing anything."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rec_trak.attribution.job import Job
+from rec_trak.attribution.session import choose
+from rec_trak.clicks import ClickOutput
+from rec_trak.gradients.computers import computer_class, make_batch
+from rec_trak.gradients.factors import Factors
+from rec_trak.gradients.preflight import GradientChoice
+from rec_trak.sketch.projectors import make_projector
+
+TRIED_BATCHES = 3
+ACTIVATIONS = 3  # what a pass holds beside the factors (attention, its gradient, signed copies), in units of them
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What to expect.
+
+    Attributes:
+        rows, members, parameters: N, checkpoints, numbers differentiated.
+        gradient: the path that will be taken, and why.
+        seconds: for all rows of all members, by the rate of the tried rows.
+        disk: bytes in the save directory.
+        memory: bytes beyond the libraries: weights, and what a batch of the longest rows was seen to need.
+    """
+
+    rows: int
+    members: int
+    parameters: int
+    gradient: GradientChoice
+    seconds: float
+    disk: int
+    memory: int
+
+
+def estimate(job: Job) -> Estimate:
+    """The cost of `featurize(job)`, measured on a few batches of rows from the whole range of history lengths.
+
+    Raises:
+        ConfigError, NumericalError: as `gradients.choose_gradient`.
+    """
+    choice = choose(job, job.inputs, job.loss)
+    computer = computer_class(choice.name, job.precision)(
+        job.model, ClickOutput(job.loss), job.parameter_count, torch.float32, job.device, grad_wrt=job.grad_wrt
+    )
+    projector = make_projector(job.projector, job.parameter_count, job.proj_dim, job.seed, job.device)
+    order = np.argsort(job.inputs.impressions.history.lengths, kind="stable")
+    size = min(job.batch_size, len(order))
+    starts = np.linspace(0, len(order) - size, min(TRIED_BATCHES, len(order) // size)).astype(int)
+    _featurize(choice.name, computer, projector, job, order[:size])  # what a run pays once is not a row's cost
+    begin = time.perf_counter()
+    for start in starts:
+        batch_bytes = _featurize(choice.name, computer, projector, job, order[start : start + size])
+    per_row = (time.perf_counter() - begin) / (len(starts) * size)
+    rows, members, p = len(job.inputs), len(job.members), job.parameter_count
+    weights = sum(w.numel() for w in job.model.state_dict().values())
+    return Estimate(
+        rows=rows,
+        members=members,
+        parameters=p,
+        gradient=choice,
+        seconds=per_row * rows * members,
+        disk=members * rows * (4 * job.proj_dim + 8),
+        memory=4 * weights + batch_bytes,
+    )
+
+
+def _featurize(path: str, computer, projector, job: Job, rows: np.ndarray) -> int:
+    """Try one batch; the bytes that it held at its peak, about."""
+    batch = make_batch(path, job.model, job.inputs, rows, job.device)
+    grads = computer.compute_per_sample_grad(batch)
+    projector.project(grads, model_id=0)
+    computer.compute_loss_grad(batch)
+    if not isinstance(grads, Factors):
+        return 2 * sum(grad.numel() * grad.element_size() for grad in grads.values())
+    held = {id(x): x for parts in grads.parts.values() for part in parts for x in vars(part).values()}
+    return ACTIVATIONS * sum(x.numel() * x.element_size() for x in held.values() if isinstance(x, torch.Tensor))

@@ -1,0 +1,215 @@
+"""Why a row has its influence on a target: its kernel part, Q and leverage, and which of its articles it comes from.
+
+A row's gradient is a sum: the article encoder's parameters get one term from each article that the row shows it, in the
+history or among the candidates. The kernel part is linear in the gradient, so it is the same sum. The parameters of the
+user encoder get one gradient from all articles together, which belongs to none of them: a part of its own. Not here:
+files, or what would change without an article.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from trak.projectors import AbstractProjector
+
+from rec_trak.attribution.job import Job
+from rec_trak.attribution.session import featurize_targets
+from rec_trak.checkpoints.state_dicts import load_into
+from rec_trak.clicks import ClickOutput
+from rec_trak.data.articles import Articles
+from rec_trak.data.batches import build_inputs
+from rec_trak.data.impressions import Impressions
+from rec_trak.errors import ConfigError, told
+from rec_trak.gradients.computers import computer_class, make_batch, row_batch, row_margin
+from rec_trak.results.ranking import LINE_BREAK
+from rec_trak.scoring.solve import gram, leverage, solve
+from rec_trak.sketch.projection import SketchProjector
+from rec_trak.sketch.projectors import make_projector
+from rec_trak.store.manifest import read_member
+
+CLOSE = 1e-3  # of the row's feature: how far the parts may be from the stored whole
+WHOLE, USER_ENCODER, PADDING = "the whole row", "user encoder", "history, padding"
+PART_COLUMNS = ("part", "article_id", "title", "kernel", "influence")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One impression's influence on one target.
+
+    Attributes:
+        row, target: their numbers.
+        influence: Q k, in margin units, summed over the impression's rows where the loss makes several.
+        kernel, q, leverage: k, Q and h, summed likewise; means over members.
+        parts: PART_COLUMNS; `kernel` adds up to k, `influence` to Q k. History first, oldest first, then candidates.
+        unsplit: why there is one part alone, or None.
+    """
+
+    row: int
+    target: int
+    influence: float
+    kernel: float
+    q: float
+    leverage: float
+    parts: pd.DataFrame
+    unsplit: str | None
+
+    def lines(self) -> list[str]:
+        """The numbers and the parts in words, for the terminal."""
+        effect = "a proponent" if self.influence > 0 else "an opponent" if self.influence < 0 else "no influence"
+        lines = [
+            f"influence {self.influence:+.4g} in margin units ({effect}): kernel {self.kernel:+.4g}, Q {self.q:.4g}, "
+            f"leverage {self.leverage:.4g}"
+        ]
+        if self.unsplit:
+            lines.append(f"not taken apart: {self.unsplit}")
+        width = max(map(len, self.parts["part"]))
+        for part in self.parts.itertuples():
+            lines.append(f"  {part.influence:+.3e}  {part.part:<{width}}  {part.title}".rstrip())
+        return lines
+
+
+def explain(
+    job: Job, name: str, targets: Impressions, row: int, target: int, articles: Articles | None = None
+) -> Explanation:
+    """The influence of impression `row` on target number `target` of a set, taken apart.
+
+    Each member's parts are checked against its stored feature of the row; where they do not add up to it, or the model
+    cannot be taken apart, there is one part, and `unsplit` says why.
+
+    Args:
+        job: the job that was featurized.
+        name, targets, articles: the set, as for `influence.target_influence`.
+        row: the impression's number (`sample_idx`), from 0.
+        target: from 0.
+
+    Raises:
+        ConfigError: no such row or target.
+        StoreError: rows are missing, the directory is another run's, or another target set has this name.
+    """
+    for what, number, count in (("row", row, len(job.impressions)), ("target", target, len(targets))):
+        if not 0 <= number < count:
+            raise ConfigError(
+                f"--explain: no such {what}. Got {number}, expected 0 to {count - 1}. Take a number from the rankings."
+            )
+    featurize_targets(job, name, targets, articles=articles)
+    rows = np.flatnonzero(job.impression_of_row == row)
+    projector = make_projector(job.projector, job.parameter_count, job.proj_dim, job.seed, job.device)
+    found = [_member(job, model_id, name, rows, target, projector) for model_id in range(len(job.members))]
+    kernel, q, h = (
+        np.mean([getattr(member, part) for member in found], axis=0) for part in ("kernel", "q", "leverage")
+    )
+    unsplit = next((member.unsplit for member in found if member.unsplit), None)
+    if unsplit is None:
+        parts = [np.mean([member.parts[i] for member in found], axis=0) for i in range(len(rows))]
+        table = _table(job, row, rows, parts, q)
+    else:
+        table = pd.DataFrame([(WHOLE, "", "", kernel.sum(), q @ kernel)], columns=PART_COLUMNS)
+    return Explanation(
+        row, target, float(q @ kernel), float(kernel.sum()), float(q.sum()), float(h.sum()), table, unsplit
+    )
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One member's say on the R rows of an impression: (R,) each, and kernel parts (1 + n,) for each row."""
+
+    kernel: np.ndarray
+    q: np.ndarray
+    leverage: np.ndarray
+    parts: list[np.ndarray]
+    unsplit: str | None
+
+
+def _member(job: Job, model_id: int, name: str, rows: np.ndarray, target: int, projector: AbstractProjector) -> _Member:
+    phi, q = read_member(job.save_dir, model_id)
+    system = solve(gram(phi), len(phi), job.lambda_rel)
+    gradients = np.load(job.save_dir / str(model_id) / f"{name}_grads.mmap", mmap_mode="r")
+    explained = torch.from_numpy(np.array(gradients[target], dtype=np.float64))
+    solved = torch.cholesky_solve(explained[:, None], system.factor)[:, 0]
+    own = torch.from_numpy(np.array(phi[rows], dtype=np.float64))
+    load_into(job.model, job.members[model_id].state_dict(), job.members[model_id].name)
+    parts, unsplit = [], None
+    for row, whole in zip(rows, own, strict=True):
+        sketches, unsplit = _split(job, int(row), model_id, projector, whole)
+        if unsplit:
+            break
+        parts.append((sketches @ solved).numpy())
+    return _Member((own @ solved).numpy(), q[rows], leverage(own, system), parts, unsplit)
+
+
+def margins(job: Job, name: str, targets: Impressions, articles: Articles | None = None) -> np.ndarray:
+    """(M,) mean over members of each target's margin: how far the model puts the article to explain above the others.
+
+    They are kept in the save directory beside the gradients of the set, which must be there.
+    """
+    inputs, output = build_inputs(targets, articles or job.articles, job.model_config), ClickOutput("softmax")
+    found = []
+    for model_id, member in enumerate(job.members):
+        path = job.save_dir / str(model_id) / f"{name}_margins.npy"
+        if not path.exists():
+            load_into(job.model, member.state_dict(), member.name)
+            with torch.no_grad():
+                rows = (row_batch(inputs, i, job.device) for i in range(len(inputs)))
+                values = [float(row_margin(job.model, output, row)) for row in rows]
+            temporary = path.with_suffix(".tmp.npy")
+            np.save(temporary, np.array(values))
+            temporary.replace(path)
+        found.append(np.load(path))
+    return np.mean(found, axis=0)
+
+
+def _split(job: Job, row: int, model_id: int, projector: AbstractProjector, whole: Tensor) -> tuple[Tensor, str | None]:
+    """Sketches (1 + n, K) of the row's gradient: the user encoder's part, then each article's; or why none."""
+    nothing = torch.zeros(0)
+    pairs = make_batch("factored", job.model, job.inputs, np.array([row]), job.device)
+    if not pairs.groups:
+        return nothing, "the model has no `encode` and `score`, so its articles cannot be told apart"
+    # The pairs own what is encoded, number 0 what comes after.
+    owners = (1 + pairs.order.argsort()).split([len(owner) for owner in pairs.owners])
+    try:
+        computer = computer_class("factored", job.precision)(
+            job.model, ClickOutput(job.loss), 0, torch.float32, job.device, grad_wrt=job.grad_wrt
+        )
+        factors = computer.compute_per_sample_grad(pairs._replace(owners=owners))
+        factors = dataclasses.replace(factors, batch=1 + len(pairs.order))
+        if isinstance(projector, SketchProjector):
+            sketches = projector.project(factors, model_id)
+        else:
+            dense = (factors.dense([i]) for i in range(len(factors)))
+            sketches = torch.cat([projector.project(part, model_id) for part in dense])
+    except Exception as error:  # whatever a model does that this path cannot take
+        return nothing, told(error)
+    sketches = sketches.cpu().double() / job.parameter_count**0.5
+    distance = float((sketches.sum(dim=0) - whole).norm() / whole.norm().clamp_min(1e-30))
+    if not distance <= CLOSE:
+        return nothing, f"the parts differ from the stored feature by {distance:.1e} of its norm"
+    return sketches, None
+
+
+def _table(job: Job, row: int, rows: np.ndarray, parts: list[np.ndarray], q: np.ndarray) -> pd.DataFrame:
+    """The parts of an impression's rows added up by place in the history and by candidate."""
+    read, shown = job.inputs.impressions, job.impressions
+    sums: dict[tuple[str, int, int], np.ndarray] = {}
+    for part, r, weight in zip(parts, rows, q, strict=True):
+        history, candidates = read.history[r].tolist(), read.candidates[r].tolist()
+        keys = [("", -1, -1)]
+        keys += [("history", place if a < len(job.articles) else -1, a) for place, a in enumerate(history, 1)]
+        keys += [("candidate", -1, a) for a in candidates]
+        for key, value in zip(keys, part, strict=True):
+            sums[key] = sums.get(key, 0) + np.array([value, weight * value])
+    clicked = dict(zip(shown.candidates[row].tolist()[::-1], shown.labels[row].tolist()[::-1], strict=True))
+    lines = []
+    for (kind, place, article), numbers in [*list(sums.items())[1:], next(iter(sums.items()))]:
+        if kind == "candidate":
+            label = "clicked candidate" if clicked[article] == 1 else "other candidate"
+        else:
+            label = USER_ENCODER if not kind else f"history {place}" if place > 0 else PADDING
+        real = 0 <= article < len(job.articles)
+        names = (job.articles.ids[article], LINE_BREAK.sub(" ", job.articles.titles[article])) if real else ("", "")
+        lines.append((label, *names, *numbers.tolist()))
+    return pd.DataFrame(lines, columns=PART_COLUMNS)

@@ -1,0 +1,192 @@
+"""A finished save directory -> influence of every impression. Not here: gradients, files of results, ranks.
+
+Over members, the kernel part and Q are averaged apart and then multiplied, as the paper does; the values of an
+impression are summed over its rows, where the loss makes several.
+
+Source: Park et al. 2023, TRAK (arXiv 2303.14186), section 3.3.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+
+from rec_trak.attribution.job import Job
+from rec_trak.attribution.session import featurize_targets, require_finished
+from rec_trak.data.articles import Articles
+from rec_trak.data.impressions import Impressions
+from rec_trak.errors import NumericalError, StoreError
+from rec_trak.scoring.solve import Diagnostics, Kernel, diagnose, kernel_column, member_leverage
+from rec_trak.scoring.streaming import Best, extremes, kept, score_blocks, solve_targets
+from rec_trak.store.manifest import read_member
+from rec_trak.store.saver import reserve
+
+
+@dataclass(frozen=True)
+class SelfInfluence:
+    """Influence of each impression on itself.
+
+    Attributes:
+        scores: (I,) Q h in margin units, or the leverage of the loss gradient where that form was asked for.
+        leverage, q: (I,) means over members (summed over the rows of an impression).
+        diagnostics: one a member.
+    """
+
+    scores: np.ndarray
+    leverage: np.ndarray
+    q: np.ndarray
+    diagnostics: tuple[Diagnostics, ...]
+
+
+@dataclass(frozen=True)
+class TargetInfluence:
+    """Influence of each impression on a set of M targets: its mean over the set, and the ends of each target's ranking.
+
+    Attributes:
+        plain: (I,) Q k, in margin units: > 0 a proponent, < 0 an opponent.
+        renormalised: (I,) k / sqrt(h), for finding poison.
+        kernel: (I,) k.
+        targets: M.
+        proponents, opponents: of each target, by Q k; impressions take the place of rows.
+        diagnostics: one a member.
+    """
+
+    plain: np.ndarray
+    renormalised: np.ndarray
+    kernel: np.ndarray
+    targets: int
+    proponents: Best
+    opponents: Best
+    diagnostics: tuple[Diagnostics, ...]
+
+
+def self_influence(job: Job, form: str = "self_influence") -> SelfInfluence:
+    """Self-influence of every impression, from a finished save directory.
+
+    Args:
+        job: the job that was featurized.
+        form: `self_influence` (Q h) or `loss_gradient` (leverage of Q phi, averaged over members).
+
+    Raises:
+        StoreError: rows are missing, or the directory is another run's.
+        NumericalError: no ridge with K >= N, or a score that is not finite.
+    """
+    h, q, own, diagnostics = [], [], [], []
+    for phi, member_q, kernel, member_h in _systems(job):
+        h.append(member_h)
+        q.append(member_q)
+        diagnostics.append(diagnose(kernel, member_h))
+        own.append(member_leverage(phi, job.lambda_rel, weights=member_q)[0] if form == "loss_gradient" else None)
+    mean_h, mean_q = np.mean(h, axis=0), np.mean(q, axis=0)
+    scores = np.mean(own, axis=0) if form == "loss_gradient" else mean_h * mean_q
+    _check_finite(scores, job)
+    return SelfInfluence(*(_per_impression(job, x) for x in (scores, mean_h, mean_q)), tuple(diagnostics))
+
+
+def target_influence(
+    job: Job,
+    name: str,
+    targets: Impressions,
+    top_k: int = 10,
+    matrix: Path | None = None,
+    articles: Articles | None = None,
+) -> TargetInfluence:
+    """Influence of every impression on a set of targets: the mean over the set, and the ends of each target's ranking.
+
+    Target gradients are kept in the save directory under `name`, so that a second call computes none; see
+    `session.featurize_targets`. Memory is that of a few blocks, of I and N numbers, and of the 2 M top_k that are kept.
+
+    Args:
+        job: the job that was featurized.
+        name: of the target set.
+        targets: M rows, the article to explain first.
+        top_k: proponents and opponents kept of each target, at most I.
+        matrix: where to write all scores, (I, M) float32 as .npy, block by block; None to keep none.
+        articles: the table of the targets where it is more than the job's.
+
+    Raises:
+        StoreError: rows are missing, the directory is another run's, another target set has this name, or no room.
+        NumericalError: a gradient or score is not finite.
+    """
+    count = featurize_targets(job, name, targets, articles=articles)
+    phis, kernels, h, q, diagnostics = [], [], [], [], []
+    with _scratch(job, (len(job.members), count, job.proj_dim)) as columns:
+        for model_id, (phi, member_q, kernel, member_h) in enumerate(_systems(job)):
+            gradients = np.load(job.save_dir / str(model_id) / f"{name}_grads.mmap", mmap_mode="r")
+            solve_targets(kernel, gradients, columns[model_id])
+            mean_target = torch.from_numpy(gradients.mean(axis=0, dtype=np.float64))
+            kernels.append(kernel_column(phi, kernel, mean_target))
+            phis.append(phi)
+            h.append(member_h)
+            q.append(member_q)
+            diagnostics.append(diagnose(kernel, member_h))
+        k, mean_h, mean_q = (np.mean(x, axis=0, dtype=np.float64) for x in (kernels, h, q))
+        renormalised = k / np.sqrt(np.maximum(mean_h, np.finfo(np.float64).tiny))
+        _check_finite(renormalised, job)
+        starts = np.searchsorted(job.impression_of_row, np.arange(len(job.impressions) + 1))
+        blocks = score_blocks(phis, columns, mean_q, starts)
+        with nullcontext() if matrix is None else _written(matrix, (len(job.impressions), count)) as array:
+            ends = extremes(blocks if array is None else kept(blocks, array), count, min(top_k, len(job.impressions)))
+    parts = (_per_impression(job, x) for x in (k * mean_q, renormalised, k))
+    return TargetInfluence(*parts, count, *ends, tuple(diagnostics))
+
+
+@contextmanager
+def _scratch(job: Job, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """A float32 array on the disk of the save directory, gone afterwards however the process ends."""
+    with tempfile.TemporaryFile(dir=job.save_dir) as file:
+        size = 4 * int(np.prod(shape))
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            raise StoreError(
+                f"{job.save_dir}: no room for solved targets ({error.strerror}). Got less than the {size / 1e9:.2f} GB "
+                "expected. Make room, or choose another `save_dir` or fewer targets."
+            ) from None
+        yield np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
+
+
+@contextmanager
+def _written(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    """A float32 .npy of this shape, to be filled; it takes its place only when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        array = open_memmap(temporary, mode="w+", shape=shape, dtype=np.float32)
+        reserve(temporary, temporary.stat().st_size)
+        yield array
+        array.flush()
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _systems(job: Job) -> Iterator[tuple[np.ndarray, np.ndarray, Kernel, np.ndarray]]:
+    """Per member: projected gradients (N, K), Q (N,), the solved system and the leverages (N,)."""
+    require_finished(job)
+    for model_id in range(len(job.members)):
+        phi, q = read_member(job.save_dir, model_id)
+        h, kernel = member_leverage(phi, job.lambda_rel)
+        yield phi, q, kernel, h
+
+
+def _per_impression(job: Job, values: np.ndarray) -> np.ndarray:
+    """Row values (N,) summed over the rows of each impression (I,)."""
+    return np.bincount(job.impression_of_row, weights=values, minlength=len(job.impressions))
+
+
+def _check_finite(scores: np.ndarray, job: Job) -> None:
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise NumericalError(
+            f"score: not finite for row {bad[0]} ({job.inputs.impressions.sources[bad[0]]}) and {len(bad) - 1} more. "
+            "Got NaN or Inf, expected finite numbers. Raise `lambda_rel`."
+        )

@@ -1,0 +1,256 @@
+"""The only place that drives `TRAKer`: features of rows and targets. Not here: reading input, solving, ranking."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from trak import TRAKer
+
+from rec_trak.attribution.job import Job, fingerprint, versions
+from rec_trak.checkpoints.state_dicts import load_into
+from rec_trak.clicks import ClickOutput
+from rec_trak.data.articles import Articles
+from rec_trak.data.batches import Inputs, build_inputs
+from rec_trak.data.impressions import Impressions
+from rec_trak.errors import ConfigError, NumericalError, StoreError
+from rec_trak.gradients.computers import computer_class, make_batch
+from rec_trak.gradients.memory import keep_heap
+from rec_trak.gradients.preflight import GradientChoice, choose_gradient
+from rec_trak.progress import progress
+from rec_trak.scoring.solve import RidgeScoreComputer
+from rec_trak.sketch.projection import NonFiniteGradient
+from rec_trak.sketch.projectors import make_projector
+from rec_trak.store.manifest import MANIFEST, check_manifest, digest, opened, pending_rows, read_manifest, write_json
+from rec_trak.store.saver import RowSaver
+
+NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
+
+
+@dataclass(frozen=True)
+class Featurized:
+    """What `featurize` did.
+
+    Attributes:
+        rows: N.
+        members: checkpoints.
+        computed: rows featurized in this call, over all members; the rest were there already.
+        gradient: the path that was taken, and why; None where nothing was missing.
+    """
+
+    rows: int
+    members: int
+    computed: int
+    gradient: GradientChoice | None
+
+
+def featurize(job: Job) -> Featurized:
+    """Fill the job's save directory with projected gradients and Q of every row, for every checkpoint.
+
+    Rows that an earlier run finished are left as they are, whatever its batch size.
+
+    Raises:
+        StoreError: the directory is another run's, locked, damaged, or the disk is full.
+        NumericalError: a row's gradient is not finite; the message names the row.
+        ConfigError: the gradient path asked for does not work on this model.
+    """
+    missing = _missing_rows(job)
+    total = len(job.inputs) * len(job.members)
+    if not missing:
+        return Featurized(len(job.inputs), len(job.members), 0, None)
+    choice = choose(job, job.inputs, job.loss)
+    keep_heap()
+    recorded = {
+        "versions": versions(),
+        "device": job.device,
+        "batch_size": job.batch_size,
+        "gradient": choice.name,
+        "checkpoints": [member.name for member in job.members],
+    }
+    with opened(job.save_dir, fingerprint(job), recorded):
+        traker = _traker(job, choice, job.loss)
+        with progress(total, "featurize", "row", done=total - missing) as bar:
+            for model_id, member in enumerate(job.members):
+                traker.load_checkpoint(member.state_dict(), model_id)
+                done = traker.saver.current_store["is_featurized"]
+                for rows in _batches(pending_rows(done), job.inputs, job.batch_size):
+                    _featurize_rows(traker, job, choice.name, rows)
+                    bar.update(len(rows))
+                traker.saver.commit()
+    return Featurized(len(job.inputs), len(job.members), missing, choice)
+
+
+def choose(job: Job, inputs: Inputs, loss: str) -> GradientChoice:
+    """The gradient path for these inputs, tried with the first checkpoint's weights."""
+    load_into(job.model, job.members[0].state_dict(), job.members[0].name)
+    return choose_gradient(job.gradient, job.model, loss, inputs, job.grad_wrt, job.batch_size, job.device)
+
+
+def featurize_targets(
+    job: Job, name: str, targets: Impressions, keep_matrix: bool = False, articles: Articles | None = None
+) -> int:
+    """Fill the save directory with the projected gradients of a target set; returns M, the number of targets.
+
+    A target's f is the margin of its first candidate against its others, whatever loss the rows have. A second call
+    computes nothing.
+
+    Args:
+        job: the job that was featurized.
+        name: of the target set: letters, digits, `_`, `-` and `.`.
+        targets: M rows of the same shape as training rows.
+        keep_matrix: also let traker write the (N, M) scores to `scores/<name>.mmap` of the save directory, for whoever
+            reads it with traker; it holds them in memory.
+        articles: the table of the targets where it is more than the job's.
+
+    Raises:
+        StoreError: rows are missing, the directory is another run's, or another target set has this name.
+        NumericalError: a gradient is not finite.
+        ConfigError: the name cannot name a file.
+    """
+    if not name or not set(name) <= NAME_CHARACTERS or name.startswith(("id_", ".")):
+        raise ConfigError(f"targets: {name!r} cannot name a file. Expected letters, digits, _ - and . alone.")
+    require_finished(job)
+    articles = job.articles if articles is None else articles
+    inputs = build_inputs(targets, articles, job.model_config)
+    features = fingerprint(dataclasses.replace(job, inputs=inputs, articles=articles))["features"]
+    wanted = {"digest": digest(features), "count": len(inputs)}
+    with opened(job.save_dir, fingerprint(job), {}) as manifest:
+        held = manifest["targets"].get(name)
+        if held not in (None, wanted):
+            raise StoreError(
+                f"{job.save_dir}: another target set is stored as {name!r}. Got {len(inputs)} targets "
+                f"({wanted['digest']}), the directory holds {held['count']} ({held['digest']}). Choose another name."
+            )
+        manifest["targets"][name] = wanted
+        write_json(job.save_dir / MANIFEST, manifest)
+        _fill_targets(job, name, inputs)
+        if keep_matrix:
+            _keep_matrix(job, name, len(inputs), manifest)
+    return len(inputs)
+
+
+def require_finished(job: Job) -> None:
+    """Refuse a save directory that does not hold every row of every member.
+
+    Raises:
+        StoreError: nothing there, another run's, or rows missing; the message says what to run.
+    """
+    missing = _missing_rows(job)
+    if missing:
+        raise StoreError(
+            f"{job.save_dir}: not all rows are featurized. Got {missing} missing, expected none over "
+            f"{len(job.members)} checkpoint(s). Run scripts/featurize.py with the same flags; it does what is missing."
+        )
+
+
+def _missing_rows(job: Job) -> int:
+    """Rows without features over all members; refuses another run's directory before any work."""
+    manifest = read_manifest(job.save_dir)
+    if manifest is not None:
+        check_manifest(job.save_dir, manifest, fingerprint(job))
+    missing = 0
+    for model_id in range(len(job.members)):
+        mask = job.save_dir / str(model_id) / "_is_featurized.mmap"
+        held = (job.save_dir / f"id_{model_id}.json").exists() and mask.exists()
+        missing += len(pending_rows(np.load(mask, mmap_mode="r"))) if held else len(job.inputs)
+    return missing
+
+
+def _traker(job: Job, choice: GradientChoice, loss: str) -> TRAKer:
+    """traker, with every part that it leaves to others. Its constructor gives the root logger a handler: taken back."""
+    handlers = list(logging.root.handlers)
+    try:
+        return TRAKer(
+            model=job.model,
+            task=ClickOutput(loss),
+            train_set_size=len(job.inputs),
+            save_dir=str(job.save_dir),
+            device=job.device,
+            gradient_computer=computer_class(choice.name, job.precision),
+            projector=make_projector(job.projector, job.parameter_count, job.proj_dim, job.seed, job.device),
+            saver=RowSaver,
+            score_computer=RidgeScoreComputer,
+            use_half_precision=False,
+            projector_seed=job.seed,
+            grad_wrt=job.grad_wrt,
+            lambda_reg=job.lambda_rel,
+            logging_level=logging.WARNING,
+        )
+    finally:
+        logging.root.handlers[:] = handlers
+
+
+def _batches(rows: np.ndarray, inputs: Inputs, batch_size: int) -> Iterator[np.ndarray]:
+    """The rows in batches of like history length, so that little is padded; results are stored by row."""
+    order = rows[np.argsort(inputs.impressions.history.lengths[rows], kind="stable")]
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def _featurize_rows(traker: TRAKer, job: Job, path: str, rows: np.ndarray) -> None:
+    """One batch of rows that are all still missing: traker cannot take a batch of which some are finished."""
+    try:
+        traker.featurize(make_batch(path, job.model, job.inputs, rows, job.device), inds=rows)
+    except NonFiniteGradient as error:
+        raise _not_finite(job.inputs, rows[error.positions], traker.ckpt_loaded) from None
+    q = traker.saver.current_store["out_to_loss"][rows]
+    if not np.isfinite(q).all():
+        traker.saver.current_store["is_featurized"][rows] = 0
+        raise _not_finite(job.inputs, rows[~np.isfinite(q[:, 0])], traker.ckpt_loaded)
+
+
+def _not_finite(inputs: Inputs, rows: np.ndarray, model_id: int) -> NumericalError:
+    named = ", ".join(f"row {row} ({inputs.impressions.sources[row]})" for row in rows[:3])
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    return NumericalError(
+        f"featurize: the gradient is not finite in {named}{more}, checkpoint {model_id}. Got NaN or Inf, expected "
+        "finite numbers. Check the checkpoint, or leave the row out."
+    )
+
+
+def _fill_targets(job: Job, name: str, inputs: Inputs) -> None:
+    """Project the gradients of the targets that are missing, for every member."""
+    todo = []
+    for model_id in range(len(job.members)):
+        path = job.save_dir / str(model_id) / f"{name}_done.mmap"
+        todo.append(len(pending_rows(np.load(path, mmap_mode="r"))) if path.exists() else len(inputs))
+    if not any(todo):
+        return
+    choice = choose(job, inputs, "softmax")
+    traker = _traker(job, choice, "softmax")
+    saver = traker.saver
+    with progress(sum(todo), f"targets {name}", "target") as bar:
+        for model_id, member in enumerate(job.members):
+            traker.start_scoring_checkpoint(name, member.state_dict(), model_id, len(inputs))
+            with saver.targets_allowed(model_id):
+                for rows in _batches(pending_rows(saver.current_store[f"{name}_done"]), inputs, job.batch_size):
+                    try:
+                        traker.score(make_batch(choice.name, job.model, inputs, rows, job.device), inds=rows)
+                    except NonFiniteGradient as error:
+                        raise _not_finite(inputs, rows[error.positions], model_id) from None
+                    saver.current_store[f"{name}_done"][rows] = 1
+                    bar.update(len(rows))
+
+
+def _keep_matrix(job: Job, name: str, count: int, manifest: dict) -> None:
+    """Let traker finalize features and scores. Features of another ridge are made again: traker would keep them."""
+    traker = _traker(job, GradientChoice("loop", "nothing is differentiated"), "softmax")
+    saver, ids = traker.saver, list(range(len(job.members)))
+    saver.keep_matrices = True
+    for model_id in ids:
+        if manifest["finalized"].get(str(model_id)) != job.lambda_rel:
+            saver.model_ids[model_id]["is_finalized"] = 0
+        manifest["finalized"][str(model_id)] = job.lambda_rel
+    with contextlib.redirect_stderr(io.StringIO()):  # its own bars, which no logging level silences
+        traker.finalize_features(model_ids=ids)
+        for model_id in ids:
+            saver.load_current_store(model_id)
+            saver.commit()
+            saver.init_experiment(name, count, model_id)
+        traker.finalize_scores(name, model_ids=ids)
+    write_json(job.save_dir / MANIFEST, manifest)

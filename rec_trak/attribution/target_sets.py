@@ -1,0 +1,148 @@
+"""From a name, on the command line or in a configuration, to the targets it means, and the tables that tell of them.
+
+Not here: the readers of files, or scores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rec_trak.attribution.job import Job, Run, sample
+from rec_trak.config.targets import DATA_SETS, TargetSet
+from rec_trak.data.articles import Articles
+from rec_trak.data.impressions import Impressions, read_slates
+from rec_trak.data.parsed import read_parsed
+from rec_trak.data.sources import click_log_path, data_format
+from rec_trak.data.targets import (
+    Targets,
+    exposure,
+    read_explained,
+    read_mind_slates,
+    read_mind_targets,
+    read_targets,
+)
+from rec_trak.errors import ConfigError, DataError
+from rec_trak.results.ranking import rows_table
+from rec_trak.scoring.streaming import Best
+
+ROW = ("label", "user_id", "article_id", "title", "source_lines")
+TARGET_ROWS = ("history_ids", "other_candidates", "source_lines")
+
+
+@dataclass(frozen=True)
+class NamedTargets:
+    """Targets and what they were asked for as.
+
+    Attributes:
+        name: of the set; its files in the save directory and its results folder bear it.
+        definition: what it is, as the configuration says it, for metadata.json.
+        articles, impressions: see `Targets`.
+    """
+
+    name: str
+    definition: dict[str, Any]
+    articles: Articles
+    impressions: Impressions
+
+    def __len__(self) -> int:
+        return len(self.impressions)
+
+
+def named_targets(run: Run, job: Job, wanted: str) -> NamedTargets:
+    """The targets that `wanted` means: a name in the config's `targets`, or the path of a pairwise CSV, whose stem is
+    then the name.
+
+    Raises:
+        ConfigError: neither a known name nor a file; or a set of users that is neither.
+        DataError: a file does not hold what it should, an article is unknown, or no target is left.
+    """
+    sets = run.config.targets
+    definition = sets.get(wanted, wanted)
+    name = wanted if wanted in sets else Path(wanted).stem
+    if isinstance(definition, str):
+        definition = TargetSet(csv=definition)
+    if definition.kind == "csv" and not Path(definition.csv).is_file():
+        close = difflib.get_close_matches(wanted, sets, n=1)
+        meant = f" Did you mean {close[0]}?" if close and wanted not in sets else ""
+        raise ConfigError(
+            f"--targets: no such file or name. Got {definition.csv}, expected a CSV or one of: "
+            f"{', '.join(sets) or 'none'}.{meant}"
+        )
+    targets = _read(definition, run, job, f"targets `{name}`")
+    impressions = targets.impressions
+    if definition.count is not None:
+        impressions = sample(impressions, min(definition.count, len(impressions)), run.config.seed, asked_for=False)
+    given = {key: value for key, value in dataclasses.asdict(definition).items() if value is not None}
+    return NamedTargets(name, given, targets.articles, impressions)
+
+
+def _read(definition: TargetSet, run: Run, job: Job, where: str) -> Targets:
+    if definition.kind == "csv":
+        return Targets(job.articles, read_targets(definition.csv, job.articles))
+    if definition.kind == "mind":
+        return read_mind_targets(definition.mind, job.articles)
+    if definition.kind == "explain":
+        return Targets(job.articles, read_explained(definition.explain, job.articles))
+    return exposure(_slates(definition.users, run, job.articles, where), str(definition.article), where)
+
+
+def _slates(users: str, run: Run, articles: Articles, where: str) -> Targets:
+    """The impressions of a data set of the run's own tree, or of a file or folder."""
+    if users not in DATA_SETS:
+        path = Path(users)
+        if not path.exists():
+            raise ConfigError(
+                f"{where}: no such users. Got {users}, expected a pairwise CSV, a MIND folder, or one of "
+                f"{', '.join(DATA_SETS)}. Mend `users`."
+            )
+        return read_mind_slates(path, articles) if path.is_dir() else Targets(articles, read_slates(path, articles))
+    config = run.config
+    own = {"train": run.dataset_type, "val": run.dataset_type.replace("train", "val")}
+    name = own.get(users, users)
+    kind = data_format(config.data_path, run.dataset_type, config.data_format)
+    path = click_log_path(config.data_path, name, kind)
+    if name != run.dataset_type and path == click_log_path(config.data_path, run.dataset_type, kind):
+        raise ConfigError(
+            f"{where}: the data tree holds one click log. Got `users` {users}, expected {path}, which is `train`. Name "
+            "a file or folder."
+        )
+    if kind == "pairwise":
+        return Targets(articles, read_slates(path, articles))
+    if kind == "mind":
+        return read_mind_slates(path.parent, articles)
+    read, impressions = read_parsed(path.parent, config.news_items_path)
+    if read.ids != articles.ids:
+        raise DataError(
+            f"{where}: {read.source} is not the run's {articles.source}. Got {len(read)} articles, expected the same "
+            f"{len(articles)}. Give the `users` of one preprocessing."
+        )
+    return Targets(articles, impressions)
+
+
+def targets_table(targets: Impressions, articles: Articles, margins: np.ndarray) -> pd.DataFrame:
+    """The content of targets.csv: a line a target with its number, user, article to explain, and (M,) margins."""
+    rows = rows_table(targets, articles).rename(columns={"sample_idx": "target"})
+    rows.insert(1, "margin", margins)
+    return rows[["target", "user_id", "article_id", "title", "label", "margin", *TARGET_ROWS]]
+
+
+def ends_table(best: Best, sign: int, rows: pd.DataFrame) -> pd.DataFrame:
+    """The content of proponents.csv (`sign` 1) or opponents.csv (-1): for each target its rows, most extreme first.
+
+    Args:
+        best: one end of each target's ranking; rows whose score has not the sign are left out, since they are neither.
+        sign: see above.
+        rows: a line an impression, as `rows_table` makes them.
+    """
+    target, rank = np.nonzero(sign * best.scores > 0)
+    places, scores = best.rows[target, rank], best.scores[target, rank]
+    told = rows.iloc[places][["sample_idx", *ROW]].reset_index(drop=True)
+    told.insert(1, "score", scores)
+    return pd.concat([pd.DataFrame({"target": target, "rank": rank + 1}), told], axis=1)

@@ -1,0 +1,280 @@
+"""What a checkpoint is, told without running anything from it. Not here: reading the file, or building its model.
+
+A description is plain data that JSON can hold, and short, whatever the file holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from rec_trak.checkpoints.code_bases.known import recognise_checkpoint
+from rec_trak.checkpoints.files import printable, read_checkpoint_file
+from rec_trak.checkpoints.rebuild import Inert
+from rec_trak.checkpoints.source import OURS
+from rec_trak.config.model import read_model_config
+from rec_trak.config.reader import build
+from rec_trak.errors import CheckpointError, ConfigError
+from rec_trak.models.build import ARCHITECTURES
+
+SETTINGS_KEYS = ("hyper_parameters", "hparams", "config", "cfg", "args", "settings")
+OUR_HALLMARKS = {  # the first whose names are all there decides
+    "nrms": {"title_self_attention.w_q.weight", "user_self_attention.w_q.weight"},
+    "lstur": {"gru.weight_ih_l0", "title_encoder.attention.query.weight"},
+    "naml": {"user_attention.query.weight"},
+}
+WORD_WIDTHS = (  # of our names, those whose second dimension is the width of a word vector
+    re.compile(r"word_embedding\.weight"),
+    re.compile(r"word_embedding\.lm\..*word_embeddings\.weight"),
+    re.compile(r"title_self_attention\.w_q\.weight"),
+    re.compile(r"(text_encoders\.\w+|title_encoder)\.convs?(\.0)?\.weight"),
+)
+SLICE = re.compile(r"(.+)\[(\d+):(\d+)\]")
+PATHS = re.compile(r"pathlib\.(Pure)?(Posix|Windows)?Path")
+MOST, DEEPEST = 2000, 20  # settings, and entries within them, that are told
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What the names of the parameters, and a model.json beside them, tell.
+
+    Attributes:
+        state: the tensors under our names, as far as they could be translated.
+        unreached: names, or slices of one, that never reach a score; None where that is not known.
+        settings: what model.json says beside vocabularies.
+        settings_file: that file.
+        problem: why the code base that they seem to be of could not read them.
+    """
+
+    code_base: str | None = None
+    architecture: str | None = None
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+    unreached: tuple[str, ...] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    settings_file: Path | None = None
+    problem: str | None = None
+
+
+def describe_checkpoint(path: str | Path) -> dict[str, Any]:
+    """What the file is, as plain data; None stands for what cannot be told.
+
+    Returns:
+        `path`, `format`, `bytes`, `code_base`, `architecture`; `parameters`: `in_file` and `in_scores` (counts),
+        `by_module` and `never_in_scores` (name -> count); `sizes`: `embeddings` (name -> rows and width), `word_dim`,
+        `heads` (setting -> number); `trained_with` (setting -> value); `progress` (epoch and the like);
+        `replaced_classes` (named in the file, never looked up); `problem` (why its code base cannot read it); `yaml`
+        (key -> value of an analysis' YAML, None for the user to fill in).
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    path = Path(path)
+    read = read_checkpoint_file(path)
+    model = _ours(path, read.state) or _theirs(path, read.state)
+    settings = _plain(model.settings or _settings(read.extras), [MOST])
+    return {
+        "path": str(path),
+        "format": read.format,
+        "bytes": path.stat().st_size,
+        "code_base": model.code_base,
+        "architecture": model.architecture,
+        "parameters": _parameters(read.state, model.unreached),
+        "sizes": {
+            "embeddings": _embeddings(read.state),
+            "word_dim": _word_dim(model.state),
+            "heads": {name: n for name, n in settings.items() if "head" in name and type(n) is int},
+        },
+        "trained_with": settings,
+        "progress": _plain({k: v for k, v in read.extras.items() if isinstance(v, int | float | str)}, [MOST]),
+        "replaced_classes": [printable(name) for name in read.pickled_classes],
+        "problem": None if model.problem is None else printable(model.problem, 1000),
+        "yaml": {
+            "model_checkpoint": str(path),
+            "code_base": model.code_base,
+            "model_config": None if model.settings_file is None else str(model.settings_file),
+        },
+    }
+
+
+def description_lines(description: Mapping[str, Any]) -> list[str]:
+    """The lines that tell a person what `describe_checkpoint` found."""
+    parameters, sizes = description["parameters"], description["sizes"]
+    lines = [
+        f"{description['path']}",
+        f"  format        {description['format']}, {description['bytes']:,} bytes",
+        f"  code base     {description['code_base'] or 'unknown'}",
+        f"  architecture  {description['architecture'] or 'unknown'}",
+        f"  parameters    {parameters['in_file']:,}",
+    ]
+    lines += [f"    {count:>12,}  {name}" for name, count in parameters["by_module"].items()]
+    if parameters["in_scores"] is not None:
+        lines.append(f"  reach scores  {parameters['in_scores']:,}")
+    for name, count in (parameters["never_in_scores"] or {}).items():
+        lines.append(f"    {'?' if count is None else format(count, ','):>12}  never: {name}")
+    lines += [f"  embedding     {rows:,} x {width}  {name}" for name, (rows, width) in sizes["embeddings"].items()]
+    if sizes["word_dim"] is not None:
+        lines.append(f"  word vectors  {sizes['word_dim']} wide")
+    if sizes["heads"] and description["architecture"] == "nrms":
+        lines.append(f"  heads         {', '.join(f'{name} {count}' for name, count in sizes['heads'].items())}")
+    for title, key in (("trained with", "trained_with"), ("progress", "progress")):
+        if description[key]:
+            lines.append(f"  {title}")
+            lines += [f"    {name}: {json.dumps(value)}" for name, value in description[key].items()]
+    if description["replaced_classes"]:
+        lines.append(f"  named in the file, not run: {', '.join(description['replaced_classes'])}")
+    if description["problem"]:
+        lines.append(f"  problem: {description['problem']}")
+    return [*lines, "", *_yaml_lines(description)]
+
+
+def _yaml_lines(description: Mapping[str, Any]) -> list[str]:
+    """What to write into the YAML of an analysis."""
+    given, code_base = description["yaml"], description["code_base"]
+    lines = ["For the YAML of an analysis (docs/checkpoints.md):", ""]
+    lines.append(f"model_checkpoint: {json.dumps(given['model_checkpoint'], ensure_ascii=False)}")
+    if code_base is None:
+        lines.append('model: {class: "package.module:Name", args: {}}  # the class that it was trained with')
+        return [*lines, "model_config:  # a model.json that says how text becomes numbers"]
+    lines.append(f"code_base: {code_base}")
+    if given["model_config"] is None:
+        return [*lines, f"model_config:  # the settings that {code_base} trained it with"]
+    return [*lines, f"model_config: {json.dumps(given['model_config'], ensure_ascii=False)}"]
+
+
+def _ours(path: Path, state: Mapping[str, Tensor]) -> _Model | None:
+    """The model, if the names are ours; sizes come from the model.json beside the file, if there is one."""
+    architecture = next((known for known, names in OUR_HALLMARKS.items() if names <= state.keys()), None)
+    if architecture is None:
+        return None
+    place = path.with_name("model.json")
+    if not place.is_file():
+        return _Model(OURS, architecture, state, ())
+    try:
+        config = read_model_config(place)
+        sizes = build(ARCHITECTURES[config.architecture][1], config.sizes, str(place))
+    except ConfigError as error:
+        return _Model(OURS, architecture, state, (), settings_file=place, problem=str(error))
+    if config.architecture != architecture:
+        problem = f"{place}: another architecture. Got {config.architecture}, expected {architecture}."
+        return _Model(OURS, architecture, state, (), problem=problem)
+    settings = dataclasses.asdict(sizes) | {
+        key: value
+        for key, value in dataclasses.asdict(config).items()
+        if key in ("views", "max_history", "history_truncation", "loss")
+    }
+    return _Model(OURS, architecture, state, (), settings, place)
+
+
+def _theirs(path: Path, state: Mapping[str, Tensor]) -> _Model:
+    """The model, by the code base that has such names."""
+    found = recognise_checkpoint(state)
+    if found is None:
+        return _Model()
+    module, architecture = found
+    try:
+        translated = module.translate(architecture, state, str(path))
+    except CheckpointError as error:
+        return _Model(module.NAME, architecture, problem=str(error))
+    return _Model(module.NAME, architecture, translated.state, translated.unreached)
+
+
+def _parameters(state: Mapping[str, Tensor], unreached: tuple[str, ...] | None) -> dict[str, Any]:
+    """How many parameters there are, by module, and how many of them reach a score."""
+    counts, seen = {}, set()
+    for name, tensor in state.items():
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        # Integers are counters, and a tied tensor counts under its first name.
+        counts[name] = 0 if place in seen or not tensor.is_floating_point() else tensor.numel()
+        seen.add(place)
+    never = None if unreached is None else {printable(name): _count_of(name, counts, state) for name in unreached}
+    in_file, known = sum(counts.values()), never is not None and None not in never.values()
+    return {
+        "in_file": in_file,
+        "in_scores": in_file - sum(never.values()) if known else None,
+        "by_module": _by_module(counts),
+        "never_in_scores": never,
+    }
+
+
+def _embeddings(state: Mapping[str, Tensor]) -> dict[str, list[int]]:
+    """Name -> rows and width of each table of vectors; one of several names for the same."""
+    tables = {t.data_ptr(): (n, t) for n, t in reversed(state.items()) if "embedding" in n and t.dim() == 2}
+    return {printable(name): list(tensor.shape) for name, tensor in reversed(tables.values())}
+
+
+def _count_of(name: str, counts: Mapping[str, int], state: Mapping[str, Tensor]) -> int | None:
+    """How many parameters a name has, or a slice of its rows; code bases leave the prefix `model.` out."""
+    sliced = SLICE.fullmatch(name)
+    whole, first, last = (sliced[1], int(sliced[2]), int(sliced[3])) if sliced else (name, 0, 1)
+    there = next((known for known in (whole, f"model.{whole}") if known in state), None)
+    if there is None:
+        return None
+    rows = max(len(state[there]), 1) if sliced else 1
+    return counts[there] * (last - first) // rows
+
+
+def _by_module(counts: Mapping[str, int]) -> dict[str, int]:
+    """The first part of the names, without a prefix `model.` that all share -> how many parameters."""
+    prefix = "model." if all(name.startswith("model.") for name in counts) else ""
+    modules: dict[str, int] = {}
+    for name, count in counts.items():
+        module = re.split(r"[./]", name.removeprefix(prefix), maxsplit=1)[0]
+        modules[printable(module)] = modules.get(printable(module), 0) + count
+    return modules
+
+
+def _word_dim(state: Mapping[str, Tensor]) -> int | None:
+    """The width of a word vector, from tensors under our names."""
+    fitting = (t for pattern in WORD_WIDTHS for n, t in state.items() if pattern.fullmatch(n) and t.dim() > 1)
+    return next((tensor.shape[1] for tensor in fitting), None)
+
+
+def _settings(extras: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says that it was trained with; where that is one object, its attributes."""
+    settings: dict[str, Any] = {}
+    for key in SETTINGS_KEYS:
+        found = _fields(extras.get(key))
+        inner = _fields(next(iter(found.values()))) if len(found) == 1 else {}
+        settings |= inner or found
+    return settings
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """The entries of a mapping, or the attributes of an object, that have text for a name."""
+    if isinstance(value, Inert):
+        items = [item for item in value.inert_items if isinstance(item, tuple) and len(item) == 2]
+        value = {key: inner for key, inner in items if isinstance(key, str)} | value.inert_attributes
+    return {k: v for k, v in value.items() if isinstance(k, str)} if isinstance(value, dict) else {}
+
+
+def _plain(value: Any, left: list[int], depth: int = 0) -> Any:
+    """`value` for JSON, stand-ins as text or by their attributes; `left[0]` is how many more entries to tell."""
+    left[0] -= 1
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else str(value)
+    if isinstance(value, np.ndarray):
+        return f"array {value.shape} {value.dtype}"
+    if isinstance(value, Inert) and PATHS.fullmatch(value.inert_class):
+        return printable("/".join(part for part in value.inert_args or () if isinstance(part, str)).replace("//", "/"))
+    if isinstance(value, Inert) and not _fields(value):
+        return printable(value.inert_class)
+    if left[0] < 0 or depth > DEEPEST:
+        return "..."
+    if isinstance(value, dict | Inert):
+        entries = list(_fields(value).items())[: left[0]]
+        return {printable(key): _plain(inner, left, depth + 1) for key, inner in entries}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(inner, left, depth + 1) for inner in list(value)[: left[0]]]
+    return type(value).__name__

@@ -1,0 +1,115 @@
+"""Weights on disk: read, fitted to a model, written. Not here: file formats, and names of other code bases.
+
+A folder of checkpoints that training wrote holds one `model.json` that says what all of them are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rec_trak.checkpoints.files import read_checkpoint_file
+from rec_trak.config.model import ModelConfig, read_model_config
+from rec_trak.errors import CheckpointError, ConfigError, listed
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Parameter name -> tensor on the CPU, from a file of any format that `read_checkpoint_file` knows.
+
+    Raises:
+        CheckpointError: as `read_checkpoint_file`.
+    """
+    return read_checkpoint_file(path).state
+
+
+def load_into(model: nn.Module, state_dict: dict[str, Tensor], where: str) -> None:
+    """Copy every tensor of `state_dict` into `model`; nothing is changed unless all of them fit.
+
+    Args:
+        model: what build_model made.
+        state_dict: parameter name -> tensor.
+        where: the file they came from, for messages.
+
+    Raises:
+        CheckpointError: keys are missing, unexpected or of another shape (one message lists them), or a tensor holds
+            NaN or Inf once it has the model's number format.
+    """
+    expected = model.state_dict()
+    missing = [name for name in expected if name not in state_dict]
+    unexpected = [name for name in state_dict if name not in expected]
+    shapes = [
+        f"{name} {tuple(state_dict[name].shape)} for {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in state_dict and state_dict[name].shape != value.shape
+    ]
+    problems = [
+        listed("missing", missing),
+        listed("unexpected", unexpected),
+        listed("of another shape", shapes),
+    ]
+    if any(problems):
+        raise CheckpointError(
+            f"{where}: the checkpoint does not fit the model: {'; '.join(filter(None, problems))}. "
+            f"Give the model configuration that the checkpoint was trained with."
+        )
+    for name, value in expected.items():
+        if not torch.isfinite(state_dict[name].to(value.dtype)).all():
+            raise CheckpointError(
+                f"{where}: tensor `{name}` holds NaN or Inf. Use a checkpoint from before the training diverged."
+            )
+    model.load_state_dict(state_dict)
+
+
+def write_state_dict(path: str | Path, model: nn.Module) -> None:
+    """Write the model's state_dict, on the CPU, so that `path` holds either all of it or what it held before.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        torch.save({name: value.detach().cpu() for name, value in model.state_dict().items()}, temporary)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise CheckpointError(
+            f"{path}: cannot be written ({error}). Free some space or give another folder."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_model_config(path: str | Path, config: ModelConfig) -> None:
+    """Make sure that the file, if there is one, describes the same model as `config`.
+
+    Raises:
+        ConfigError: it describes another model, or cannot be read.
+    """
+    if not Path(path).exists():
+        return
+    there = read_model_config(path)
+    different = [f.name for f in dataclasses.fields(config) if getattr(there, f.name) != getattr(config, f.name)]
+    if different:
+        raise ConfigError(
+            f"{path}: another model's checkpoints stand in this folder. Got one that differs in "
+            f"{', '.join(f'`{name}`' for name in different)}, expected the same for all. Give another folder, or build "
+            f"clean and poisoned models from one vocabulary and one list of users."
+        )
+
+
+def write_model_config(path: str | Path, config: ModelConfig) -> None:
+    """Write the configuration of a folder's checkpoints, unless it stands there already.
+
+    Raises:
+        ConfigError: as `check_model_config`.
+    """
+    path = Path(path)
+    check_model_config(path, config)
+    if not path.exists():
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        config.write(temporary)
+        os.replace(temporary, path)

@@ -1,0 +1,1 @@
+"""What a run leaves behind: tables, rankings, figures and how they are written. Not here: computing what they show."""

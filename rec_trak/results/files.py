@@ -1,0 +1,265 @@
+"""The results folder: what a run leaves behind, written whole or not at all, and read back. Not here: any computing.
+
+A results folder is finished when it holds trak_scores.npy, trak_labels.npy, rows.csv and metadata.json; the ranking
+CSVs and the figures are made from these four alone, so they can be made again without the data or the model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+
+from rec_trak.data.articles import Articles
+from rec_trak.data.impressions import Impressions
+from rec_trak.errors import DataError, StoreError
+from rec_trak.results.plots import DPI, SCORE_NAME, plot_score_distribution, plot_top_influential_samples
+from rec_trak.results.ranking import (
+    LABELS,
+    ROW_COLUMNS,
+    check_scores,
+    clip_top_k,
+    label_words,
+    rank_training_samples,
+    ranking_table,
+    rows_table,
+)
+
+SCORES, LABELS_FILE, ROWS, METADATA = "trak_scores.npy", "trak_labels.npy", "rows.csv", "metadata.json"
+AGAIN = "Run scripts/score.py again."
+Writer = Callable[[BinaryIO], Any]
+
+
+@dataclass(frozen=True)
+class Results:
+    """A finished run as its folder holds it.
+
+    Attributes:
+        folder: where it was read.
+        scores: (N,) float32.
+        labels: (N,) int64, 1 fake, 0 real, -1 unknown.
+        rows: N lines of rows.csv in row order, all text but `sample_idx`.
+        metadata: the content of metadata.json.
+    """
+
+    folder: Path
+    scores: np.ndarray
+    labels: np.ndarray
+    rows: pd.DataFrame
+    metadata: dict[str, Any]
+
+
+def write_results(
+    folder: str | Path,
+    scores: Any,
+    impressions: Impressions,
+    articles: Articles,
+    top_k: int,
+    metadata: dict[str, Any],
+    extra: dict[str, Any] | None = None,
+    score_name: str = SCORE_NAME,
+    gradients: np.ndarray | None = None,
+) -> list[Path]:
+    """Write a run's results; the paths written.
+
+    Args:
+        folder: made where it does not exist. No file in it changes before all are written beside their places.
+        scores: (N,) scores; stored, and ranked, as float32.
+        impressions, articles: the N rows scored, and the table they were read against.
+        top_k: length of the top and bottom lists; beyond N it is cut to N with a warning.
+        metadata: what else metadata.json is to say; `config`, `dataset_type`, `model_type` and `proj_dim` stand first.
+        extra: further columns of rows.csv and ranking_full.csv, name -> (N,) values.
+        score_name: the axis label of the figures, with the unit.
+        gradients: (N, K) projected gradients, written to trak_gradients.npy if given.
+
+    Raises:
+        NumericalError: a score is NaN or infinite.
+        DataError: no rows, unequal lengths, or an extra column that does not fit.
+        ConfigError: `top_k` is not a whole number of at least 1.
+        StoreError: a file cannot be written.
+    """
+    folder = Path(folder)
+    with np.errstate(over="ignore"):  # an overflow becomes inf, which is refused by name below
+        scores = np.asarray(scores).astype(np.float32)
+    scores, labels = check_scores(scores, impressions.is_fake, str(folder))
+    top_k = clip_top_k(top_k, len(scores))
+    rows = rows_table(impressions, articles, extra)
+    content = {
+        **dict.fromkeys(("config", "dataset_type", "model_type", "proj_dim")),
+        **metadata,
+        "top_k": top_k,
+        "score_name": score_name,
+        **_numbers(scores, labels, rows),
+    }
+    writers = _rankings(Results(folder, scores, labels, rows, content)) | {
+        ROWS: as_csv(rows),
+        SCORES: lambda file: np.save(file, scores),
+        LABELS_FILE: lambda file: np.save(file, labels),
+    }
+    if gradients is not None:
+        writers["trak_gradients.npy"] = lambda file: np.save(file, gradients)
+    return write_files(folder, writers | {METADATA: as_json(content)})
+
+
+def rewrite_results(folder: str | Path) -> list[Path]:
+    """Make the ranking CSVs and the figures of a finished run again; the paths written.
+
+    Raises:
+        DataError: a file of the run is missing, damaged, or does not fit the others.
+        NumericalError: a score is NaN or infinite.
+        ConfigError: the `top_k` in metadata.json is no length of a list.
+        StoreError: a file cannot be written.
+    """
+    results = read_results(folder)
+    if "top_k" not in results.metadata:
+        raise DataError(f"{results.folder / METADATA}: `top_k` is missing. {AGAIN}")
+    return write_files(results.folder, _rankings(results))
+
+
+def read_results(folder: str | Path) -> Results:
+    """The finished run in a folder.
+
+    Raises:
+        DataError: a file of the run is missing, damaged, or does not fit the others.
+        NumericalError: a score is NaN or infinite.
+    """
+    folder = Path(folder)
+    missing = [name for name in (SCORES, LABELS_FILE, ROWS, METADATA) if not (folder / name).is_file()]
+    if missing:
+        raise DataError(f"{folder}: not a finished run, {', '.join(missing)} missing. Run scripts/score.py first.")
+    scores, labels = (_read(folder / name, np.load) for name in (SCORES, LABELS_FILE))
+    scores, labels = check_scores(scores, labels, str(folder))
+    metadata = _read(folder / METADATA, lambda path: json.loads(path.read_text(encoding="utf-8")))
+    if not isinstance(metadata, dict):
+        raise DataError(f"{folder / METADATA}: no keys and values. Got {type(metadata).__name__}. {AGAIN}")
+    rows = _read(folder / ROWS, lambda path: pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8"))
+    return Results(folder, scores, labels, _checked_rows(folder / ROWS, rows, labels), metadata)
+
+
+def write_files(folder: str | Path, writers: dict[str, Writer]) -> list[Path]:
+    """Write files so that an interruption leaves the old ones whole; their paths.
+
+    All are written beside their places first, and take them only when the last one is complete.
+
+    Args:
+        folder: made where it does not exist.
+        writers: file name -> function that writes its content to a binary file.
+
+    Raises:
+        StoreError: a file cannot be written (no room, no permission, a file in the folder's place).
+    """
+    folder, path = Path(folder), Path(folder)
+    places = {folder / name: folder / f".{name}.{os.getpid()}.tmp" for name in writers}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, temporary in places.items():
+            with open(temporary, "wb") as file:
+                writers[path.name](file)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, temporary in places.items():
+            os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StoreError(f"{path}: cannot be written ({reason}). Make room, or choose another folder.") from None
+    finally:
+        for temporary in places.values():
+            with suppress(OSError):
+                temporary.unlink()
+    return list(places)
+
+
+def as_csv(table: pd.DataFrame) -> Writer:
+    """A writer of the table as UTF-8 CSV without an index."""
+    return lambda file: table.to_csv(file, mode="wb", index=False, encoding="utf-8")
+
+
+def as_json(content: Any) -> Writer:
+    """A writer of the content as JSON that any reader accepts: NaN and infinities become null."""
+    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+    return lambda file: file.write(f"{text}\n".encode())
+
+
+def _rankings(results: Results) -> dict[str, Writer]:
+    """The files that are made from the finished run alone."""
+    scores, labels, rows, metadata = results.scores, results.labels, results.rows, results.metadata
+    top_k = clip_top_k(metadata["top_k"], len(scores))
+    table = ranking_table(scores, rows, top_k)
+    names = {"score_name": str(metadata.get("score_name", SCORE_NAME))}
+    model, dataset = metadata.get("model_type"), metadata.get("dataset_type")
+    title = f"TRAK scores: {model} model on {dataset}" if model and dataset else "TRAK scores"
+    ranking = rank_training_samples(scores, labels, top_k)
+    figures = {
+        "score_distribution.png": plot_score_distribution(scores, labels, title=title, **names),
+        "top_influential_samples.png": plot_top_influential_samples(ranking, titles=rows["title"].tolist(), **names),
+    }
+    return {
+        "ranking_results.csv": as_csv(table[table["category"] != ""]),
+        "ranking_full.csv": as_csv(table),
+        **{name: partial(figure.savefig, format="png", dpi=DPI) for name, figure in figures.items()},
+    }
+
+
+def _numbers(scores: np.ndarray, labels: np.ndarray, rows: pd.DataFrame) -> dict[str, Any]:
+    """`data_stats` and `score_stats` of metadata.json."""
+    wide = scores.astype(np.float64)
+    classes = {"n_fake": (labels == 1).sum(), "n_real": (labels == 0).sum()}
+    return {
+        "data_stats": {"n_total": len(scores), **classes, "n_unique": rows["article_id"].nunique()},
+        "score_stats": {"mean": wide.mean(), "std": wide.std(), "min": wide.min(), "max": wide.max()},
+    }
+
+
+def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
+    try:
+        return reader(path)
+    except (ValueError, OSError, EOFError) as error:  # pandas' and JSON's own errors are ValueErrors
+        problem = " ".join(str(error).split()).rstrip(".")
+        raise DataError(f"{path}: cannot be read ({problem}). {AGAIN}") from None
+
+
+def _checked_rows(path: Path, rows: pd.DataFrame, labels: np.ndarray) -> pd.DataFrame:
+    """The lines of rows.csv, `sample_idx` as integers, if they are the rows of the other files, in order."""
+    absent = [name for name in ROW_COLUMNS if name not in rows.columns]
+    if absent:
+        raise DataError(
+            f"{path}: columns missing. Got {', '.join(rows.columns)}, expected also {', '.join(absent)}. {AGAIN}"
+        )
+    if len(rows) != len(labels):
+        raise DataError(f"{path}: not the rows of {SCORES}. Got {len(rows)} lines, expected {len(labels)}. {AGAIN}")
+    numbers = np.arange(len(rows))
+    moved = np.flatnonzero(rows["sample_idx"].to_numpy() != numbers.astype(str))
+    if len(moved):
+        got = rows["sample_idx"].iloc[moved[0]]
+        raise DataError(
+            f"{path}: not in row order. Got `sample_idx` {got} in line {moved[0] + 2}, expected {moved[0]}. {AGAIN}"
+        )
+    other = np.flatnonzero(rows["label"].to_numpy() != label_words(labels))
+    if len(other):
+        got, expected = rows["label"].iloc[other[0]], LABELS[int(labels[other[0]])]
+        raise DataError(
+            f"{path}: not the rows of {LABELS_FILE}. Got row {other[0]} {got}, expected {expected}. {AGAIN}"
+        )
+    return rows.assign(sample_idx=numbers)
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's own types."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int | bool) else str(value)

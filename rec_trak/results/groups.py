@@ -1,0 +1,132 @@
+"""Influence summed by article, reader, day or any column of the click log. Not here: scores of rows, or files.
+
+Each table has a line a group, from the largest sum to the smallest, with the number of rows and their mean beside the
+sum: popular articles have large sums by their size alone, and the mean tells them apart.
+
+The sums by article in the history count a row once for each different article that the model read there. They are no
+counterfactual: the influence of a row is that of its click and cannot be split over what stood in its history, so a sum
+says how much the clicks of people who had read an article did, not what would happen without the article.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from rec_trak.data.articles import Articles
+from rec_trak.data.impressions import Impressions
+from rec_trak.data.ragged import Ragged
+from rec_trak.errors import ConfigError, DataError
+from rec_trak.results.ranking import LINE_BREAK, label_words
+
+NUMBERS = ("rows", "sum", "mean")
+NOT_A_COUNTERFACTUAL = (
+    "by_history_article.csv sums the influence of the rows that have an article in their history, a row once for each "
+    "of its articles; it does not say what would change without the article."
+)
+
+
+def group_tables(
+    values: np.ndarray, impressions: Impressions, history: Ragged, articles: Articles, columns: Sequence[str] = ()
+) -> dict[str, pd.DataFrame]:
+    """File name -> table: by_article.csv, by_history_article.csv, by_user.csv, by_day.csv where days are known, and
+    one for each of `columns`.
+
+    Args:
+        values: (I,) influence of each impression.
+        impressions: the I impressions.
+        history: I sequences of article positions, as the model read them; positions beyond the table are padding.
+        articles: the table.
+        columns: further columns of the click log.
+
+    Raises:
+        DataError: a column that the click log does not have.
+        ConfigError: two columns whose tables would have one file name.
+    """
+    check_columns(impressions, columns)
+    if any(impressions.columns.get("day", ())) and "day" not in columns:
+        columns = (*columns, "day")
+    fake = articles.is_fake.copy()
+    fake[impressions.clicked[::-1]] = impressions.is_fake[::-1]  # the first row's word, where the log says it too
+    tables = {
+        "by_article.csv": by_article(values, impressions.clicked, np.arange(len(values)), articles, fake),
+        "by_history_article.csv": by_article(values, *_read_articles(history, len(articles)), articles, fake),
+        "by_user.csv": by_name(values, [str(user) for user in impressions.user_ids], "user_id"),
+    }
+    for column in columns:
+        file = column_file(column)
+        if file in tables:
+            raise ConfigError(
+                f"--group_by: two columns make one file. Got `{column}` for {file}, expected names that differ in "
+                "letters, digits, _ and -. Group by one of them."
+            )
+        tables[file] = by_name(values, impressions.columns[column], column)
+    return tables
+
+
+def check_columns(impressions: Impressions, columns: Sequence[str]) -> None:
+    """Refuse columns that the click log does not have.
+
+    Raises:
+        DataError: names the first one, and the columns that there are.
+    """
+    for column in columns:
+        if column not in impressions.columns:
+            known = ", ".join(f"`{name}`" for name in impressions.columns) or "none"
+            raise DataError(
+                f"--group_by: the click log has no such column. Got `{column}`, expected one of its further columns: "
+                f"{known}. Users and articles have tables anyway."
+            )
+
+
+def column_file(column: str) -> str:
+    """The file name of a column's table; never one of those of articles and users."""
+    plain = "".join(c if c.isalnum() or c in "_-" else "_" for c in column)
+    return f"by_{'column_' if plain in ('article', 'history_article', 'user') else ''}{plain}.csv"
+
+
+def by_article(
+    values: np.ndarray, positions: np.ndarray, rows: np.ndarray, articles: Articles, fake: np.ndarray
+) -> pd.DataFrame:
+    """A line an article: article_id, title, label, rows, sum, mean.
+
+    Args:
+        values: (I,).
+        positions, rows: (n,) pairs of an article and an impression that counts for it.
+        articles: the table.
+        fake: (A,) 1, 0 or -1.
+    """
+    different, codes = np.unique(positions, return_inverse=True)
+    names = {
+        "article_id": [articles.ids[a] for a in different],
+        "title": [LINE_BREAK.sub(" ", articles.titles[a]) for a in different],
+        "label": label_words(fake[different]),
+    }
+    return _summed(names, codes, np.asarray(values, dtype=np.float64)[rows])
+
+
+def by_name(values: np.ndarray, names: Sequence[str], column: str) -> pd.DataFrame:
+    """A line for each different of the I names: the name, rows, sum, mean."""
+    places = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    codes = np.fromiter((places[name] for name in names), dtype=np.int64, count=len(names))
+    heading = f"{column}_value" if column in NUMBERS else column
+    shown = [LINE_BREAK.sub(" ", name) for name in places]
+    return _summed({heading: shown}, codes, np.asarray(values, dtype=np.float64))
+
+
+def _summed(names: dict[str, Sequence[str]], codes: np.ndarray, values: np.ndarray) -> pd.DataFrame:
+    count = len(next(iter(names.values())))
+    rows = np.bincount(codes, minlength=count)
+    sums = np.bincount(codes, weights=values, minlength=count)
+    order = np.argsort(-sums, kind="stable")
+    return pd.DataFrame(names | {"rows": rows, "sum": sums, "mean": sums / rows}).iloc[order].reset_index(drop=True)
+
+
+def _read_articles(history: Ragged, articles: int) -> tuple[np.ndarray, np.ndarray]:
+    """The different (article, impression) pairs of histories, padding left out."""
+    rows = np.repeat(np.arange(len(history)), history.lengths)
+    real = history.values < articles
+    rows, positions = np.divmod(np.unique(rows[real] * articles + history.values[real]), articles)
+    return positions, rows

@@ -1,0 +1,113 @@
+"""The click log that a finished run was made from, read again and known to be the same. Not here: scores, labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rec_trak.attribution.job import sample
+from rec_trak.config.analysis import AnalysisConfig, analysis_config
+from rec_trak.data.articles import Articles
+from rec_trak.data.impressions import Impressions
+from rec_trak.data.sources import click_log_path, data_format, read_data
+from rec_trak.errors import DataError
+from rec_trak.results.files import METADATA, Results
+from rec_trak.results.ranking import IDENTITY, rows_table
+
+COMPARED = (*IDENTITY, "other_candidates", "source_lines")
+
+
+@dataclass(frozen=True)
+class ClickLog:
+    """A click log and the part of it that a run has scored.
+
+    Attributes:
+        path: the file.
+        form: `pairwise`, `mind` or `parsed`.
+        config: the analysis that the run was made with.
+        articles: the table that rows refer to.
+        everything: all rows of the file, as the run's settings make them.
+        places: (N,) places in `everything` of the run's N rows, in their order; not all where the run took a sample.
+        rows: the run's rows.
+    """
+
+    path: Path
+    form: str
+    config: AnalysisConfig
+    articles: Articles
+    everything: Impressions
+    places: np.ndarray
+    rows: Impressions
+
+
+def read_click_log(
+    results: Results, data_path: str | Path | None = None, news_items_path: str | Path | None = None
+) -> ClickLog:
+    """The click log of a finished run.
+
+    Args:
+        results: the run.
+        data_path, news_items_path: where the data are now; None for where the run read them (relative to the working
+            directory, if the YAML's paths were).
+
+    Raises:
+        DataError: the run does not say what it was made from, a file is missing or cannot be read, or its rows are
+            no longer those of the run.
+    """
+    told = results.metadata
+    if not isinstance(told.get("config"), dict) or not told.get("dataset_type"):
+        raise DataError(
+            f"{results.folder / METADATA}: does not say which click log was scored. Got no `config` or no "
+            "`dataset_type`, expected what scripts/score.py writes. Score with the script."
+        )
+    config = analysis_config(told["config"], str(results.folder / METADATA))
+    given = {"data_path": data_path, "news_items_path": news_items_path}
+    config = dataclasses.replace(config, **{key: str(path) for key, path in given.items() if path is not None})
+    kind = (config.data_path, told["dataset_type"], config.data_format)
+    articles, everything = read_data(
+        kind[0], config.news_items_path, *kind[1:], config.rows, config.negatives, config.seed
+    )
+    numbered = dataclasses.replace(everything, columns={"place": tuple(range(len(everything)))})
+    places = np.array(sample(numbered, config.sample_size, config.seed, asked_for=False).columns["place"])
+    rows = everything if len(places) == len(everything) else everything.subset(places)
+    path = click_log_path(*kind)
+    _check_same(path, rows_table(rows, articles)[[*COMPARED]].astype(str), results)
+    return ClickLog(path, data_format(*kind), config, articles, everything, places, rows)
+
+
+def check_same_rows(results: Results, other: Results) -> None:
+    """Refuse two runs that did not score the same rows.
+
+    Raises:
+        DataError: names the first row that differs.
+    """
+    _check_same(other.folder, other.rows[[*COMPARED]], results)
+
+
+def line_numbers(source: str) -> list[int]:
+    """The lines that a row's source names: "2-4,9" gives 2, 3, 4, 9."""
+    spans = [span.split("-") for span in source.split(",")]
+    return [line for span in spans for line in range(int(span[0]), int(span[-1]) + 1)]
+
+
+def _check_same(path: Path, found, results: Results) -> None:
+    """Refuse rows (a table of text) that are not the run's."""
+    wanted = results.rows[[*COMPARED]]
+    advice = f"Score again, or give the data that {results.folder} was made from."
+    if len(found) != len(wanted):
+        raise DataError(
+            f"{path}: not the rows of {results.folder}, it changed since. Got {len(found):,} rows, expected "
+            f"{len(wanted):,}. {advice}"
+        )
+    moved = np.flatnonzero((found.to_numpy() != wanted.to_numpy()).any(axis=1))
+    if len(moved):
+        i = moved[0]
+        column = next(name for name in COMPARED if found[name].iloc[i] != wanted[name].iloc[i])
+        got, expected = (repr(table[column].iloc[i]) for table in (found, wanted))
+        raise DataError(
+            f"{path}: not the rows of {results.folder}, it changed since. Got `{column}` {got[:60]} in row {i} "
+            f"({len(moved):,} such rows), expected {expected[:60]}. {advice}"
+        )

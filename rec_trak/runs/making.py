@@ -1,0 +1,230 @@
+"""The jobs that scripts run, from a `Run` to files. Not here: flags, printing, or any of the steps themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rec_trak.attribution.explain import explain, margins
+from rec_trak.attribution.history import PLACES, history_influence, places_table
+from rec_trak.attribution.influence import SelfInfluence, TargetInfluence, self_influence, target_influence
+from rec_trak.attribution.job import Job, Run, fingerprint, versions, within
+from rec_trak.attribution.target_sets import NamedTargets, ends_table, named_targets, targets_table
+from rec_trak.errors import ConfigError
+from rec_trak.results.files import as_csv, write_files, write_results
+from rec_trak.results.groups import NOT_A_COUNTERFACTUAL, check_columns, group_tables
+from rec_trak.results.ranking import LINE_BREAK, rows_table
+from rec_trak.scoring.solve import Diagnostics
+from rec_trak.store.manifest import read_manifest, read_member
+
+NAMED = 5  # articles printed of each end
+ENDS = 100  # proponents and opponents listed of each target, at most
+WIDTH = 160  # characters of a printed line
+ROW_FIELDS = ("row_count", "rows", "negatives")
+SCORE_NAMES = {
+    "self_influence": "self-influence Q·h (margin units)",
+    "loss_gradient": "leverage of the loss gradient (0 to 1)",
+}
+
+
+def score_rows(run: Run, job: Job, group_by: Sequence[str] = ()) -> tuple[SelfInfluence, list[Path]]:
+    """Self-influence of every impression, written as the run's results; returns it and the files.
+
+    Args:
+        run, job: the analysis, featurized.
+        group_by: columns of the click log to sum by, beside articles, users and days.
+
+    Raises:
+        StoreError: the run is not featurized, or the directory is another run's.
+        ConfigError: `top_k` beyond the rows, as a flag.
+        DataError: a column that the click log does not have.
+    """
+    config = run.config
+    check_columns(job.impressions, group_by)
+    top_k = within(config.top_k, len(job.impressions), "top_k", "rows", asked_for="top_k" in run.flags)
+    result = self_influence(job, config.score)
+    score = {"form": config.score, "lambda_rel": config.lambda_rel}
+    paths = write_results(
+        run.folder,
+        result.scores,
+        job.impressions,
+        job.articles,
+        top_k,
+        describe(run, job, score, result.diagnostics),
+        extra={"leverage": result.leverage, "q": result.q},
+        score_name=SCORE_NAMES[config.score],
+        gradients=_projected(job) if config.save_embeddings else None,
+    )
+    return result, paths + _write_groups(run.folder, result.scores, job, group_by)
+
+
+def score_targets(
+    run: Run, job: Job, wanted: str, keep_matrix: bool = False, group_by: Sequence[str] = ()
+) -> tuple[TargetInfluence, list[Path]]:
+    """Influence of every impression on one target set, written below the run's results.
+
+    Args:
+        run, job: the analysis, featurized.
+        wanted: a name in the config's `targets`, or the path of a pairwise CSV (its stem is then the name).
+        keep_matrix: also write all scores, (I, M), to scores.npy there.
+        group_by: columns of the click log to sum by, beside articles, users and days.
+
+    Raises:
+        ConfigError: neither a known name nor a file; `top_k` beyond the rows, as a flag.
+        DataError: a file does not hold what it should, no target is left, or a column is not there.
+        StoreError: the run is not featurized, or another set has this name.
+    """
+    check_columns(job.impressions, group_by)
+    top_k = within(run.config.top_k, len(job.impressions), "top_k", "rows", asked_for="top_k" in run.flags)
+    targets = named_targets(run, job, wanted)
+    folder = _folder(run, targets)
+    matrix = folder / "scores.npy" if keep_matrix else None
+    ends = min(top_k, ENDS)
+    result = target_influence(job, targets.name, targets.impressions, ends, matrix, targets.articles)
+    score = {
+        "form": "target_influence",
+        "lambda_rel": run.config.lambda_rel,
+        "targets": targets.name,
+        "target_count": len(targets),
+    }
+    metadata = describe(run, job, score, result.diagnostics) | {
+        "targets_file": " ".join(f"{key} {value}" for key, value in targets.definition.items()).removeprefix("csv "),
+        "targets_definition": targets.definition,
+        "targets_notes": targets.impressions.notes,
+        "ends_of_each_target": ends,
+    }
+    paths = write_results(
+        folder,
+        result.plain,
+        job.impressions,
+        job.articles,
+        top_k,
+        metadata,
+        extra={"renormalised": result.renormalised, "kernel": result.kernel},
+        score_name=f"mean influence on {targets.name} (margin units)",
+    )
+    f = margins(job, targets.name, targets.impressions, targets.articles)
+    rows = rows_table(job.impressions, job.articles)
+    tables = {
+        "targets.csv": targets_table(targets.impressions, targets.articles, f),
+        "proponents.csv": ends_table(result.proponents, 1, rows),
+        "opponents.csv": ends_table(result.opponents, -1, rows),
+    }
+    paths += write_files(folder, {name: as_csv(table) for name, table in tables.items()})
+    paths += [matrix] if matrix else []
+    return result, paths + _write_groups(folder, result.plain, job, group_by)
+
+
+def score_history(run: Run, job: Job, wanted: str, only: Sequence[str] | None = None) -> tuple[list[str], Path]:
+    """What the places of the training histories taught about one target set: lines to print, and the file with them.
+
+    Args:
+        run, job: the analysis, featurized.
+        wanted: as for `score_targets`.
+        only: ids of the articles whose places are looked at; None or none for all.
+
+    Raises:
+        ConfigError: an unknown article or target set, or an article that no history holds.
+        DataError, StoreError: as `score_targets`.
+    """
+    targets = named_targets(run, job, wanted)
+    found = history_influence(job, targets.name, targets.impressions, only or None, targets.articles)
+    table = places_table(found, rows_table(job.impressions, job.articles), job.articles)
+    (path,) = write_files(_folder(run, targets), {PLACES: as_csv(table)})
+    sums = table.groupby(["article_id", "title"], sort=False)["influence"].agg(["sum", "count"])
+    ends = pd.concat([sums.nlargest(NAMED, "sum"), sums.nsmallest(NAMED, "sum")])
+    lines = [
+        f"{len(table):,} places of {len(sums):,} articles in training histories, by what they did to {targets.name}:"
+    ]
+    for (article, title), line in ends[~ends.index.duplicated()].iterrows():
+        lines.append(f"  {line['sum']:+.3e} in {line['count']:,.0f} places  {article}  {title}")
+    return [_terminal(line) for line in lines], path
+
+
+def explain_row(run: Run, job: Job, row: str, target: str) -> tuple[list[str], Path]:
+    """Why one impression has its influence on one target: lines to print, and the file with its parts.
+
+    Args:
+        run, job: the analysis, featurized.
+        row: the impression's number (`sample_idx`).
+        target: a target set and the number of one of its targets, as `honeypot:3`.
+
+    Raises:
+        ConfigError: no such row, set or target.
+        DataError, StoreError: as `score_targets`.
+    """
+    wanted, colon, number = target.rpartition(":")
+    if not (row.isdecimal() and colon and number.isdecimal()):
+        raise ConfigError(
+            f"--explain: a row and a target are needed. Got {row} {target}, expected two numbers, the second after the "
+            "name of its set, as in `--explain 12 honeypot:3`."
+        )
+    targets = named_targets(run, job, wanted)
+    found = explain(job, targets.name, targets.impressions, int(row), int(number), targets.articles)
+    file = f"explain_{found.row}_{found.target}.csv"
+    (path,) = write_files(_folder(run, targets), {file: as_csv(found.parts)})
+    f = margins(job, targets.name, targets.impressions, targets.articles)[found.target]
+    clicks, asked = job.impressions, targets.impressions
+    user, title = clicks.user_ids[found.row], job.articles.titles[clicks.clicked[found.row]]
+    lines = [
+        f"row {found.row}: user {user} clicked {title}",
+        f"target {targets.name}:{found.target}: {targets.articles.titles[asked.clicked[found.target]]} shown to user "
+        f"{asked.user_ids[found.target]}, margin {f:+.4g}",
+        *found.lines(),
+    ]
+    return [_terminal(line) for line in lines], path
+
+
+def _terminal(line: str) -> str:
+    """The line with U+FFFD for what cannot be seen or commands a terminal, cut to WIDTH characters."""
+    plain = "".join(c if c.isprintable() else "\ufffd" for c in LINE_BREAK.sub(" ", line))
+    return plain if len(plain) <= WIDTH else f"{plain[: WIDTH - 1]}…"
+
+
+def _folder(run: Run, targets: NamedTargets) -> Path:
+    return run.folder / "targets" / targets.name
+
+
+def _write_groups(folder: Path, values: np.ndarray, job: Job, columns: Sequence[str]) -> list[Path]:
+    """The tables of `groups`, beside the rankings."""
+    first_rows = np.searchsorted(job.impression_of_row, np.arange(len(job.impressions)))
+    history = job.inputs.impressions.history.subset(first_rows)
+    tables = group_tables(values, job.impressions, history, job.articles, columns)
+    return write_files(folder, {name: as_csv(table) for name, table in tables.items()})
+
+
+def describe(run: Run, job: Job, score: dict[str, Any], diagnostics: tuple[Diagnostics, ...]) -> dict[str, Any]:
+    """All that is needed to repeat the run, and how well posed its systems were, for metadata.json."""
+    features = fingerprint(job)["features"]
+    return {
+        "config": dataclasses.asdict(run.config),
+        "dataset_type": run.dataset_type,
+        "model_type": run.model_type,
+        "proj_dim": job.proj_dim,
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        "features": {key: value for key, value in features.items() if key not in ROW_FIELDS},
+        "rows": {key: features[key] for key in ROW_FIELDS},
+        "score": score,
+        "members": [
+            {"checkpoint": member.name, "digest": member.digest, **dataclasses.asdict(numbers)}
+            for member, numbers in zip(job.members, diagnostics, strict=True)
+        ],
+        "parameters": job.parameter_count,
+        "save_dir": str(job.save_dir),
+        "recorded": (read_manifest(job.save_dir) or {}).get("recorded", {}),
+        "versions": versions(),
+        "notes": [*job.impressions.notes, NOT_A_COUNTERFACTUAL],
+    }
+
+
+def _projected(job: Job) -> np.ndarray:
+    """Projected gradients (N, K), or (members, N, K) of an ensemble."""
+    maps = [read_member(job.save_dir, model_id)[0] for model_id in range(len(job.members))]
+    return maps[0] if len(maps) == 1 else np.stack(maps)

@@ -1,0 +1,152 @@
+"""The saver that `TRAKer` writes through: its memory maps, made safe. Not here: who may write, or whether it fits."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from trak.savers import MmapSaver
+
+from rec_trak.errors import StoreError
+from rec_trak.store.manifest import write_json
+
+
+def reserve(path: Path, size: int) -> None:
+    """Take `size` bytes of disk for an existing file now, since a full disk under a sparse map kills the process later.
+
+    Raises:
+        StoreError: there is no room; the file is removed.
+    """
+    try:
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        raise StoreError(
+            f"{path.parent}: no room for {path.name} ({error.strerror}). Got {free / 1e9:.2f} GB free, "
+            f"expected {size / 1e9:.2f} GB. Make room, or choose another `save_dir` or a smaller `proj_dim`."
+        ) from None
+
+
+class RowSaver(MmapSaver):
+    """traker's memory-map saver with space reserved, shapes checked, atomic JSON and only its own folder's model ids.
+
+    `features` (N, K) and score (N, M) files exist only while `keep_matrices` is set. Each target set also gets a
+    mask of finished targets, so that scoring resumes at target granularity.
+    """
+
+    keep_matrices = False
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.model_ids = {}
+        for path in sorted(self.save_dir.glob("id_*.json")):
+            self.model_ids |= {int(i): v for i, v in json.loads(path.read_text(encoding="utf-8")).items()}
+
+    def _load(self, fname: Path, shape: tuple[int, ...], mode: str, dtype: Any = None) -> np.memmap:
+        dtype = np.dtype(np.float32 if dtype is None else dtype)
+        if mode == "w+":
+            array = open_memmap(fname, mode=mode, shape=shape, dtype=dtype)
+            reserve(Path(fname), Path(fname).stat().st_size)
+            return array
+        try:
+            array = open_memmap(fname, mode=mode)
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"{fname}: cannot be read ({error}). Expected the array of an earlier run. "
+                f"Delete {self.save_dir} and featurize again."
+            ) from None
+        if array.shape != shape or array.dtype != dtype:
+            raise StoreError(
+                f"{fname}: not this run's. Got shape {array.shape} of {array.dtype}, expected {shape} of {dtype}. "
+                f"Delete {self.save_dir} and featurize again."
+            )
+        return array
+
+    def init_store(self, model_id: int) -> None:
+        (self.save_dir / str(model_id)).mkdir(exist_ok=True)
+        self.load_current_store(model_id, mode="w+")
+
+    def load_current_store(
+        self, model_id: int, exp_name: str | None = None, exp_num_targets: int = -1, mode: str = "r+"
+    ) -> None:
+        """Open the maps of one member, or of one target set of it, into `current_store`."""
+        self.current_model_id = model_id
+        folder, n = self.save_dir / str(model_id), self.train_set_size
+        if exp_name is None:
+            wanted = {
+                "grads": (folder / "grads.mmap", (n, self.proj_dim), None),
+                "out_to_loss": (folder / "out_to_loss.mmap", (n, 1), None),
+                "is_featurized": (folder / "_is_featurized.mmap", (n, 1), np.int32),
+            }
+            if self.keep_matrices:
+                wanted["features"] = (folder / "features.mmap", (n, self.proj_dim), None)
+        else:
+            self.current_experiment_name = exp_name
+            m = exp_num_targets
+            wanted = {
+                f"{exp_name}_grads": (folder / f"{exp_name}_grads.mmap", (m, self.proj_dim), None),
+                f"{exp_name}_done": (folder / f"{exp_name}_done.mmap", (m,), np.int32),
+            }
+            if self.keep_matrices:
+                wanted[f"{exp_name}_scores"] = (self.save_dir / "scores" / f"{exp_name}.mmap", (n, m), None)
+        for name, (path, shape, dtype) in wanted.items():
+            missing_is_new = exp_name is not None or name == "features"
+            create = mode == "w+" or (missing_is_new and not path.exists())
+            self.current_store[name] = self._load(path, shape, "w+" if create else "r+", dtype)
+
+    def serialize_current_model_id_metadata(self, already_exists: bool = True) -> None:
+        """Nothing after each batch, where traker would add up a mask of N rows; `commit` writes it once."""
+        if not already_exists:
+            self.commit()
+
+    def commit(self) -> int:
+        """Write how far the current member is; returns the number of rows not yet featurized."""
+        mask = self.current_store["is_featurized"]
+        pending = int(self.train_set_size - np.count_nonzero(mask))
+        state = self.model_ids[self.current_model_id]
+        state["is_featurized"] = int(pending == 0)
+        write_json(self.save_dir / f"id_{self.current_model_id}.json", {self.current_model_id: state})
+        return pending
+
+    def init_experiment(self, exp_name: str, num_targets: int, model_id: int) -> None:
+        if not (self.save_dir / str(model_id)).exists():
+            raise StoreError(
+                f"{self.save_dir}: checkpoint {model_id} has no features. Got nothing, expected its featurized rows. "
+                "Run featurize first."
+            )
+        self.experiments[exp_name] = {
+            "num_targets": num_targets,
+            "scores_path": str(self.save_dir / "scores" / f"{exp_name}.mmap"),
+            "scores_finalized": 0,
+        }
+        write_json(self.experiments_file, self.experiments)
+        self.load_current_store(model_id, exp_name, num_targets)
+
+    def save_scores(self, exp_name: str) -> None:
+        self.current_store[f"{exp_name}_scores"].flush()
+        self.experiments[exp_name]["scores_finalized"] = 1
+        write_json(self.experiments_file, self.experiments)
+
+    @contextmanager
+    def targets_allowed(self, model_id: int) -> Iterator[None]:
+        """Let traker featurize targets although no (N, K) `features` file was finalized.
+
+        It asks for that file's flag before it takes target gradients, which do not need the file: scores are solved
+        from the gradients themselves by `scoring`.
+        """
+        state = self.model_ids[model_id]
+        held = state["is_finalized"]
+        state["is_finalized"] = 1
+        try:
+            yield
+        finally:
+            state["is_finalized"] = held

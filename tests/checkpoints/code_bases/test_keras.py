@@ -1,0 +1,267 @@
+"""Laws of recommenders' Keras weights: our scores are what its layers compute, written out here in numpy."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from support.foreign import SUBTOPICS, TOPICS, USERS, WORDS, check_gradients, numbered, read, scores, world
+
+from rec_trak.checkpoints.code_bases import keras
+from rec_trak.checkpoints.state_dicts import read_state_dict
+from rec_trak.data.batches import build_inputs, unique_batch
+from rec_trak.errors import CheckpointError, ConfigError, RecTrakWarning
+
+WIDTH, HEADS, HEAD_DIM, FILTERS, TITLE, BODY, HISTORY = 6, 2, 4, 8, 6, 8, 5
+SIZES = {"title_size": TITLE, "body_size": BODY, "his_size": HISTORY, "head_num": HEADS}
+ACTIVATIONS = {"cnn_activation": "relu", "dense_activation": "relu"}
+
+
+def weights(shapes, seed=0):
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=shape).astype(np.float32) / 2 for name, shape in shapes.items()}
+
+
+def attention(place, width):
+    name = f"att_layer2{place}"
+    return {f"{name}/W:0": (width, 5), f"{name}/b:0": (5,), f"{name}/q:0": (5, 1)}
+
+
+def convolution(place, window=3):
+    return {f"conv1d{place}/kernel:0": (window, WIDTH, FILTERS), f"conv1d{place}/bias:0": (FILTERS,)}
+
+
+def nrms(first="", second="_1"):
+    shapes = {"embedding/embeddings:0": (len(WORDS) + 1, WIDTH)}
+    for place, width in ((first, WIDTH), (second, HEADS * HEAD_DIM)):
+        shapes |= {f"self_attention{place}/{w}:0": (width, HEADS * HEAD_DIM) for w in ("WQ", "WK", "WV")}
+        shapes |= attention(place, HEADS * HEAD_DIM)
+    return weights(shapes)
+
+
+def naml(window=3):
+    shapes = {"embedding/embeddings:0": (len(WORDS) + 1, WIDTH), "embedding_1_1/embeddings:0": (len(TOPICS) + 1, 4)}
+    shapes |= {"embedding_2/embeddings:0": (len(SUBTOPICS) + 1, 3)}
+    shapes |= convolution("", window) | convolution("_1", window)
+    for place, width in (("", 4), ("_1", 3)):
+        shapes |= {f"dense{place}/kernel:0": (width, FILTERS), f"dense{place}/bias:0": (FILTERS,)}
+    for place in ("", "_1", "_2", "_3"):
+        shapes |= attention(place, FILTERS)
+    return weights(shapes)
+
+
+def lstur(after=False, con=False, filters=FILTERS):
+    shapes = {"embedding/embeddings:0": (len(WORDS) + 1, WIDTH), "embedding_1/embeddings:0": (len(USERS) + 1, filters)}
+    shapes |= {"conv1d/kernel:0": (3, WIDTH, filters), "conv1d/bias:0": (filters,)} | attention("", filters)
+    shapes |= {f"gru/gru_cell/{name}:0": (filters, 3 * filters) for name in ("kernel", "recurrent_kernel")}
+    shapes |= {"gru/gru_cell/bias:0": (2, 3 * filters) if after else (3 * filters,)}
+    return weights(shapes | ({"dense/kernel:0": (2 * filters, filters), "dense/bias:0": (filters,)} if con else {}))
+
+
+def state_of(held):
+    return {name: torch.from_numpy(value) for name, value in held.items()}
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """The sizes that no weight tells, in sections as in its YAML, and upstream's dictionaries."""
+    files = {"wordDict_file": WORDS, "vertDict_file": TOPICS, "subvertDict_file": SUBTOPICS, "userDict_file": USERS}
+    paths = {}
+    for key, names in files.items():
+        paths[key] = str(tmp_path / f"{key}.pkl")
+        with open(paths[key], "wb") as file:
+            pickle.dump({name: i + 1 for i, name in enumerate(names)}, file)
+    return {"data": SIZES, "model": ACTIVATIONS | {"support_quick_scoring": True}} | paths
+
+
+def attend(held, place, x, mask=None):
+    """AttLayer2 over (..., L, width): exponentials without a shift, a small number in their sum."""
+    name = f"att_layer2{place}"
+    logits = (np.tanh(x @ held[f"{name}/W:0"] + held[f"{name}/b:0"]) @ held[f"{name}/q:0"])[..., 0]
+    exponentials = np.exp(logits) * (1 if mask is None else mask)
+    alpha = exponentials / (exponentials.sum(axis=-1, keepdims=True) + 1e-7)
+    return (x * alpha[..., None]).sum(axis=-2)
+
+
+def self_attend(held, place, x):
+    """SelfAttention over (..., L, width), without biases and masks."""
+    q, k, v = ((x @ held[f"self_attention{place}/{w}:0"]) for w in ("WQ", "WK", "WV"))
+    q, k, v = (np.moveaxis(y.reshape(*y.shape[:-1], HEADS, HEAD_DIM), -2, -3) for y in (q, k, v))
+    logits = q @ np.swapaxes(k, -1, -2) / np.sqrt(HEAD_DIM)
+    alpha = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    contexts = alpha / alpha.sum(axis=-1, keepdims=True) @ v
+    return np.moveaxis(contexts, -3, -2).reshape(*x.shape[:-1], HEADS * HEAD_DIM)
+
+
+def convolve(held, place, ids):
+    """Conv1D with `same` padding and ReLU over (n, T)."""
+    kernel = held[f"conv1d{place}/kernel:0"]
+    reach = len(kernel) - 1
+    x = np.pad(held["embedding/embeddings:0"][ids], ((0, 0), (reach // 2, reach - reach // 2), (0, 0)))
+    windows = np.stack([x[:, i : i + ids.shape[1]] for i in range(len(kernel))], axis=2)
+    return np.maximum(np.einsum("ntwd,wdf->ntf", windows, kernel) + held[f"conv1d{place}/bias:0"], 0)
+
+
+def padded(articles, rows):
+    """Each row's last HISTORY articles behind places of an article without anything, whose number is len(articles)."""
+    histories = [list(rows.history[i])[-HISTORY:] for i in range(len(rows))]
+    return np.array([[len(articles)] * (HISTORY - len(history)) + history for history in histories], dtype=np.int64)
+
+
+def ids_of(strings, names, length=None):
+    """Numbers as upstream reads them, with an article without anything behind."""
+    ids = numbered(strings, names, length)
+    return np.concatenate([ids, np.zeros_like(ids[:1])])
+
+
+def candidates(rows, vectors, users):
+    places = rows.candidates.values.reshape(len(rows), -1).astype(np.int64)
+    return torch.from_numpy(np.einsum("bcd,bd->bc", vectors[places], users).astype(np.float32))
+
+
+@pytest.mark.parametrize("places", [("", "_1"), ("_2", "_10"), ("_4", "_5_1")])
+def test_nrms_scores_are_upstreams(settings, places):
+    """Law: nothing is masked, no layer has a bias; layers are told apart by their order, wherever its numbers begin."""
+    held, (articles, rows) = nrms(*places), world()
+    x = held["embedding/embeddings:0"][ids_of(articles.titles, WORDS, TITLE)]
+    vectors = attend(held, places[0], self_attend(held, places[0], x))
+    users = attend(held, places[1], self_attend(held, places[1], vectors[padded(articles, rows)]))
+    model, config = read(keras, state_of(held), settings, articles)
+    got = scores(model, config, articles, rows)
+    torch.testing.assert_close(got, candidates(rows, vectors, users), atol=1e-5, rtol=1e-5)
+    check_gradients(model, config, articles, rows)
+
+
+@pytest.mark.parametrize("window", [3, 4])
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+def test_naml_scores_are_upstreams(settings, window):
+    """Law: nothing is masked, and no topic has a row of its own that is no zero."""
+    held, (articles, rows) = naml(window), world()
+    views = []
+    for place, strings, length in (("", articles.titles, TITLE), ("_1", articles.bodies, BODY)):
+        views.append(attend(held, place, convolve(held, place, ids_of(strings, WORDS, length))))
+    topics = (("", "_1_1", articles.categories, TOPICS), ("_1", "_2", articles.subcategories, SUBTOPICS))
+    for place, table, strings, names in topics:
+        x = held[f"embedding{table}/embeddings:0"][ids_of(strings, names)]
+        views.append(np.maximum(x @ held[f"dense{place}/kernel:0"] + held[f"dense{place}/bias:0"], 0))
+    vectors = attend(held, "_2", np.stack(views, axis=1))
+    users = attend(held, "_3", vectors[padded(articles, rows)])
+    model, config = read(keras, state_of(held), settings, articles)
+    got = scores(model, config, articles, rows)
+    torch.testing.assert_close(got, candidates(rows, vectors, users), atol=1e-5, rtol=1e-5)
+    check_gradients(model, config, articles, rows)
+
+
+def recur(held, after, x, h):
+    """The GRU cell of Keras 1, or with `after` of Keras 2: gates update, reset and new, in this order."""
+    kernel, recurrent, bias = (held[f"gru/gru_cell/{w}:0"] for w in ("kernel", "recurrent_kernel", "bias"))
+    n = len(h)
+    if after:
+        z, r = (1 / (1 + np.exp(-g)) for g in np.split((x @ kernel + bias[0] + h @ recurrent + bias[1])[: 2 * n], 2))
+        new = np.tanh((x @ kernel + bias[0])[2 * n :] + r * (h @ recurrent + bias[1])[2 * n :])
+    else:
+        gates = (x @ kernel + bias)[: 2 * n] + h @ recurrent[:, : 2 * n]
+        z, r = np.split(np.clip(0.2 * gates + 0.5, 0, 1), 2)
+        new = np.tanh((x @ kernel + bias)[2 * n :] + (r * h) @ recurrent[:, 2 * n :])
+    return z * h + (1 - z) * new
+
+
+@pytest.mark.parametrize(("after", "con"), [(False, False), (False, True), (True, False)])
+@pytest.mark.parametrize("filters", [FILTERS, 2])  # with two filters some places answer with nothing at all
+def test_lstur_scores_are_upstreams(settings, after, con, filters):
+    """Law: attention passes over padding and silent places, the GRU over silent articles; nothing left gives zeros."""
+    held, (articles, rows) = lstur(after, con, filters), world()
+    ids = ids_of(articles.titles, WORDS, TITLE)
+    contexts = convolve(held, "", ids) * (ids != 0)[..., None]
+    vectors = attend(held, "", contexts, (contexts != 0).any(axis=-1))
+    long_term = held["embedding_1/embeddings:0"][numbered(tuple(rows.user_ids), USERS)]
+    users = np.zeros((len(rows), filters))
+    for i, history in enumerate(padded(articles, rows)):
+        state = np.zeros(filters) if con else long_term[i]
+        for x in vectors[history]:
+            if x.any():
+                users[i] = state = recur(held, after, x, state)
+    if con:
+        users = np.concatenate([users, long_term], axis=1) @ held["dense/kernel:0"] + held["dense/bias:0"]
+    assert (vectors[0] == 0).all()
+    model, config = read(keras, state_of(held), settings, articles)
+    got = scores(model, config, articles, rows)
+    torch.testing.assert_close(got, candidates(rows, vectors, users), atol=1e-5, rtol=1e-5)
+    if filters == FILTERS:
+        check_gradients(model, config, articles, rows)
+
+
+def test_padding_has_a_row_that_is_trained(settings):
+    """Law: where upstream trains row 0, it has a gradient here: of words, of topics and of users."""
+    learnt = {naml: ("word_embedding", "topic_encoders.category.embedding"), lstur: ("user_embedding",)}
+    for held, names in learnt.items():
+        articles, rows = world()
+        model, config = read(keras, state_of(held()), settings, articles)
+        batch = unique_batch(build_inputs(rows, articles, config), np.arange(len(rows)))
+        model(batch).square().sum().backward()
+        for name in names:
+            assert model.get_parameter(f"{name}.weight").grad[0].abs().max() > 0
+
+
+def test_the_export_is_read_as_it_is(settings, tmp_path):
+    """Law: the lines of the module's docstring make a file that reads back as these weights."""
+    np.savez(tmp_path / "nrms.npz", **nrms())
+    state = read_state_dict(tmp_path / "nrms.npz")
+    assert keras.recognise(state) == "nrms"
+    first, second = (scores(*read(keras, s, settings, world()[0]), *world()) for s in (state, state_of(nrms())))
+    assert torch.equal(first, second)
+
+
+def test_the_architecture_is_recognised():
+    """Law: the names alone tell it, with or without a prefix and the `:0`; others' names tell nothing."""
+    for architecture, held in (("nrms", nrms()), ("naml", naml()), ("lstur", lstur())):
+        assert keras.recognise(held) == architecture
+        assert keras.recognise([f"model.{name.removesuffix(':0')}" for name in held]) == architecture
+    assert keras.recognise(["news_encoder.word_embedding.weight"]) is None
+
+
+def test_dictionaries_may_be_json_and_shorter_or_longer(settings, tmp_path):
+    """Law: a name with number 0 is an unknown one; a row without a name is never looked up; a user or a topic beyond
+    the rows, which upstream's own numbering makes, is read as unknown with a warning."""
+    path = tmp_path / "users.json"
+    path.write_text(json.dumps({"U0": 0, "U1": 1, "U3": 3, "U4": 4}), encoding="utf-8")
+    with pytest.warns(RecTrakWarning, match=r"users.json: 1 name\(s\) \(U4\) without a row in the checkpoint"):
+        _, config = read(keras, state_of(lstur()), settings | {"userDict_file": str(path)}, world()[0])
+    assert config.users == ("U1", "(row 2)", "U3")
+
+
+def test_weights_that_do_not_fit_are_refused():
+    """Law: missing, further and mis-shaped weights are listed by their own names."""
+    held = state_of(nrms())
+    del held["att_layer2_1/b:0"]
+    held |= {"adam/m:0": torch.zeros(1), "self_attention/WQ:0": torch.zeros(4)}
+    with pytest.raises(CheckpointError, match=r"1 missing \(att_layer2.1.b\); 1 unexpected \(adam/m:0\); .*WQ:0 \(4"):
+        keras.translate("nrms", held, "file")
+
+
+@pytest.mark.parametrize(
+    ("held", "changes", "match"),
+    [
+        (nrms, {"head_num": 3}, "`head_num` does not fit the checkpoint. Got 3, expected a divisor of its width 8"),
+        (nrms, {"head_num": None}, r"1 missing key\(s\) \(`head_num`\)"),
+        (nrms, {"word_emb_dim": 300}, "Got `word_emb_dim` 300, expected 6"),
+        (nrms, {"his_size": "50"}, "`his_size` has the wrong type"),
+        (naml, {"cnn_activation": "tanh"}, "Got `cnn_activation` tanh, expected relu"),
+        (naml, {"vertDict_file": None}, r"1 missing key\(s\) \(`vertDict_file`\)"),
+        (lstur, {"type": "con"}, "Got `type` con, expected ini"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings, held, changes, match):
+    """Law: what contradicts the weights or is missing is named."""
+    flat = settings["data"] | settings["model"] | {key: settings[key] for key in settings if key.endswith("_file")}
+    with pytest.raises(ConfigError, match=match):
+        read(keras, state_of(held()), flat | changes, world()[0])
+
+
+def test_a_vocabulary_beyond_the_rows_is_refused(settings, tmp_path):
+    """Law: words are numbered below the rows of their embedding, or it is another vocabulary."""
+    path = tmp_path / "words.json"
+    path.write_text(json.dumps({"w": 99}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"words.json: more names than the checkpoint has rows. Got 1 beyond \(w\)"):
+        read(keras, state_of(nrms()), settings | {"wordDict_file": str(path)}, world()[0])

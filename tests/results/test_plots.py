@@ -1,0 +1,268 @@
+"""The figures: what they draw, and that no input breaks them. How they look was judged by eye."""
+
+import io
+import subprocess
+import sys
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from rec_trak.errors import ConfigError, DataError, NumericalError
+from rec_trak.results.panels import class_histogram, drawable
+from rec_trak.results.plots import (
+    HEADLINE,
+    plot_detection_curves,
+    plot_score_comparison,
+    plot_score_distribution,
+    plot_top_influential_samples,
+)
+from rec_trak.results.ranking import rank_training_samples
+
+PNG = b"\x89PNG\r\n\x1a\n"
+HOSTILE = (
+    "Costs $5 & $10: 50% off_now^2 \\frac{",
+    "日本語の見出しがここにあります",
+    "😀 Emoji 👩‍👩‍👧 headline 🎉",
+    "مرحبا بالعالم خبر",
+    "W" * 500,
+    "",
+    "two\nlines\ttab\x00\x1b[0m",
+    "\ud83d lone surrogate",
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_warnings():
+    """Missing glyphs, empty legends and collapsed axes all come as warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def skewed(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return np.exp(rng.normal(-4, 1.5, n)).astype(np.float32), rng.integers(-1, 2, n)
+
+
+def draw(figure: Figure) -> Figure:
+    figure.savefig(io.BytesIO(), format="png", dpi=50)
+    return figure
+
+
+def bars(axes) -> int:
+    """Rows that a panel's histogram counts: the sum of its bars' heights."""
+    return round(sum(float(patch.get_height()) for patch in axes.patches))
+
+
+def test_all_rows_are_in_the_histogram_even_when_log_scaled():
+    """Law: binning loses no row, on a linear axis, a log axis and one that is log on both sides of 0."""
+    rng = np.random.default_rng(1)
+    cases = {"linear": rng.normal(size=400), "log": np.exp(rng.normal(0, 2, 400)), "asinh": rng.standard_t(1, 400)}
+    for scale, scores in cases.items():
+        panel = plot_score_distribution(scores, np.zeros(400)).axes[0]
+        assert panel.get_xscale() == scale
+        assert bars(panel) == 400
+
+
+def test_legends_count_each_class_and_hatches_tell_fake_from_real():
+    """Law: counts stand in the legend, and classes differ in more than colour."""
+    labels = np.array([1] * 7 + [0] * 2 + [-1])
+    panel = plot_score_distribution(np.arange(10.0), labels).axes[1]
+    texts = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert [text.split(",")[0] for text in texts] == ["fake: 7 rows", "real: 2 rows", "unknown: 1 row"]
+    assert len({(patch.get_hatch(), patch.get_facecolor()) for patch in panel.patches}) == 3
+    assert len({patch.get_hatch() for patch in panel.patches}) == 3
+
+
+def test_axes_carry_the_name_and_unit_of_the_score():
+    """Law: every score axis is labelled with what the score is and its unit, by default self-influence."""
+    scores, labels = skewed(40)
+    ranking = rank_training_samples(scores, labels, 5)
+    assert "Q·h (margin units)" in plot_score_distribution(scores, labels).axes[0].get_xlabel()
+    for figure in (
+        plot_score_distribution(scores, labels, score_name="influence (nats)"),
+        plot_top_influential_samples(ranking, score_name="influence (nats)"),
+        plot_score_comparison(scores[:9], labels[:9], scores, labels, score_name="influence (nats)"),
+    ):
+        assert all(axes.get_xlabel().startswith("influence (nats)") for axes in figure.axes)
+
+
+@pytest.mark.parametrize(("value", "label"), [(0.0, 1), (3.5, 0), (-1e-12, -1)])
+def test_constant_scores_of_one_class_can_be_drawn(value, label, tmp_path):
+    """Law: constant scores and a single class are results too."""
+    scores, labels = np.full(6, value), np.full(6, label)
+    figure = plot_score_distribution(scores, labels, tmp_path / "d.png")
+    assert bars(figure.axes[0]) == 6
+    draw(plot_top_influential_samples(rank_training_samples(scores, labels, 3)))
+    draw(plot_score_comparison(scores, labels, scores, labels))
+    draw(plot_score_distribution(scores[:1], labels[:1]))
+
+
+def test_bars_show_the_lists_and_headlines(tmp_path):
+    """Law: bars stand in the order of the ranking, named by headline and row; the lowest scores close their panel."""
+    scores, labels = np.array([3.0, 1.0, -2.0, 0.5]), np.array([1, 0, 1, -1])
+    ranking = rank_training_samples(scores, labels, 4)
+    figure = plot_top_influential_samples(ranking, tmp_path / "t.png", top_k=2, titles=["A", "B", "C", "D"])
+    names = [[text.get_text() for text in axes.get_yticklabels()] for axes in figure.axes]
+    assert names == [["A  row 0", "B  row 1"], ["D  row 3", "C  row 2"], ["A  row 0", "C  row 2"], ["B  row 1"]]
+    widths = {patch.get_y() + patch.get_height() / 2: patch.get_width() for patch in figure.axes[1].patches}
+    assert {round(place): width for place, width in widths.items()} == {1: 0.5, 2: -2.0}
+    assert (tmp_path / "t.png").read_bytes().startswith(PNG)
+
+
+def test_without_titles_or_room_bars_have_numbers():
+    """Law: row numbers stand in for headlines, and beyond 60 bars a plain axis stands in for both."""
+    scores, labels = skewed(70)
+    few = plot_top_influential_samples(rank_training_samples(scores, labels, 70), top_k=3)
+    assert few.axes[0].get_yticklabels()[0].get_text() == f"row {int(np.argmax(scores))}"
+    many = plot_top_influential_samples(rank_training_samples(scores, labels, 70), top_k=70, titles=["A"] * 70)
+    assert many.axes[0].get_ylabel() == "place in the list"
+
+
+def test_a_class_without_rows_says_so():
+    """Law: an empty panel explains itself."""
+    figure = plot_top_influential_samples(rank_training_samples([1.0, 2.0], [1, 1], 2))
+    assert [text.get_text() for text in figure.axes[3].texts] == ["no such row"]
+
+
+def test_hostile_titles_are_drawn_without_a_warning(tmp_path):
+    """Law: no headline crashes a figure, warns of a glyph, or is read as mathematics."""
+    n = len(HOSTILE)
+    ranking = rank_training_samples(np.arange(n, dtype=float), np.arange(n) % 2, n)
+    figure = plot_top_influential_samples(ranking, tmp_path / "t.png", titles=HOSTILE)
+    names = {text.get_text().rsplit("  row ")[-1]: text.get_text() for text in figure.axes[0].get_yticklabels()}
+    assert names["0"].startswith(r"Costs \$5 & \$10: 50% off_now^2 \frac{")
+    assert names["4"] == "W" * (HEADLINE - 1) + "…  row 4"
+    assert names["6"] == "two lines tab[0m  row 6"
+    assert {"row 1", "row 5"} <= set(names)
+    plot_score_distribution([1.0, 2.0], [0, 1], tmp_path / "d.png", title="$\\frac{ 日本 😀 " * 40)
+
+
+def test_no_text_leaves_the_page_or_covers_another():
+    """Law: labels of 50 long headlines stay inside the figure and apart from each other."""
+    scores, labels = skewed(200)
+    figure = plot_top_influential_samples(rank_training_samples(scores, labels, 50), titles=["W " * 300] * 200)
+    figure.draw_without_rendering()
+    page = figure.bbox
+    for axes in figure.axes:
+        boxes = [text.get_window_extent() for text in axes.get_yticklabels()]
+        assert all(box.x0 >= page.x0 and box.x1 <= page.x1 for box in boxes)
+        assert all(lower.y1 <= upper.y0 + 0.5 for upper, lower in pairwise(boxes))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", "plain"),
+        (" a  b\n", "a b"),
+        ("123456789012", "123456789…"),
+        ("$x$", r"\$x\$"),
+        ("日本語", ""),
+        ("?!", ""),
+    ],
+)
+def test_drawable_keeps_what_can_be_read(text, expected):
+    """Law: one line, cut to its width, no mathematics; '' where too little could be read."""
+    assert drawable(text, 10) == expected
+
+
+def test_comparison_draws_ranks_of_the_given_pairs(tmp_path):
+    """Law: the scatter shows percentiles of rank within the pairs, whatever the scale of the scores."""
+    clean, poisoned = np.array([1.0, 2.0, 3.0]), np.array([9.0, 1e6, -5.0, 30.0])
+    pairs = ([0, 1, 2], [3, 0, 2])
+    figure = plot_score_comparison(clean, [0, 0, 0], poisoned, [0, 0, 0, 1], tmp_path / "c.png", pairs=pairs)
+    points = figure.axes[2].collections[0].get_offsets()
+    assert np.asarray(points).tolist() == [[100, 1], [50.5, 50.5], [1, 100]]
+    assert figure.axes[3].get_legend().get_texts()[0].get_text() == "real: 3 rows, mean +0.0"
+    assert (tmp_path / "c.png").read_bytes().startswith(PNG)
+
+
+def test_comparison_without_pairs_never_matches_by_position_alone():
+    """Law: equal lengths are taken row by row; unequal ones get a sentence in place of a scatter."""
+    scores, labels = skewed(30)
+    assert len(plot_score_comparison(scores, labels, scores, labels).axes) == 4
+    figure = plot_score_comparison(scores[:20], labels[:20], scores, labels)
+    assert len(figure.axes) == 2
+    assert "20 and 30 rows, and nothing says which are the same" in figure.get_supxlabel()
+
+
+def test_bad_input_is_refused():
+    """Law: nothing is drawn of numbers that a ranking would refuse."""
+    with pytest.raises(NumericalError, match="plot_score_distribution: the score of row 1 is not finite"):
+        plot_score_distribution([1.0, np.nan], [0, 1])
+    with pytest.raises(DataError, match="plot_score_distribution: `scores` must be one number a row"):
+        plot_score_distribution([], [])
+    with pytest.raises(DataError, match=r"poisoned run: label of row 0\. Got 7"):
+        plot_score_comparison([1.0], [0], [1.0], [7])
+    with pytest.raises(DataError, match=r"`pairs` are no pairs\. Got shapes \(2,\) and \(1,\)"):
+        plot_score_comparison([1.0, 2.0], [0, 0], [1.0], [0], pairs=([0, 1], [0]))
+    ranking = rank_training_samples([1.0, 2.0], [0, 1], 2)
+    with pytest.raises(ConfigError, match="`top_k`: not the length of a list"):
+        plot_top_influential_samples(ranking, top_k=0)
+    with pytest.raises(DataError, match=r"too few `titles`\. Got 1 for row 1"):
+        plot_top_influential_samples(ranking, titles=["only one"])
+
+
+def test_pyplot_is_never_loaded_nor_torch():
+    """Law: drawing leaves the user's backend alone and needs no torch."""
+    code = (
+        "import sys, rec_trak.results.plots as p; p.plot_score_distribution([1.0, 2.0], [0, 1], '/dev/null'); "
+        "import rec_trak.comparison; assert not {'matplotlib.pyplot', 'torch'} & set(sys.modules), 'loaded'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_detection_curves_draw_precision_as_average_precision_counts_it(tmp_path):
+    """Law: each recall is reached with its own precision: the area under the steps is the average precision."""
+    recall, precision = [0, 0.5, 1], [1, 0.8, 0.4]
+    questions = [("all", [("a", recall, precision)], [("a", [0, 1], [0, 1])], 0.25)] * 2
+    figure = plot_detection_curves(questions, tmp_path / "c.png")
+    assert len(figure.axes) == 4
+    x, y = figure.axes[0].lines[0].get_data()
+    assert figure.axes[0].lines[0].get_drawstyle() == "steps-pre"
+    assert np.sum(np.diff(x) * np.asarray(y)[1:]) == pytest.approx(0.5 * 0.8 + 0.5 * 0.4)
+    assert figure.axes[0].lines[1].get_ydata()[0] == 0.25
+    assert (tmp_path / "c.png").read_bytes().startswith(PNG)
+
+
+def test_functions_return_the_figure():
+    """Law: each function hands its Figure to the caller, who may change and save it."""
+    assert isinstance(plot_score_distribution([1.0, 2.0], [0, 1]), Figure)
+
+
+def test_small_classes_are_drawn_as_shares():
+    """Law: with 20 rows in each class a panel's bars are percent of their class, else counts; one class is counted."""
+    scores = np.random.default_rng(2).normal(size=120)
+    panel = plot_score_distribution(scores, np.arange(120) % 5 == 0).axes[1]
+    assert panel.get_ylabel() == "% of the rows of each class"
+    one_bin = Figure().subplots()
+    class_histogram(one_bin, scores, np.arange(120) % 5 == 0, np.array([-9, 9]), shares=True)
+    assert [patch.get_xy()[:, 1].max() for patch in one_bin.patches] == pytest.approx([100, 100])
+    assert plot_score_distribution(scores, np.arange(120) < 19).axes[1].get_ylabel() == "rows"
+    assert plot_score_distribution(scores, np.zeros(120)).axes[1].get_ylabel() == "rows"
+
+
+def test_both_runs_are_drawn_alike():
+    """Law: clean and poisoned panels count rows, or both give shares, whatever classes each has."""
+    scores = np.random.default_rng(3).normal(size=100)
+    figure = plot_score_comparison(scores, np.zeros(100), scores, np.arange(100) % 2)
+    assert [axes.get_ylabel() for axes in figure.axes[:2]] == ["% of the rows of each class"] * 2
+
+
+def test_lists_count_their_classes():
+    """Law: the title of a list says how many of its rows click what; opponents are named where there are any."""
+    scores, labels = np.array([3.0, 1.0, -2.0, 0.5]), np.array([1, 0, 1, -1])
+    figure = plot_top_influential_samples(rank_training_samples(scores, labels, 2))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[0] == "Highest scores: 2 rows (1 fake, 1 real)"
+    assert titles[1] == "Lowest scores (below 0: opponents): 2 rows (1 fake, 1 unknown)"
+    assert titles[2] == "Highest scores, fake article clicked"
+
+
+def test_names_of_scores_are_never_mathematics():
+    """Law: a target set called a$b$ is no formula."""
+    figure = draw(plot_score_distribution([1.0, 2.0], [0, 1], score_name="mean influence on a$b_{$ (margin units)"))
+    assert figure.axes[0].get_xlabel() == r"mean influence on a\$b_{\$ (margin units)"

@@ -1,0 +1,219 @@
+"""Laws of the trainer: it learns what is planted, repeats itself, keeps its best weights, and writes members once."""
+
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support.training_inputs import CONFIG, make_inputs
+
+from rec_trak.checkpoints.state_dicts import read_state_dict
+from rec_trak.config.model import read_model_config
+from rec_trak.data.batches import Inputs
+from rec_trak.data.ragged import Ragged
+from rec_trak.errors import ConfigError, DataError, NumericalError
+from rec_trak.models.build import build_model
+from rec_trak.training import trainer as training
+from rec_trak.training.trainer import TrainSettings, evaluate, half, train, train_members
+
+QUICK = TrainSettings(epochs=3, batch_size=16, learning_rate=1e-2)
+
+
+def same_weights(a, b):
+    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bce", "bpr", "marginal"])
+def test_the_planted_taste_is_learnt(loss):
+    """Law: by each loss, new clicks on the history's topic are ranked first, and the training loss falls."""
+    trained = train(CONFIG, make_inputs(), make_inputs(32, 1), replace(QUICK, loss=loss, epochs=6), seed=0)
+    assert max(epoch["auc"] for epoch in trained.history) > 0.95
+    assert trained.history[-1]["loss"] < trained.history[0]["loss"]
+    assert not trained.model.training
+
+
+def test_the_same_seed_gives_the_same_bits():
+    """Law: weights and history depend on the arguments alone, and the caller's generator is left as it was."""
+    inputs, validation = make_inputs(), make_inputs(16, 1)
+    torch.manual_seed(1)
+    first = train(CONFIG, inputs, validation, QUICK, seed=3)
+    drawn = torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(1), drawn)
+    second = train(CONFIG, inputs, validation, QUICK, seed=3)
+    assert same_weights(first.model, second.model)
+    assert first.history == second.history
+    assert not same_weights(first.model, train(CONFIG, inputs, validation, QUICK, seed=4).model)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_training_runs_on_a_device():
+    """Law: on CUDA the same taste is learnt, and the model stays there."""
+    trained = train(CONFIG, make_inputs(), make_inputs(32, 1), replace(QUICK, epochs=6), seed=0, device="cuda")
+    assert max(epoch["auc"] for epoch in trained.history) > 0.95
+    assert next(trained.model.parameters()).is_cuda
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bce"])
+def test_only_the_seen_rows_count(loss):
+    """Law: training on the rows `seen` is training on a table of those rows, with their users, alone."""
+    sizes = {"word_dim": 8, "filters": 4, "query_dim": 4}
+    config = replace(CONFIG, architecture="lstur", sizes=sizes, users=tuple(f"u{i}" for i in range(7)))
+    inputs, seen, settings = make_inputs(), half(64, 0), replace(QUICK, loss=loss)
+    alone = Inputs(inputs.impressions.subset(seen), inputs.views, inputs.users[seen])
+    some = train(config, inputs, None, settings, seed=0, seen=seen)
+    assert same_weights(some.model, train(config, alone, None, settings, seed=0).model)
+    assert np.array_equal(some.seen, seen)
+    assert not same_weights(some.model, train(config, inputs, None, settings, seed=0).model)
+
+
+def test_early_stopping_keeps_the_best_weights(monkeypatch):
+    """Law: training ends `patience` epochs after the best validation AUC and the best epoch's weights come back."""
+    aucs, kept = iter([0.6, 0.8, 0.7, 0.8, 0.9]), []
+
+    def scripted(model, inputs, batch_size):
+        kept.append({name: value.clone() for name, value in model.state_dict().items()})
+        return {"auc": next(aucs)}
+
+    monkeypatch.setattr(training, "evaluate", scripted)
+    trained = train(CONFIG, make_inputs(), make_inputs(8, 1), replace(QUICK, epochs=5, patience=2), seed=0)
+    assert [epoch["auc"] for epoch in trained.history] == [0.6, 0.8, 0.7, 0.8]
+    assert all(torch.equal(value, kept[1][name]) for name, value in trained.model.state_dict().items())
+
+
+def test_without_validation_the_last_weights_stay():
+    """Law: all epochs run, and history holds the loss alone."""
+    trained = train(CONFIG, make_inputs(), None, QUICK, seed=0)
+    assert [list(epoch) for epoch in trained.history] == [["epoch", "loss"]] * 3
+
+
+def test_frozen_parameters_stay_and_word_vectors_start():
+    """Law: a frozen word embedding is, after training, the matrix it was given."""
+    vectors = np.random.default_rng(0).normal(size=(10, 8)).astype(np.float32)
+    config = replace(CONFIG, frozen=("word_embedding.*",))
+    trained = train(config, make_inputs(), None, QUICK, seed=0, word_vectors=vectors)
+    assert np.array_equal(trained.model.word_embedding.weight.detach().numpy(), vectors)
+
+
+def test_evaluation_does_not_depend_on_its_batches():
+    """Law: the metrics are the same for any batch size, and the model stays in the mode it was in."""
+    torch.manual_seed(0)
+    model, inputs = build_model(CONFIG).train(), make_inputs(30)
+    whole = evaluate(model, inputs)
+    assert whole["impressions"] == 30
+    for size in (1, 7):
+        assert evaluate(model, inputs, size) == pytest.approx(whole, abs=1e-6)
+    assert model.training
+
+
+def test_half_is_a_random_half():
+    """Law: half of the rows, each once, in order, decided by the seed."""
+    rows = half(101, 0)
+    assert len(rows) == 50
+    assert rows.dtype == np.int64
+    assert (np.diff(rows) > 0).all()
+    assert rows.max() < 101
+    assert np.array_equal(rows, half(101, 0))
+    assert not np.array_equal(rows, half(101, 1))
+
+
+def test_a_loss_that_diverges_is_named():
+    """Law: a loss or gradient that is not finite ends the training with its epoch and step."""
+    vectors = np.full((10, 8), 1e30, dtype=np.float32)
+    with pytest.raises(NumericalError, match=r"training: epoch 1, step 1: the loss diverged. Got loss"):
+        train(CONFIG, make_inputs(), None, QUICK, seed=0, word_vectors=vectors)
+
+
+def test_trainings_that_cannot_begin():
+    """Law: no rows, rows without another candidate, validation without an AUC, and nothing to train are refused."""
+    inputs = make_inputs(4)
+    with pytest.raises(DataError, match="no row to train on"):
+        train(CONFIG, inputs, None, QUICK, seed=0, seen=np.array([], dtype=np.int64))
+    single = replace(inputs.impressions, candidates=Ragged.of([[0]] * 4), labels=Ragged.of([[1]] * 4))
+    with pytest.raises(DataError, match="lines 0-3: the row has no other candidate"):
+        train(CONFIG, replace(inputs, impressions=single), None, QUICK, seed=0)
+    with pytest.raises(DataError, match=r"validation: no row has both .* Got 4 rows"):
+        train(CONFIG, inputs, replace(inputs, impressions=single), QUICK, seed=0)
+    with pytest.raises(ConfigError, match="every parameter is frozen"):
+        train(replace(CONFIG, frozen=("*",)), inputs, None, QUICK, seed=0)
+    with pytest.raises(ConfigError, match="`loss` is not known"):
+        train(CONFIG, inputs, None, replace(QUICK, loss="hinge"), seed=0)
+
+
+def test_members_are_files_that_say_how_they_were_made(tmp_path):
+    """Law: member m is train with seed + m on its own half; weights, record, rows and model.json stand together."""
+    inputs, validation = make_inputs(), make_inputs(16, 1)
+    settings = replace(QUICK, loss="bpr", epochs=1)
+    paths = train_members(CONFIG, inputs, validation, settings, tmp_path, "clean", seed=5, members=2, halves=True)
+    assert [path.name for path in paths] == ["clean_0.pt", "clean_1.pt"]
+    ends = (".json", ".pt", "_rows.npy")
+    assert sorted(os.listdir(tmp_path)) == sorted(
+        [f"clean_{m}{end}" for m in range(2) for end in ends] + ["model.json"]
+    )
+    assert read_model_config(tmp_path / "model.json") == replace(CONFIG, loss="bpr")
+    for m, path in enumerate(paths):
+        rows, record = np.load(tmp_path / f"clean_{m}_rows.npy"), json.loads(path.with_suffix(".json").read_text())
+        assert np.array_equal(rows, half(64, 5 + m))
+        trained = train(CONFIG, inputs, validation, settings, seed=5 + m, seen=rows)
+        assert all(torch.equal(value, trained.model.state_dict()[n]) for n, value in read_state_dict(path).items())
+        assert record["epochs"] == trained.history
+        assert (record["seed"], record["rows"], record["settings"]["loss"]) == (5 + m, 32, "bpr")
+
+
+def test_one_member_on_all_rows_has_the_plain_name(tmp_path):
+    """Law: a single member is `<name>.pt`, with all rows as the rows it saw."""
+    (path,) = train_members(CONFIG, make_inputs(20), None, replace(QUICK, epochs=1), tmp_path / "new", "clean", seed=0)
+    assert path == tmp_path / "new" / "clean.pt"
+    assert np.array_equal(np.load(tmp_path / "new" / "clean_rows.npy"), np.arange(20))
+
+
+def test_finished_members_are_left_alone(tmp_path, monkeypatch):
+    """Law: a second call trains only what is missing; nothing but the evaluation batch size may differ."""
+    inputs, settings = make_inputs(20), replace(QUICK, epochs=1)
+
+    def run(settings=settings, inputs=inputs, seed=0, **more):
+        return train_members(CONFIG, inputs, None, settings, tmp_path, "clean", seed, members=2, **more)
+
+    before = [path.read_bytes() for path in run()]
+    (tmp_path / "clean_1.pt").unlink()
+    trained, real = [], training.train
+    monkeypatch.setattr(training, "train", lambda *args: trained.append(args[4]) or real(*args))
+    assert [path.read_bytes() for path in run(replace(settings, eval_batch_size=3))] == before
+    assert trained == [1]
+    for changed, key in (
+        ({"settings": replace(settings, epochs=2)}, "settings"),
+        ({"seed": 1}, "seed"),
+        ({"halves": True}, "rows"),
+        ({"inputs": make_inputs(20, seed=2)}, "data"),
+    ):
+        with pytest.raises(ConfigError, match=f"clean_0.pt: this checkpoint was trained otherwise. Got `{key}`"):
+            run(**changed)
+    assert [(tmp_path / f"clean_{m}.pt").read_bytes() for m in range(2)] == before
+    (tmp_path / "clean_0.json").unlink()
+    with pytest.raises(
+        ConfigError, match=r"clean_0.pt: this checkpoint was trained otherwise. Got `seed` 0, it has None"
+    ):
+        run()
+
+
+def test_a_folder_holds_one_model(tmp_path):
+    """Law: clean and poisoned share model.json; another model is refused before anything is trained or written."""
+    inputs, settings = make_inputs(20), replace(QUICK, epochs=1)
+    train_members(CONFIG, inputs, None, settings, tmp_path, "clean", seed=0)
+    train_members(CONFIG, inputs, None, settings, tmp_path, "poisoned", seed=0)
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(ConfigError, match=r"model.json: another model's checkpoints .* differs in `max_history`"):
+        train_members(replace(CONFIG, max_history=3), inputs, None, settings, tmp_path, "other", seed=0)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_training_that_fails_writes_nothing(tmp_path):
+    """Law: bad rows leave no model.json behind that would stand in the way of the next try."""
+    inputs = make_inputs(4)
+    single = replace(inputs.impressions, candidates=Ragged.of([[0]] * 4), labels=Ragged.of([[1]] * 4))
+    with pytest.raises(DataError, match="no other candidate"):
+        train_members(CONFIG, replace(inputs, impressions=single), None, QUICK, tmp_path / "new", "clean", seed=0)
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,63 @@
+"""A member's systems under ridges and parts of the buckets, against numpy; halves of a sketch against theory."""
+
+import numpy as np
+import pytest
+import torch
+
+from rec_trak.scoring.solve import gram
+from rec_trak.sketch.projection import SketchProjector
+from rec_trak.trust import systems
+from rec_trak.trust.systems import View, largest_eigenvalue, solve_view
+
+N, K = 120, 32
+
+
+def arrays():
+    """Gradients (N, K) and targets (4, K) with a spectrum."""
+    rng = np.random.default_rng(0)
+    scale = np.linspace(2, 0.1, K)
+    return [(rng.standard_normal((n, K)) * scale).astype(np.float32) for n in (N, 4)]
+
+
+@pytest.mark.parametrize("lambda_rel", [1.0, 1e-3, 1e-7])
+@pytest.mark.parametrize("buckets", [None, np.arange(0, K, 2)])
+def test_a_view_is_the_closed_form(lambda_rel, buckets, monkeypatch):
+    """Law: leverage and kernel of the chosen buckets with a ridge relative to their own trace, in either precision."""
+    phi, targets = arrays()
+    monkeypatch.setattr(systems, "CHUNK", 50)
+    monkeypatch.setattr(systems, "BLOCK", 12)
+    xtx = gram(phi)
+    view = View(3.0, buckets)
+    found = solve_view(
+        view, xtx, largest_eigenvalue(xtx), N, lambda_rel, torch.from_numpy(phi), torch.from_numpy(targets)
+    )
+    part, tops = (x.astype(float)[:, buckets if buckets is not None else slice(None)] for x in (phi, targets))
+    system = part.T @ part
+    system += 3 * lambda_rel * np.trace(system) / len(system) * np.eye(len(system))
+    np.testing.assert_allclose(found.leverage, np.einsum("ik,ki->i", part, np.linalg.solve(system, part.T)), rtol=1e-3)
+    np.testing.assert_allclose(found.kernel, part @ np.linalg.solve(system, tops.T), rtol=1e-3, atol=1e-5)
+    values = np.linalg.eigvalsh(system)
+    assert found.condition_number > 0.8 * values[-1] / values[0]
+    whole = solve_view(
+        View(), xtx, largest_eigenvalue(xtx), N, 3 * lambda_rel, torch.from_numpy(phi), torch.zeros(0, K)
+    )
+    if buckets is None:
+        assert whole.condition_number == pytest.approx(values[-1] / values[0], rel=0.15)
+
+
+def test_halves_of_the_buckets_are_sketches():
+    """Law: inner products over a random half, doubled, are right on average, and err as a sketch of half the size."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((40, 25)).astype(np.float32) for _ in range(2))
+    exact, k, errors, halves = float((a * b).sum()), 64, [], []
+    for seed in range(400):
+        grads = {"w": torch.from_numpy(np.stack([a, b]))}
+        whole = SketchProjector(1000, k, seed).project(grads, 0).numpy()
+        order = rng.permutation(k)
+        halves += [2 * float(whole[0, part] @ whole[1, part]) - exact for part in (order[: k // 2], order[k // 2 :])]
+        small = SketchProjector(1000, k // 2, seed + 10_000).project(grads, 0).numpy()
+        errors.append(float(small[0] @ small[1]) - exact)
+    first, second = np.array(halves[::2]), np.array(halves[1::2])
+    assert abs(np.mean(halves)) < 4 * np.std(halves) / len(errors) ** 0.5
+    assert np.std(halves) == pytest.approx(np.std(errors), rel=0.15)
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.15

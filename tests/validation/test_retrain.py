@@ -1,0 +1,131 @@
+"""Retrainings on disk: what a file holds, going on after an interruption, workers, refusals."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support.training_inputs import CONFIG, make_inputs
+
+from rec_trak.clicks import margin
+from rec_trak.data.batches import unique_batch
+from rec_trak.errors import ConfigError, DataError, StoreError
+from rec_trak.training.trainer import TrainSettings, half, train
+from rec_trak.validation import retrain
+from rec_trak.validation.retrain import Experiment, Retraining, evaluation_margins, retrain_all
+
+QUICK = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-2)
+INPUTS, TARGETS = make_inputs(32), make_inputs(5, 1)
+EXPERIMENT = Experiment(CONFIG, INPUTS, None, QUICK, TARGETS)
+WANTED = [Retraining(seed, half(32, seed)) for seed in range(5)]
+
+
+def margins(outcomes):
+    return np.array([outcome.margins for outcome in outcomes])
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_margins_are_those_of_the_trained_model(tmp_path):
+    """Law: (S, T, M) margins are f of `training.train`'s model on each target, whatever the order of the files."""
+    subsets, seeds = [half(32, 0), half(32, 1)], np.array([[7, 8], [9, 10]])
+    found = evaluation_margins(CONFIG, INPUTS, make_inputs(8, 2), QUICK, TARGETS, subsets, seeds, tmp_path)
+    assert found.shape == (2, 2, 5)
+    model = train(CONFIG, INPUTS, make_inputs(8, 2), QUICK, 10, subsets[1]).model
+    with torch.no_grad():
+        batch = unique_batch(TARGETS, np.arange(5))
+        expected = margin("softmax", model(batch), batch)
+    np.testing.assert_array_equal(found[1, 1], expected.double().numpy())
+    assert len({tuple(line) for line in found.reshape(4, 5)}) == 4
+
+
+def test_an_interrupted_validation_goes_on(tmp_path, monkeypatch):
+    """Law: killed after three, the second call trains only the rest, and leaves the bytes of one that ran through."""
+    whole = retrain_all(EXPERIMENT, WANTED, tmp_path / "whole")
+    calls = []
+
+    def counted(*args, **keys):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(args[4])
+        return train(*args, **keys)
+
+    monkeypatch.setattr(retrain, "train", counted)
+    with pytest.raises(KeyboardInterrupt):
+        retrain_all(EXPERIMENT, WANTED, tmp_path / "cut")
+    assert len(contents(tmp_path / "cut")) == 1 + 3
+    monkeypatch.setattr(retrain, "train", lambda *args, **keys: calls.append(args[4]) or train(*args, **keys))
+    again = retrain_all(EXPERIMENT, WANTED, tmp_path / "cut")
+    assert calls == [0, 1, 2, 3, 4]
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+    np.testing.assert_array_equal(margins(again), margins(whole))
+
+
+def test_workers_change_nothing(tmp_path):
+    """Law: processes leave the bytes that one process leaves, and torch's threads as they were."""
+    before = torch.get_num_threads()
+    retrain_all(EXPERIMENT, WANTED[:3], tmp_path / "one")
+    retrain_all(EXPERIMENT, WANTED[:3], tmp_path / "two", workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert torch.get_num_threads() == before
+
+
+def test_a_retraining_that_diverges_is_recorded(tmp_path):
+    """Law: it is one NaN line with the trainer's words; the others stand, and it is not tried again."""
+    wild = replace(EXPERIMENT, settings=replace(QUICK, learning_rate=1e30, epochs=2))
+    outcomes = retrain_all(wild, WANTED[:2], tmp_path)
+    assert np.isnan(margins(outcomes)).all()
+    assert outcomes[0].exposure == {}
+    assert "diverged" in outcomes[0].diverged
+    record = json.loads((tmp_path / WANTED[0].name).read_text())
+    assert record["seed"] == 0
+    assert record["margins"] is None
+    assert "learning_rate" in record["diverged"]
+    assert retrain_all(wild, WANTED[:2], tmp_path)[1].diverged == outcomes[1].diverged
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"settings": replace(QUICK, epochs=2)}, r"`settings\.epochs` differs\. Got 2, the folder holds 1"),
+        ({"inputs": make_inputs(32, 3)}, r"`data` differs"),
+        ({"inputs": make_inputs(33)}, r"`rows` differs\. Got 33, the folder holds 32"),
+        ({"targets": make_inputs(5, 4)}, r"`targets` differs"),
+        ({"validation": make_inputs(8)}, r"`validation rows` differs"),
+        ({"model_config": replace(CONFIG, max_history=9)}, r"`model` differs"),
+        ({"word_vectors": np.ones((10, 8), np.float32)}, r"`word vectors` differs"),
+    ],
+)
+def test_another_plan_is_refused_by_name(tmp_path, changed, key):
+    """Law: retrainings of other data, settings or targets never mix; a batch size of evaluation changes nothing."""
+    retrain_all(EXPERIMENT, WANTED[:1], tmp_path)
+    retrain_all(replace(EXPERIMENT, settings=replace(QUICK, eval_batch_size=3)), WANTED[:1], tmp_path)
+    with pytest.raises(StoreError, match=rf"retrainings of another plan, {key}"):
+        retrain_all(replace(EXPERIMENT, **changed), WANTED[:1], tmp_path)
+
+
+def test_damaged_files_are_named(tmp_path):
+    """Law: a retraining or a plan that cannot be read is an error that says which file."""
+    retrain_all(EXPERIMENT, WANTED[:1], tmp_path)
+    path = tmp_path / WANTED[0].name
+    for text in ("{", '{"margins": [1.0], "diverged": null, "exposure": {}}', "{}"):
+        path.write_text(text)
+        with pytest.raises(DataError, match=r"0_.*json: cannot be read .*trained again"):
+            retrain_all(EXPERIMENT, WANTED[:1], tmp_path)
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(DataError, match=r"plan\.json: damaged"):
+        retrain_all(EXPERIMENT, WANTED[:1], tmp_path)
+
+
+def test_bad_arguments_are_refused(tmp_path):
+    """Law: no worker, a folder that cannot be made, and seeds that are not a line a subset."""
+    with pytest.raises(ConfigError, match=r"--workers: too few\. Got 0"):
+        retrain_all(EXPERIMENT, WANTED, tmp_path, workers=0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"plan\.json: cannot be written"):
+        retrain_all(EXPERIMENT, WANTED, tmp_path / "file" / "x")
+    with pytest.raises(ConfigError, match=r"not one line of seeds a subset\. Got shape \(2,\)"):
+        evaluation_margins(CONFIG, INPUTS, None, QUICK, TARGETS, [half(32, 0)] * 2, np.arange(2), tmp_path)
