@@ -24,9 +24,9 @@ from rec_trak.clicks import ClickOutput
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import build_inputs
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError, told
 from rec_trak.gradients.computers import computer_class, make_batch, row_batch, row_margin
-from rec_trak.results.ranking import LINE_BREAK
 from rec_trak.scoring.solve import gram, leverage, solve
 from rec_trak.sketch.projection import SketchProjector
 from rec_trak.sketch.projectors import make_projector
@@ -210,6 +210,6 @@ def _table(job: Job, row: int, rows: np.ndarray, parts: list[np.ndarray], q: np.
         else:
             label = USER_ENCODER if not kind else f"history {place}" if place > 0 else PADDING
         real = 0 <= article < len(job.articles)
-        names = (job.articles.ids[article], LINE_BREAK.sub(" ", job.articles.titles[article])) if real else ("", "")
+        names = (job.articles.ids[article], one_line(job.articles.titles[article])) if real else ("", "")
         lines.append((label, *names, *numbers.tolist()))
     return pd.DataFrame(lines, columns=PART_COLUMNS)

@@ -33,10 +33,10 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
+from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError, listed
 from rec_trak.gradients.computers import computer_class, make_batch
 from rec_trak.progress import progress
-from rec_trak.results.ranking import LINE_BREAK
 from rec_trak.scoring.solve import gram, solve
 from rec_trak.sketch.projectors import make_projector
 from rec_trak.store.manifest import read_member
@@ -112,7 +112,7 @@ def places_table(places: Places, rows: pd.DataFrame, articles: Articles) -> pd.D
     about = {
         "place": places.place,
         "article_id": [articles.ids[a] for a in places.article],
-        "title": [LINE_BREAK.sub(" ", articles.titles[a]) for a in places.article],
+        "title": [one_line(articles.titles[a]) for a in places.article],
         "influence": places.influence,
         "leverage": places.leverage,
     }

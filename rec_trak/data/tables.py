@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from rec_trak.errors import DataError
 
 FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}  # the last four: as pandas writes mixed columns
+LINE_BREAK = re.compile(r"[\r\n\0]+")
 
 
 @dataclass(frozen=True)
@@ -122,3 +124,8 @@ def _header(path: str | Path, header: list[str], required: Sequence[str]) -> lis
     if repeated:
         raise DataError(f"{path}: column(s) {', '.join(repeated)} stand twice. Got {got}. Keep one of each.")
     return header
+
+
+def one_line(text: str) -> str:
+    """The text with spaces for line breaks, so that it stays on one line of a file or a terminal."""
+    return LINE_BREAK.sub(" ", text)

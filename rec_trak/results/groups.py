@@ -18,8 +18,9 @@ import pandas as pd
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
+from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError, DataError
-from rec_trak.results.ranking import LINE_BREAK, label_words
+from rec_trak.results.ranking import label_words
 
 NUMBERS = ("rows", "sum", "mean")
 NOT_A_COUNTERFACTUAL = (
@@ -101,7 +102,7 @@ def by_article(
     different, codes = np.unique(positions, return_inverse=True)
     names = {
         "article_id": [articles.ids[a] for a in different],
-        "title": [LINE_BREAK.sub(" ", articles.titles[a]) for a in different],
+        "title": [one_line(articles.titles[a]) for a in different],
         "label": label_words(fake[different]),
     }
     return _summed(names, codes, np.asarray(values, dtype=np.float64)[rows])
@@ -112,7 +113,7 @@ def by_name(values: np.ndarray, names: Sequence[str], column: str) -> pd.DataFra
     places = {name: i for i, name in enumerate(dict.fromkeys(names))}
     codes = np.fromiter((places[name] for name in names), dtype=np.int64, count=len(names))
     heading = f"{column}_value" if column in NUMBERS else column
-    shown = [LINE_BREAK.sub(" ", name) for name in places]
+    shown = [one_line(name) for name in places]
     return _summed({heading: shown}, codes, np.asarray(values, dtype=np.float64))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from itertools import pairwise
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions, row_identities
+from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError, DataError, NumericalError
 
 LABELS = {1: "fake", 0: "real", -1: "unknown"}
@@ -20,7 +20,6 @@ ABOUT = ("user_id", "article_id", "title", "source_lines")
 RANKING_COLUMNS = ("rank", "sample_idx", "score", "label", "category", *ABOUT)
 IDENTITY = ("user_id", "history_ids", "article_id", "occurrence")
 ROW_COLUMNS = ("sample_idx", *IDENTITY, "other_candidates", "label", "title", "source_lines")
-LINE_BREAK = re.compile(r"[\r\n\0]+")
 
 
 def rank_training_samples(scores: Any, labels: Any, top_k: int = 100) -> dict[str, np.ndarray]:
@@ -81,7 +80,7 @@ def rows_table(impressions: Impressions, articles: Articles, extra: dict[str, An
         if len(values) != n:
             raise DataError(f"extra column `{name}`: wrong length. Got {len(values)} values, expected {n}, one a row.")
     identities = row_identities(impressions, articles)
-    titles = np.array([_one_line(title) for title in articles.titles], dtype=object)
+    titles = np.array([one_line(title) for title in articles.titles], dtype=object)
     names, candidates = articles.ids, impressions.candidates
     ids, offsets = [names[a] for a in candidates.values.tolist()], candidates.offsets.tolist()
     others = [" ".join(sorted(ids[a + 1 : b])) for a, b in pairwise(offsets)]
@@ -196,11 +195,7 @@ def clip_top_k(top_k: Any, n: int) -> int:
     return min(top_k, n)
 
 
-def _one_line(text: str) -> str:
-    return LINE_BREAK.sub(" ", text)
-
-
 def _one_lines(values: Any) -> Any:
     """The values, texts among them on one line each."""
     numeric = isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
-    return values if numeric else [_one_line(v) if isinstance(v, str) else v for v in values]
+    return values if numeric else [one_line(v) if isinstance(v, str) else v for v in values]

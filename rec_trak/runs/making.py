@@ -16,11 +16,13 @@ from rec_trak.attribution.explain import explain, margins
 from rec_trak.attribution.history import PLACES, history_influence, places_table
 from rec_trak.attribution.influence import SelfInfluence, TargetInfluence, self_influence, target_influence
 from rec_trak.attribution.job import Job, Run, fingerprint, versions, within
-from rec_trak.attribution.target_sets import NamedTargets, ends_table, named_targets, targets_table
+from rec_trak.attribution.target_sets import NamedTargets, named_targets
+from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError
 from rec_trak.results.files import as_csv, write_files, write_results
 from rec_trak.results.groups import NOT_A_COUNTERFACTUAL, check_columns, group_tables
-from rec_trak.results.ranking import LINE_BREAK, rows_table
+from rec_trak.results.ranking import rows_table
+from rec_trak.results.target_tables import ends_table, targets_table
 from rec_trak.scoring.solve import Diagnostics
 from rec_trak.store.manifest import read_manifest, read_member
 
@@ -184,7 +186,7 @@ def explain_row(run: Run, job: Job, row: str, target: str) -> tuple[list[str], P
 
 def _terminal(line: str) -> str:
     """The line with U+FFFD for what cannot be seen or commands a terminal, cut to WIDTH characters."""
-    plain = "".join(c if c.isprintable() else "\ufffd" for c in LINE_BREAK.sub(" ", line))
+    plain = "".join(c if c.isprintable() else "\ufffd" for c in one_line(line))
     return plain if len(plain) <= WIDTH else f"{plain[: WIDTH - 1]}…"
 
 

@@ -11,12 +11,13 @@ from support.mind import write_mind
 from rec_trak.attribution.influence import target_influence
 from rec_trak.attribution.job import Run
 from rec_trak.attribution.session import featurize
-from rec_trak.attribution.target_sets import ends_table, named_targets, targets_table
+from rec_trak.attribution.target_sets import named_targets
 from rec_trak.config.analysis import analysis_config, read_analysis_config
 from rec_trak.config.targets import TargetSet
 from rec_trak.data.sources import read_data
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.ranking import rows_table
+from rec_trak.results.target_tables import ends_table, targets_table
 from rec_trak.scoring.streaming import Best
 
 NEEDED = {"model_config": "m.json", "data_path": "data", "output_dir": "out"}

@@ -1,0 +1,118 @@
+"""The house: packages in the order of the data, and who alone may import what."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+from support import ROOT
+
+LINE = (
+    *("errors", "progress", "config", "data", "models", "checkpoints", "clicks", "training", "gradients", "sketch"),
+    *("store", "scoring", "attribution", "results", "runs", "detection", "comparison", "trust", "validation", "page"),
+    *("demo", "api", "commands", "cli", "__main__"),
+)
+APART = [("training", "gradients"), ("store", "scoring"), ("detection", "comparison"), ("comparison", "trust")]
+PLOTTERS = {"results.plots", "results.panels", "page.figures", "page.svg"}
+
+
+@cache
+def imports() -> dict[str, frozenset[str]]:
+    """Module -> the modules that it imports, anywhere in it; our own without `rec_trak.`."""
+    found = {}
+    for path in sorted((ROOT / "rec_trak").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT / "rec_trak").with_suffix("").parts).removesuffix(".__init__")
+        tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        found[name] = frozenset(one.removeprefix("rec_trak.") for node in tree for one in _imported(node))
+    return found
+
+
+def _imported(node: ast.AST):
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "a relative import"
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            path = ROOT.joinpath(*inner.split("."))
+            ours = node.module.startswith("rec_trak") and (path.is_dir() or path.with_suffix(".py").is_file())
+            yield inner if ours else node.module
+
+
+def room(module: str) -> str:
+    return module.split(".")[0]
+
+
+def test_no_package_imports_what_stands_to_its_right():
+    """The line of DESIGN and CONTRIBUTING: an import goes left, and packages side by side leave each other alone."""
+    wrong = []
+    for module, theirs in imports().items():
+        if module == "__init__":
+            continue
+        place = LINE.index(room(module))
+        rooms = {room(one) for one in theirs if room(one) in LINE}
+        wrong += [f"{module} -> {one}" for one in sorted(rooms) if LINE.index(one) > place]
+        wrong += [f"{module} -> {a}" for a, b in APART if room(module) == b and a in rooms]
+    assert wrong == []
+
+
+def test_no_circle_among_modules():
+    """Within a package too: what a module needs can be read before it."""
+    graph = {module: {one for one in theirs if one in imports()} for module, theirs in imports().items()}
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, " -> ".join([*above, module])
+        if module not in done:
+            for one in sorted(graph[module]):
+                visit(one, (*above, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [("matplotlib", PLOTTERS), ("trak", {"attribution.session"}), ("jinja2", {"page.page"})],
+)
+def test_one_place_for_a_library(library, allowed):
+    """`TRAKer` is driven in session alone, figures are drawn where figures live."""
+    parts = {"attribution.session"} | {m for m in imports() if room(m) in ("clicks", "gradients", "sketch", "store")}
+    parts |= {"scoring.solve", "attribution.explain", "attribution.history"}
+    allowed = allowed if library != "trak" else parts
+    users = {module for module, theirs in imports().items() if any(room(one) == library for one in theirs)}
+    assert users <= allowed
+
+
+def test_only_the_session_makes_a_traker():
+    """All else of traker are its extension points."""
+    users = {p for p in (ROOT / "rec_trak").rglob("*.py") if "TRAKer(" in p.read_text(encoding="utf-8")}
+    assert [p.name for p in users] == ["session.py"]
+
+
+def test_the_documents_draw_this_line():
+    """CONTRIBUTING shows the packages in the order that the imports keep."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawn = text[text.index("    config ->") : text.index("\n\n", text.index("    config ->"))]
+    names = [name.strip(" ,") for name in drawn.replace("->", " ").replace("|", " ").split()]
+    assert [name for name in names if name not in ("cli", "scripts")] == [
+        name for name in LINE if name not in ("errors", "progress", "commands", "cli", "__main__")
+    ]
+
+
+@pytest.mark.parametrize("package", sorted({room(m) for m in LINE if (ROOT / "rec_trak" / m).is_dir()}))
+def test_a_package_says_what_it_is_for(package):
+    """One sentence what for, one what not, and no names of its modules handed on."""
+    tree = ast.parse((ROOT / "rec_trak" / package / "__init__.py").read_text(encoding="utf-8"))
+    assert "Not here:" in ast.get_docstring(tree)
+    assert len(tree.body) == 1, "an __init__ with code"
+
+
+def test_a_light_import_stays_light():
+    """`import rec_trak` and any `--help` load neither torch nor pandas."""
+    code = "import sys, rec_trak; print({'torch', 'pandas', 'matplotlib'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
