@@ -33,9 +33,9 @@ import pandas as pd
 
 from rec_trak.comparison.match import SIDES
 from rec_trak.errors import RecTrakError
-from rec_trak.results.files import Results
 from rec_trak.results.ranking import percentiles
-from rec_trak.runs.members import Members, read_members
+from rec_trak.runs.finished import FinishedRun
+from rec_trak.runs.members import Members
 
 LEVEL = 0.95
 FEWEST = 20  # matched rows: one of them is 5 %
@@ -59,7 +59,7 @@ class Halves:
     shifts: np.ndarray
 
 
-def null_band(clean: Results, poisoned: Results, matched: pd.DataFrame) -> dict[str, Any]:
+def null_band(clean: FinishedRun, poisoned: FinishedRun, matched: pd.DataFrame) -> dict[str, Any]:
     """How far the matched rows' ranks move by seed alone.
 
     Args:
@@ -79,7 +79,7 @@ def null_band(clean: Results, poisoned: Results, matched: pd.DataFrame) -> dict[
     members, notes = {}, []
     for side, run in zip(SIDES, (clean, poisoned), strict=True):
         try:
-            members[side] = read_members(run)
+            members[side] = run.members()
         except RecTrakError as error:  # the comparison stands without a band, which says why
             notes.append(str(error))
     if not any(len(one) > 1 for one in members.values()):

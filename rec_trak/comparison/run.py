@@ -13,8 +13,9 @@ from rec_trak.comparison.match import SHIFT_COLUMNS, check_alike, matched_rows
 from rec_trak.comparison.null_band import null_band
 from rec_trak.comparison.stats import statistics
 from rec_trak.comparison.text import movers_text, summary_lines
-from rec_trak.results.files import Results, as_csv, as_json, read_results, write_files
+from rec_trak.results.files import Results, as_csv, as_json, write_files
 from rec_trak.results.plots import DPI, SCORE_NAME, plot_score_comparison
+from rec_trak.runs.finished import open_run
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,11 @@ def compare_runs(clean_dir: str | Path, poisoned_dir: str | Path) -> Comparison:
             Q or leverage is no number, or no row stands in both.
         NumericalError: a score is NaN or infinite.
     """
-    clean, poisoned = read_results(clean_dir), read_results(poisoned_dir)
+    runs = open_run(clean_dir), open_run(poisoned_dir)
+    clean, poisoned = (run.results for run in runs)
     check_alike(clean, poisoned)
     matched = matched_rows(clean, poisoned)
-    null = null_band(clean, poisoned, matched)
+    null = null_band(*runs, matched)
     beyond = pd.NA if null["reason"] is not None else (matched["shift"].abs() > null["band"]).to_numpy()
     matched = matched.assign(beyond_null=pd.Series(beyond, index=matched.index, dtype="boolean"))
     table = matched.sort_values("shift", ascending=False, kind="stable", ignore_index=True)

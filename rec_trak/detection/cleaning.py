@@ -20,9 +20,10 @@ import pandas as pd
 from rec_trak.data.impressions import Impressions, read_mind_behaviors, read_pairwise
 from rec_trak.detection.labels import read_row_numbers
 from rec_trak.errors import ConfigError, DataError, listed
-from rec_trak.results.files import Results, as_csv, read_results, write_files
+from rec_trak.results.files import Results, as_csv, write_files
 from rec_trak.results.ranking import best_first
-from rec_trak.runs.click_log import ClickLog, line_numbers, read_click_log
+from rec_trak.runs.click_log import ClickLog, line_numbers
+from rec_trak.runs.finished import open_run
 
 WORD = re.compile(r"\s*\S+|\s+")  # a candidate with the blanks before it, or the end of the line
 LOG_COLUMNS = ("sample_idx", "user_id", "article_id", "title", "rank", "score", "source_lines", "reason")
@@ -84,16 +85,17 @@ def clean_log(
         results_dir: what scripts/score.py wrote, or a target set's folder below it.
         output: a new file; None to write nothing and only say what would go.
         choice: which rows.
-        data_path, news_items_path: where the data are now, see `read_click_log`.
+        data_path, news_items_path: where the data are now, see `click_log.read_click_log`.
 
     Raises:
         ConfigError: the choice cannot be meant or names no row, or the output is there already.
         DataError: the run is not finished, or its click log changed since.
         StoreError: a file cannot be written.
     """
-    results = read_results(results_dir)
+    run = open_run(results_dir)
+    results = run.results
     rows, scores, reason = choose_rows(results, choice)
-    log = read_click_log(results, data_path, news_items_path)
+    log = run.click_log(data_path, news_items_path)
     if output is not None:
         output = Path(output)
         record = output.with_name(f"{output.stem}_dropped.csv")

@@ -17,25 +17,24 @@ LEVERAGE = "leverage of the promoted article's place in the history"
 INFLUENCE = "influence of the promoted article's place in the history"
 
 
-def place_rankings(folder: Path, log: ClickLog, promoted: list[int]) -> tuple[dict[str, np.ndarray], list[str]]:
+def place_rankings(path: Path | None, log: ClickLog, promoted: list[int]) -> tuple[dict[str, np.ndarray], list[str]]:
     """Two rankings, name -> (N,), and notes where they cannot be given.
 
     A row's value is that of the place whose leverage is largest among those that hold a promoted article, and 0 where
     it has none.
 
     Args:
-        folder: of the target set.
+        path: history.csv of the target set, None where there is none of this scoring.
         log: the run's rows.
         promoted: positions of the articles that the attack promotes.
 
     Raises:
         DataError: history.csv is not what scripts/score.py writes of these rows.
     """
-    path = folder / PLACES
     read = holds(log.rows.history, promoted)
     if not read.any():
         return {}, []
-    if not path.is_file():
+    if path is None:
         return {}, ["Histories hold a promoted article; what its places did is not known: score.py --history tells."]
     table = _read(path)
     ids = [log.articles.ids[a] for a in promoted]

@@ -5,9 +5,10 @@ poisoned rows have a promoted article in their history and click none, the attac
 one: against genuine rows with a promoted article in their history.
 
 What `detect_run` gives, and detection.json holds: `verdict`, sentences, a baseline that wins in the first; `notes`;
-`n`, `n_poisoned`, `targets`, `promoted`, `labels`, `top_k`; `interval`, its level and draws; `kinds`, ranking -> kind;
-and `questions`, name -> `rows`, `poisoned`, `missing`, `decided_by` (a metric), `rankings` (the best first: `ranking`,
-`kind` and the fields of `Detection`) and `curves` (kind -> `ranking`, `roc`, `precision_recall` of its best ranking).
+`of`, the scorings of the run and of the set; `n`, `n_poisoned`, `targets`, `promoted`, `labels`, `top_k`; `interval`,
+its level and draws; `kinds`, ranking -> kind; and `questions`, name -> `rows`, `poisoned`, `missing`, `decided_by` (a
+metric), `rankings` (the best first: `ranking`, `kind` and the fields of `Detection`) and `curves` (kind -> `ranking`,
+`roc`, `precision_recall` of its best ranking).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from rec_trak.attribution.history import PLACES
 from rec_trak.detection.baselines import data_baselines, holds
 from rec_trak.detection.intervals import LEVEL
 from rec_trak.detection.labels import labels_from_column, labels_from_file
@@ -26,12 +28,13 @@ from rec_trak.detection.metrics import Detection, curves, detect
 from rec_trak.detection.places import place_rankings
 from rec_trak.detection.text import DECIDES, detection_lines, verdict
 from rec_trak.errors import ConfigError, DataError, listed
-from rec_trak.results.files import Results, as_csv, as_json, read_results, write_files
-from rec_trak.runs.click_log import ClickLog, check_same_rows, read_click_log
+from rec_trak.results.belongs import scoring_digest
+from rec_trak.results.files import Results, as_csv, as_json, write_files
+from rec_trak.runs.click_log import ClickLog
+from rec_trak.runs.finished import FinishedRun, open_run
 from rec_trak.runs.stored import (
     gradient_cosine,
     loss_and_norms,
-    open_stored,
     stored_self_influence,
     times_root_q,
 )
@@ -61,7 +64,7 @@ def detect_run(
         promoted: ids of the articles under suspicion; None for the one whose exposure the target set explains.
         poison_column, labels: a column of the click log, or of the CSV `labels`; see `labels`.
         top_k, seed, draws: of precision and recall (None for the run's); of the random ranking and the bootstrap.
-        data_path, news_items_path: where the data are now, see `read_click_log`.
+        data_path, news_items_path: where the data are now, see `click_log.read_click_log`.
         further: attribution rankings from elsewhere, name -> (N,) scores.
 
     Raises:
@@ -69,19 +72,26 @@ def detect_run(
         DataError: the run is not finished, its click log changed, or the labels are wrong.
         StoreError: the run's gradients are gone.
     """
-    results = read_results(results_dir)
-    told = _target_results(results, targets)
-    log = read_click_log(results, data_path, news_items_path)
+    run = open_run(results_dir)
+    told = _target_results(run, targets)
+    log = run.click_log(data_path, news_items_path)
     where, (poisoned, notes) = _promoted(log, told, promoted), _labels(log, poison_column, labels)
-    rankings, kinds, left_out = _rankings(results, told, log, where, seed, further or {})
-    top_k = int(results.metadata["top_k"]) if top_k is None else top_k
+    rankings, kinds, left_out = _rankings(run, told, log, where, seed, further or {})
+    top_k = int(run.metadata["top_k"]) if top_k is None else top_k
+    aside = [line for line in run.left_aside if line.startswith("targets/")]
     questions = {}
     for question, among in _among(log, where, poisoned).items():
         found = {name: detect(s, poisoned, top_k, among, name, draws, seed) for name, s in rankings.items()}
         questions[question] = _question(question, found, kinds, rankings, poisoned, among)
     return {
         "verdict": verdict(questions),
-        "notes": [*log.rows.notes, *notes, *left_out],
+        "notes": [
+            *log.rows.notes,
+            *notes,
+            *left_out,
+            *aside,
+        ],
+        "of": [run.scoring, scoring_digest(told.metadata)],
         **{"n": len(poisoned), "n_poisoned": int(poisoned.sum()), "targets": told.folder.name},
         "promoted": [log.articles.ids[a] for a in where],
         "labels": f"column `{poison_column}` of {log.path if labels is None else labels}",
@@ -98,30 +108,15 @@ def write_detection(folder: str | Path, content: dict[str, Any]) -> list[Path]:
     Raises:
         StoreError: a file cannot be written.
     """
-    return write_files(folder, {"detection.csv": as_csv(detection_lines(content)), "detection.json": as_json(content)})
+    files = {"detection.csv": as_csv(detection_lines(content)), "detection.json": as_json(content)}
+    return write_files(folder, files, content["of"][0])
 
 
-def _target_results(results: Results, name: str | None) -> Results:
-    """The results of a target set of the run, of the same rows."""
-    folder = results.folder / "targets"
-    there = sorted(path.name for path in folder.glob("*") if path.is_dir())
-    if not there:
-        raise ConfigError(
-            f"{folder}: no target set is scored. Got none, expected one that shows the articles under suspicion. Run "
-            "scripts/score.py with --targets."
-        )
-    if name is None and len(there) > 1:
-        raise ConfigError(f"{folder}: which targets? Got none named, expected one of {', '.join(there)}. Name it.")
-    name = there[0] if name is None else name
-    if name not in there:
-        raise ConfigError(
-            f"{folder}: targets not scored. Got {name!r}, expected one of {', '.join(there)}. Run scripts/score.py "
-            f"with --targets {name}."
-        )
-    told = read_results(folder / name)
+def _target_results(run: FinishedRun, name: str | None) -> Results:
+    """The results of a target set of the run, with what detection needs of them."""
+    told = run.target_set(name)
     if "renormalised" not in told.rows:
         raise DataError(f"{told.folder}: no column `renormalised` in rows.csv. Score the targets again.")
-    check_same_rows(results, told)
     return told
 
 
@@ -149,10 +144,10 @@ def _labels(log: ClickLog, column: str, path: str | Path | None) -> tuple[np.nda
 
 
 def _rankings(
-    results: Results, told: Results, log: ClickLog, promoted: list[int], seed: int, further: Mapping[str, np.ndarray]
+    run: FinishedRun, told: Results, log: ClickLog, promoted: list[int], seed: int, further: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], dict[str, str], list[str]]:
     """All rankings, the kind of each, and notes on those left out."""
-    stored = open_stored(results, log.rows)
+    results, stored = run.results, run.stored(log)
     renormalised = told.rows["renormalised"].astype(float).to_numpy()
     own = {results.metadata["score"]["form"]: results.scores.astype(np.float64)}
     for form in {"self_influence", "loss_gradient"} - own.keys():
@@ -168,7 +163,7 @@ def _rankings(
     model = loss_and_norms(stored)
     model["gradient cosine with the targets"] = gradient_cosine(stored, told.folder.name)
     no_model, notes = data_baselines(log.rows, log.articles, promoted, seed)
-    places, missing = place_rankings(told.folder, log, promoted)
+    places, missing = place_rankings(run.file(PLACES, told), log, promoted)
     attribution |= places
     notes += missing
     kinds = {name: kind for group, kind in ((attribution, ATTRIBUTION), (model, MODEL), (no_model, NO_MODEL))

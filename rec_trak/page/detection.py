@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,6 +10,7 @@ from rec_trak.errors import DataError
 from rec_trak.page.figures import precision_recall_curves, roc_curves
 from rec_trak.page.tables import make_table, read_json, shown
 from rec_trak.results.panels import Curves
+from rec_trak.runs.finished import FinishedRun
 
 QUESTIONS = {
     "everything": "Poisoned clicks against all others",
@@ -20,21 +20,21 @@ QUESTIONS = {
 METRICS = {"average_precision": "average precision", "auroc": "AUROC"}
 
 
-def detection(folder: Path) -> dict[str, Any] | None:
-    """What is to be said of detection.json in a results folder; None where there is none.
+def detection(run: FinishedRun) -> dict[str, Any] | None:
+    """What is to be said of detection.json in a results folder; None where there is none of this scoring.
 
     Raises:
         DataError: it is not what scripts/detect.py writes.
     """
-    content = read_json(folder / "detection.json")
-    if content is None:
+    path = run.file("detection.json")
+    if path is None:
         return None
+    content = read_json(path)
     try:
         return _told(content)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise DataError(
-            f"{folder / 'detection.json'}: cannot be read (missing or misplaced: {shown(error)}). Run "
-            "scripts/detect.py again."
+            f"{path}: cannot be read (missing or misplaced: {shown(error)}). Run scripts/detect.py again."
         ) from None
 
 

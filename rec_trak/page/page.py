@@ -29,8 +29,9 @@ from rec_trak.page.tables import Table, shown
 from rec_trak.page.targets import target_sets
 from rec_trak.page.trust import trust
 from rec_trak.page.validated import validation
-from rec_trak.results.files import Results, Writer, as_csv, read_results, write_files
+from rec_trak.results.files import Results, Writer, as_csv, write_files
 from rec_trak.results.plots import DPI, plot_detection_curves
+from rec_trak.runs.finished import FinishedRun, open_run
 
 FILE = "report.html"
 NOT_VALIDATED = (
@@ -73,9 +74,9 @@ def write_page(
         NumericalError: a score is NaN or infinite.
         StoreError: the page cannot be written.
     """
-    results = read_results(results_dir)
-    content = page_content(results, None if compare_dir is None else Path(compare_dir), command)
-    place = _place(results.folder if output is None else Path(output))
+    run = open_run(results_dir)
+    content = page_content(run, None if compare_dir is None else Path(compare_dir), command)
+    place = _place(run.folder if output is None else Path(output))
     text = _template().render(content).encode(errors="replace")
     page, *others = write_files(place.parent, {place.name: lambda file: file.write(text), **_beside(content)})
     facts = [content["verdict"], *content["facts"]]
@@ -83,17 +84,17 @@ def write_page(
     return Page(page, others, [*facts, f"By retraining: {validated['verdict']}" if validated else NOT_VALIDATED])
 
 
-def page_content(results: Results, compare_dir: Path | None, command: str) -> dict[str, Any]:
+def page_content(run: FinishedRun, compare_dir: Path | None, command: str) -> dict[str, Any]:
     """All that the template is given.
 
     Raises:
         DataError: see `write_page`.
     """
-    titles = known_titles(results)
-    own, (sets, more_sets) = own_rows(results, titles), target_sets(results.folder, titles)
-    tables, found = group_tables(results.folder, "own"), detection(results.folder)
-    comparison, agreed = compared(compare_dir, results, titles), agreement(results)
-    trusted, validated = trust(results), validation(results.folder)
+    results, titles = run.results, known_titles(run)
+    own, (sets, more_sets) = own_rows(results, titles), target_sets(run, titles)
+    tables, found = group_tables(run, "own"), detection(run)
+    comparison, agreed = compared(compare_dir, results, titles), agreement(run)
+    trusted, validated = trust(run), validation(run)
     everything = [*tables, *(table for one in sets for table in one["tables"]), *(found["tables"] if found else []),
                   *(trusted["tables"] if trusted else []),
                   *(table for one in (validated or {"sets": []})["sets"] for table in one["tables"])]  # fmt: skip
@@ -112,7 +113,7 @@ def page_content(results: Results, compare_dir: Path | None, command: str) -> di
         "comparison": comparison,
         "agreement": agreed,
         "analysed": analysed(results),
-        "notes": [shown(note, None) for note in results.metadata.get("notes") or []],
+        "notes": [shown(note, None) for note in [*(results.metadata.get("notes") or []), *run.left_aside]],
         "commands": _commands(results, sets, comparison, compare_dir, command),
         "absent": _absent(
             results,

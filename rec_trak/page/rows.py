@@ -11,6 +11,7 @@ import pandas as pd
 from rec_trak.page.tables import read_csv, shown
 from rec_trak.results.files import Results
 from rec_trak.results.ranking import best_first
+from rec_trak.runs.finished import FinishedRun
 
 LISTED = 10  # rows in a list
 READ = 6  # headlines of a history, the newest
@@ -19,15 +20,15 @@ TITLED = ("by_article.csv", "by_history_article.csv")
 Titles = dict[str, tuple[str, str]]
 
 
-def known_titles(results: Results) -> Titles:
+def known_titles(run: FinishedRun) -> Titles:
     """Article id -> headline and class ('' where unknown), of all articles that a run's files name.
 
     Raises:
         DataError: a CSV cannot be read.
     """
     found: Titles = {}
-    for table in (results.rows, *(read_csv(results.folder / name) for name in TITLED)):
-        if table is None or not {"article_id", "title"} <= set(table.columns):
+    for table in (run.results.rows, *(read_csv(path) for name in TITLED if (path := run.file(name)))):
+        if not {"article_id", "title"} <= set(table.columns):
             continue
         table = table.drop_duplicates("article_id")
         labels = table["label"] if "label" in table.columns else [""] * len(table)

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rec_trak.errors import RecTrakError
 from rec_trak.page.figures import distribution
 from rec_trak.page.rows import Titles, strongest, top_share
 from rec_trak.page.tables import LINES, Table, read_table, shown
 from rec_trak.results.files import Results
 from rec_trak.results.plots import SCORE_NAME
 from rec_trak.results.ranking import LABELS, best_first
-from rec_trak.store.manifest import read_manifest, read_member
+from rec_trak.runs.finished import FinishedRun
 
 AFFORDABLE = 1e12  # multiplications that member agreement may cost: some ten seconds
 SPREAD_OUT = 0.05  # of all positive influence in the first 1 % of the rows
@@ -53,12 +54,12 @@ def told(results: Results, what: str, those: str) -> list[str]:
     return sentences
 
 
-def group_tables(folder: Path, key: str, lines: int = LINES) -> list[Table]:
-    """The tables of groups that stand in a folder, their names starting with `key`, at most `lines` lines of each."""
-    others = sorted({path.name for path in folder.glob("by_*.csv")} - GROUPS.keys())
-    titles = GROUPS | {file: f"By {shown(file[3:-4].replace('_', ' '), 60)}" for file in others}
-    tables = (read_table(folder / file, f"{key}-{file[:-4]}", title, lines) for file, title in titles.items())
-    return [table for table in tables if table is not None]
+def group_tables(run: FinishedRun, key: str, of: Results | None = None, lines: int = LINES) -> list[Table]:
+    """The tables of groups of a run or a target set, their names starting with `key`, at most `lines` lines of each."""
+    paths = {path.name: path for path in run.files("by_*.csv", of)}
+    names = [*(name for name in GROUPS if name in paths), *sorted(paths.keys() - GROUPS.keys())]
+    titles = {name: GROUPS.get(name, f"By {shown(name[3:-4].replace('_', ' '), 60)}") for name in names}
+    return [read_table(paths[name], f"{key}-{name[:-4]}", title, lines) for name, title in titles.items()]
 
 
 def own_rows(results: Results, titles: Titles) -> dict[str, Any]:
@@ -84,38 +85,19 @@ def _classes(results: Results) -> list[dict[str, Any]]:
     return lines
 
 
-def agreement(results: Results) -> dict[str, Any]:
+def agreement(run: FinishedRun) -> dict[str, Any]:
     """Rank correlation of the members' scores: `mean`, `pairs`; or the `reason` why there is none."""
-    members, score = results.metadata.get("members") or [], results.metadata.get("score") or {}
-    if len(members) < 2:
+    names = [shown(Path(member["checkpoint"]).name, 80) for member in run.metadata.get("members") or []]
+    if len(names) < 2:
         return {"reason": "There is one checkpoint. Give several (`checkpoints:` in the config) to see how much of the "
                 "ranking another seed would repeat."}  # fmt: skip
-    save_dir = next((p for p in (Path(results.metadata.get("save_dir", "")), results.folder / "store")
-                     if (p / "rec_trak.json").is_file()), None)  # fmt: skip
-    if save_dir is None:
-        return {"reason": "The save directory with the projected gradients is not there any more."}
-    held = (read_manifest(save_dir) or {}).get("models", {})
-    if [held.get(str(i)) for i in range(len(members))] != [member["digest"] for member in members]:
-        return {"reason": f"The save directory {save_dir} holds other checkpoints by now."}
-    loaded = [read_member(save_dir, model_id) for model_id in range(len(members))]
-    n, k = loaded[0][0].shape
-    if len(members) * (2.0 * n * k**2 + 9.0 * k**3) > AFFORDABLE:
-        return {"reason": f"{len(members)} members of {n:,} rows with K = {k:,} would take too long to solve again."}
-    return _correlations(loaded, score, [Path(member["checkpoint"]).name for member in members])
-
-
-def _correlations(loaded: list, score: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    from rec_trak.scoring.solve import member_leverage  # brings torch, which a page of one member does without
-
-    ranks = []
-    for phi, q in loaded:
-        if score.get("form") == "loss_gradient":
-            own = member_leverage(phi, score["lambda_rel"], weights=q)[0]
-        else:
-            own = member_leverage(phi, score["lambda_rel"])[0] * q
-        ranks.append(pd.Series(own).rank().to_numpy())
+    try:
+        members = run.members(affordable=AFFORDABLE)
+    except RecTrakError as error:  # the page stands without it, and says why
+        return {"reason": shown(error, None)}
+    ranks = [pd.Series(members.scores([i])).rank().to_numpy() for i in range(len(names))]
     pairs = [
-        {"a": shown(names[a], 80), "b": shown(names[b], 80), "value": float(np.corrcoef(ranks[a], ranks[b])[0, 1])}
+        {"a": names[a], "b": names[b], "value": float(np.corrcoef(ranks[a], ranks[b])[0, 1])}
         for a, b in combinations(range(len(ranks)), 2)
     ]
     return {"mean": float(np.mean([pair["value"] for pair in pairs])), "pairs": pairs}

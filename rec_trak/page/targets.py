@@ -14,7 +14,8 @@ from rec_trak.page.figures import distribution
 from rec_trak.page.rows import Titles, card, headline, strongest
 from rec_trak.page.sections import group_tables, told
 from rec_trak.page.tables import Table, read_csv, read_table, shown
-from rec_trak.results.files import Results, read_results
+from rec_trak.results.files import Results
+from rec_trak.runs.finished import FinishedRun
 
 SETS = 6  # target sets told in full
 SINGLE = 3  # targets told one by one
@@ -25,20 +26,18 @@ EXPLAIN_FILE = re.compile(r"explain_(\d+)_(\d+)\.csv")
 AGAIN = "Run scripts/score.py with --targets again."
 
 
-def target_sets(folder: Path, titles: Titles) -> tuple[list[dict[str, Any]], list[str]]:
+def target_sets(run: FinishedRun, titles: Titles) -> tuple[list[dict[str, Any]], list[str]]:
     """What is to be said of each target set that was scored, and the names of those beyond the first SETS.
 
     Raises:
         DataError: a set's files are damaged, or do not go together.
     """
-    places = sorted(path for path in (folder / "targets").glob("*") if (path / "trak_scores.npy").is_file())
-    told_of = [_target_set(place, titles, f"set{i}") for i, place in enumerate(places[:SETS])]
-    return told_of, [shown(place.name, 60) for place in places[SETS:]]
+    told_of = [_target_set(run, run.target_set(name), titles, f"set{i}") for i, name in enumerate(run.sets[:SETS])]
+    return told_of, [shown(name, 60) for name in run.sets[SETS:]]
 
 
-def _target_set(place: Path, titles: Titles, key: str) -> dict[str, Any]:
-    results = read_results(place)
-    name, score = shown(place.name, 60), results.metadata.get("score") or {}
+def _target_set(run: FinishedRun, results: Results, titles: Titles, key: str) -> dict[str, Any]:
+    name, score = shown(results.folder.name, 60), results.metadata.get("score") or {}
     return {
         "name": name,
         "count": score.get("target_count"),
@@ -50,7 +49,11 @@ def _target_set(place: Path, titles: Titles, key: str) -> dict[str, Any]:
         "opponents": strongest(results, titles, lowest=True),
         "figure": distribution(key, results.scores, results.labels, f"mean influence on {name} (margin units)"),
         "single": single_targets(results, titles),
-        "tables": [*group_tables(place, key, LINES), *_places(place, key), *_explained(place, key)],
+        "tables": [
+            *group_tables(run, key, results, LINES),
+            *_places(run.file(PLACES, results), key),
+            *_explained(run.files("explain_*.csv", results), key),
+        ],
     }
 
 
@@ -59,7 +62,7 @@ def single_targets(results: Results, titles: Titles) -> list[dict[str, Any]]:
 
     Args:
         results: of the set, with targets.csv, proponents.csv and opponents.csv in its folder; without them, none.
-        titles: see `html_rows.known_titles`.
+        titles: see `rows.known_titles`.
 
     Raises:
         DataError: a file is damaged, or names rows that the run does not have.
@@ -99,15 +102,15 @@ def _end(lines: pd.DataFrame, results: Results, titles: Titles) -> list[dict[str
     ]
 
 
-def _places(place: Path, key: str) -> list[Table]:
+def _places(path: Path | None, key: str) -> list[Table]:
     """What articles in training histories did, where that was looked at."""
-    table = read_table(place / PLACES, f"{key}-history", "Articles in training histories, and what they did", LINES)
-    return [] if table is None else [table]
+    title = "Articles in training histories, and what they did"
+    return [] if path is None else [read_table(path, f"{key}-history", title, LINES)]
 
 
-def _explained(place: Path, key: str) -> list[Table]:
+def _explained(paths: list[Path], key: str) -> list[Table]:
     """The rows that were explained, one table each, the first EXPLAINED by number."""
-    found = [(path, EXPLAIN_FILE.fullmatch(path.name)) for path in place.glob("explain_*.csv")]
+    found = [(path, EXPLAIN_FILE.fullmatch(path.name)) for path in paths]
     numbered = sorted((int(match[1]), int(match[2]), path) for path, match in found if match)[:EXPLAINED]
     return [
         read_table(path, f"{key}-{path.stem}", f"Row {row} on target {target}: which of its articles it comes from")

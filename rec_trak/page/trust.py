@@ -11,6 +11,7 @@ import pandas as pd
 from rec_trak.errors import DataError
 from rec_trak.page.tables import make_table, read_json, shown
 from rec_trak.results.files import SCORES, Results
+from rec_trak.runs.finished import FinishedRun
 from rec_trak.store.manifest import digest
 
 MARKS = {"stable": "\u25cf", "indicative": "\u25d0", "do not use": "\u25cb"}
@@ -40,22 +41,22 @@ COLUMNS = {
 }
 
 
-def trust(results: Results) -> dict[str, Any] | None:
+def trust(run: FinishedRun) -> dict[str, Any] | None:
     """What is to be said of trust.json in a results folder; None where there is none, or it is of other scores.
 
     Raises:
         DataError: it is not what scripts/trust.py writes.
     """
-    content = read_json(results.folder / "trust.json")
-    if content is None:
+    path, results = run.file("trust.json"), run.results
+    if path is None:
         return None
+    content = read_json(path)
     try:
         current = [one for one in content["rankings"] if _is_current(results, one)]
         return _told(content, current) if current else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
-            f"{results.folder / 'trust.json'}: cannot be read (missing or misplaced: {shown(error)}). Run "
-            "scripts/trust.py again."
+            f"{path}: cannot be read (missing or misplaced: {shown(error)}). Run scripts/trust.py again."
         ) from None
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from rec_trak.errors import DataError
 from rec_trak.page.tables import Table, make_table, read_json, shown
+from rec_trak.runs.finished import FinishedRun
 from rec_trak.store.manifest import digest
 
 FILE = "validation.csv"
@@ -24,8 +25,8 @@ SINGLE = {
 }
 
 
-def validation(folder: Path) -> dict[str, Any] | None:
-    """What validation.json says; None where there is none, or it says nothing.
+def validation(run: FinishedRun) -> dict[str, Any] | None:
+    """What validation.json says; None where there is none of this scoring, or it says nothing.
 
     Returns:
         `verdict`; `others`, its other single values as text; `sets`, one dict a target set with `name`, `verdict`,
@@ -34,20 +35,21 @@ def validation(folder: Path) -> dict[str, Any] | None:
     Raises:
         DataError: it cannot be read, or its parts do not go together.
     """
-    content = read_json(folder / "validation.json")
-    if content is None:
+    path = run.file("validation.json")
+    if path is None:
         return None
+    content = read_json(path)
     simple = {key: value for key, value in content.items() if isinstance(value, str | int | float | bool)}
     values = {shown(key.replace("_", " "), 60): shown(value, None) for key, value in simple.items()}
     try:
         sets = [
-            _set(folder, str(name), one, f"validation{i}")
+            _set(run.folder, str(name), one, f"validation{i}")
             for i, (name, one) in enumerate(sorted((content.get("sets") or {}).items()))
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         problem = f"{type(error).__name__} {shown(error)}".rstrip(".")
         raise DataError(
-            f"{folder / 'validation.json'}: its parts do not go together. Got {problem}. Run scripts/validate.py again."
+            f"{path}: its parts do not go together. Got {problem}. Run scripts/validate.py again."
         ) from None
     if not values and not sets:
         return None

@@ -22,6 +22,7 @@ import pandas as pd
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.errors import DataError, StoreError
+from rec_trak.results.belongs import claimed, run_digest, scoring_digest
 from rec_trak.results.plots import DPI, SCORE_NAME, plot_score_distribution, plot_top_influential_samples
 from rec_trak.results.ranking import (
     LABELS,
@@ -96,6 +97,7 @@ def write_results(
     content = {
         **dict.fromkeys(("config", "dataset_type", "model_type", "proj_dim")),
         **metadata,
+        **({"scoring": of} if (of := run_digest(metadata)) else {}),
         "top_k": top_k,
         "score_name": score_name,
         **_numbers(scores, labels, rows),
@@ -107,7 +109,7 @@ def write_results(
     }
     if gradients is not None:
         writers["trak_gradients.npy"] = lambda file: np.save(file, gradients)
-    return write_files(folder, writers | {METADATA: as_json(content)})
+    return write_files(folder, writers | {METADATA: as_json(content)}, scoring_digest(content))
 
 
 def rewrite_results(folder: str | Path) -> list[Path]:
@@ -122,7 +124,7 @@ def rewrite_results(folder: str | Path) -> list[Path]:
     results = read_results(folder)
     if "top_k" not in results.metadata:
         raise DataError(f"{results.folder / METADATA}: `top_k` is missing. {AGAIN}")
-    return write_files(results.folder, _rankings(results))
+    return write_files(results.folder, _rankings(results), scoring_digest(results.metadata))
 
 
 def read_results(folder: str | Path) -> Results:
@@ -145,7 +147,7 @@ def read_results(folder: str | Path) -> Results:
     return Results(folder, scores, labels, _checked_rows(folder / ROWS, rows, labels), metadata)
 
 
-def write_files(folder: str | Path, writers: dict[str, Writer]) -> list[Path]:
+def write_files(folder: str | Path, writers: dict[str, Writer], of: str | None = None) -> list[Path]:
     """Write files so that an interruption leaves the old ones whole; their paths.
 
     All are written beside their places first, and take them only when the last one is complete.
@@ -153,6 +155,7 @@ def write_files(folder: str | Path, writers: dict[str, Writer]) -> list[Path]:
     Args:
         folder: made where it does not exist.
         writers: file name -> function that writes its content to a binary file.
+        of: the scoring that the files are of (`belongs.scoring_digest`); None where they are of none.
 
     Raises:
         StoreError: a file cannot be written (no room, no permission, a file in the folder's place).
@@ -166,8 +169,9 @@ def write_files(folder: str | Path, writers: dict[str, Writer]) -> list[Path]:
                 writers[path.name](file)
                 file.flush()
                 os.fsync(file.fileno())
-        for path, temporary in places.items():
-            os.replace(temporary, path)
+        with claimed(folder, list(writers), of):
+            for path, temporary in places.items():
+                os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or error
         raise StoreError(f"{path}: cannot be written ({reason}). Make room, or choose another folder.") from None

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from rec_trak.attribution.job import sample
-from rec_trak.config.analysis import AnalysisConfig, analysis_config
+from rec_trak.config.analysis import AnalysisConfig
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.sources import click_log_path, data_format, read_data
 from rec_trak.errors import DataError
-from rec_trak.results.files import METADATA, Results
+from rec_trak.results.files import Results
 from rec_trak.results.ranking import IDENTITY, rows_table
 
 COMPARED = (*IDENTITY, "other_candidates", "source_lines")
@@ -44,29 +44,25 @@ class ClickLog:
 
 
 def read_click_log(
-    results: Results, data_path: str | Path | None = None, news_items_path: str | Path | None = None
+    results: Results,
+    config: AnalysisConfig,
+    data_path: str | Path | None = None,
+    news_items_path: str | Path | None = None,
 ) -> ClickLog:
     """The click log of a finished run.
 
     Args:
         results: the run.
+        config: the analysis that it was made with.
         data_path, news_items_path: where the data are now; None for where the run read them (relative to the working
             directory, if the YAML's paths were).
 
     Raises:
-        DataError: the run does not say what it was made from, a file is missing or cannot be read, or its rows are
-            no longer those of the run.
+        DataError: a file is missing or cannot be read, or its rows are no longer those of the run.
     """
-    told = results.metadata
-    if not isinstance(told.get("config"), dict) or not told.get("dataset_type"):
-        raise DataError(
-            f"{results.folder / METADATA}: does not say which click log was scored. Got no `config` or no "
-            "`dataset_type`, expected what scripts/score.py writes. Score with the script."
-        )
-    config = analysis_config(told["config"], str(results.folder / METADATA))
     given = {"data_path": data_path, "news_items_path": news_items_path}
     config = dataclasses.replace(config, **{key: str(path) for key, path in given.items() if path is not None})
-    kind = (config.data_path, told["dataset_type"], config.data_format)
+    kind = (config.data_path, results.metadata["dataset_type"], config.data_format)
     articles, everything = read_data(
         kind[0], config.news_items_path, *kind[1:], config.rows, config.negatives, config.seed
     )

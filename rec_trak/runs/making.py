@@ -19,6 +19,7 @@ from rec_trak.attribution.job import Job, Run, fingerprint, versions, within
 from rec_trak.attribution.target_sets import NamedTargets, named_targets
 from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError
+from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.files import as_csv, write_files, write_results
 from rec_trak.results.groups import NOT_A_COUNTERFACTUAL, check_columns, group_tables
 from rec_trak.results.ranking import rows_table
@@ -64,7 +65,7 @@ def score_rows(run: Run, job: Job, group_by: Sequence[str] = ()) -> tuple[SelfIn
         score_name=SCORE_NAMES[config.score],
         gradients=_projected(job) if config.save_embeddings else None,
     )
-    return result, paths + _write_groups(run.folder, result.scores, job, group_by)
+    return result, paths + _write_groups(run.folder, result.scores, job, group_by, _scoring(job))
 
 
 def score_targets(
@@ -99,6 +100,7 @@ def score_targets(
     metadata = describe(run, job, score, result.diagnostics) | {
         "targets_file": " ".join(f"{key} {value}" for key, value in targets.definition.items()).removeprefix("csv "),
         "targets_definition": targets.definition,
+        "targets_digest": _targets_digest(job, targets.name),
         "targets_notes": targets.impressions.notes,
         "ends_of_each_target": ends,
     }
@@ -119,9 +121,10 @@ def score_targets(
         "proponents.csv": ends_table(result.proponents, 1, rows),
         "opponents.csv": ends_table(result.opponents, -1, rows),
     }
-    paths += write_files(folder, {name: as_csv(table) for name, table in tables.items()})
+    of = _scoring(job, targets.name)
+    paths += write_files(folder, {name: as_csv(table) for name, table in tables.items()}, of)
     paths += [matrix] if matrix else []
-    return result, paths + _write_groups(folder, result.plain, job, group_by)
+    return result, paths + _write_groups(folder, result.plain, job, group_by, of)
 
 
 def score_history(run: Run, job: Job, wanted: str, only: Sequence[str] | None = None) -> tuple[list[str], Path]:
@@ -139,7 +142,7 @@ def score_history(run: Run, job: Job, wanted: str, only: Sequence[str] | None = 
     targets = named_targets(run, job, wanted)
     found = history_influence(job, targets.name, targets.impressions, only or None, targets.articles)
     table = places_table(found, rows_table(job.impressions, job.articles), job.articles)
-    (path,) = write_files(_folder(run, targets), {PLACES: as_csv(table)})
+    (path,) = write_files(_folder(run, targets), {PLACES: as_csv(table)}, _scoring(job, targets.name))
     sums = table.groupby(["article_id", "title"], sort=False)["influence"].agg(["sum", "count"])
     ends = pd.concat([sums.nlargest(NAMED, "sum"), sums.nsmallest(NAMED, "sum")])
     lines = [
@@ -171,7 +174,7 @@ def explain_row(run: Run, job: Job, row: str, target: str) -> tuple[list[str], P
     targets = named_targets(run, job, wanted)
     found = explain(job, targets.name, targets.impressions, int(row), int(number), targets.articles)
     file = f"explain_{found.row}_{found.target}.csv"
-    (path,) = write_files(_folder(run, targets), {file: as_csv(found.parts)})
+    (path,) = write_files(_folder(run, targets), {file: as_csv(found.parts)}, _scoring(job, targets.name))
     f = margins(job, targets.name, targets.impressions, targets.articles)[found.target]
     clicks, asked = job.impressions, targets.impressions
     user, title = clicks.user_ids[found.row], job.articles.titles[clicks.clicked[found.row]]
@@ -194,12 +197,25 @@ def _folder(run: Run, targets: NamedTargets) -> Path:
     return run.folder / "targets" / targets.name
 
 
-def _write_groups(folder: Path, values: np.ndarray, job: Job, columns: Sequence[str]) -> list[Path]:
+def _write_groups(folder: Path, values: np.ndarray, job: Job, columns: Sequence[str], of: str | None) -> list[Path]:
     """The tables of `groups`, beside the rankings."""
     first_rows = np.searchsorted(job.impression_of_row, np.arange(len(job.impressions)))
     history = job.inputs.impressions.history.subset(first_rows)
     tables = group_tables(values, job.impressions, history, job.articles, columns)
-    return write_files(folder, {name: as_csv(table) for name, table in tables.items()})
+    return write_files(folder, {name: as_csv(table) for name, table in tables.items()}, of)
+
+
+def _scoring(job: Job, targets: str | None = None) -> str | None:
+    """The digest of what a file is of: the job with its ridge, and the target set if it is of one."""
+    known = fingerprint(job)
+    members = [{"digest": digest} for digest in known["models"].values()]
+    told = {"features": known["features"], "rows": {}, "members": members, "score": {"lambda_rel": job.lambda_rel}}
+    return scoring_digest(told | ({"targets_digest": _targets_digest(job, targets)} if targets else {}))
+
+
+def _targets_digest(job: Job, name: str) -> str:
+    """What identifies the targets of a set, as the save directory holds them."""
+    return ((read_manifest(job.save_dir) or {}).get("targets", {}).get(name) or {}).get("digest", "")
 
 
 def describe(run: Run, job: Job, score: dict[str, Any], diagnostics: tuple[Diagnostics, ...]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ gradients. Over members, values are averaged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,21 +44,59 @@ class Stored:
         """(I,) sums of row values (N,) over the rows of each impression."""
         return np.bincount(self.owner, weights=values, minlength=self.impressions)
 
+    def read(self, model_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """Projected gradients (N, K) float32 as a read-only map, and Q (N,) float64, of a member.
 
-def open_stored(results: Results, rows: Impressions) -> Stored:
+        Raises:
+            StoreError: they are gone or damaged.
+        """
+        return _read(self.save_dir, model_id)
+
+    def targets(self, model_id: int, name: str, count: int | None = None) -> np.ndarray:
+        """Projected gradients (M, K) of a target set, as a read-only map.
+
+        Args:
+            model_id: the member.
+            name: of the set.
+            count: M, where it is known.
+
+        Raises:
+            StoreError: they are gone, damaged, or those of another number of targets.
+        """
+        path = self.save_dir / str(model_id) / f"{name}_grads.mmap"
+        try:
+            gradients = np.load(path, mmap_mode="r")
+            if count in (None, len(gradients)):
+                return gradients
+            got = f"{len(gradients)} targets"
+        except (OSError, ValueError) as error:
+            got = "no file" if isinstance(error, FileNotFoundError) else str(error)
+        raise StoreError(
+            f"{path}: not the targets that were scored. Got {got}, expected {count or 'some'}. Run scripts/score.py "
+            f"with --targets {name}."
+        )
+
+
+def open_stored(results: Results, rows: Callable[[], Impressions]) -> Stored:
     """The save directory that a run was scored from.
 
     Args:
         results: the run.
-        rows: its impressions.
+        rows: gives its impressions; called where the loss makes several rows of one.
 
     Raises:
         DataError: the run does not say how it was made.
-        StoreError: the directory is gone, or holds another run's gradients.
+        StoreError: the directory is gone, or holds another run's gradients or those of other rows.
     """
     told, save_dir = results.metadata, stored_gradients(results)
-    owner = expand(rows, told["features"]["loss"])[1]
-    return Stored(save_dir, len(told["members"]), float(told["score"]["lambda_rel"]), owner, len(rows))
+    count, impressions = len(_read(save_dir, 0)[1]), len(results.scores)
+    owner = np.arange(count) if count == impressions else expand(rows(), told["features"]["loss"])[1]
+    if len(owner) != count:
+        raise StoreError(
+            f"{save_dir}: not the rows of {results.folder}. Got {count:,} rows of gradients, expected {len(owner):,}. "
+            "Score again."
+        )
+    return Stored(save_dir, len(told["members"]), float(told["score"]["lambda_rel"]), owner, impressions)
 
 
 def stored_gradients(results: Results) -> Path:
@@ -83,6 +121,15 @@ def stored_gradients(results: Results) -> Path:
     return save_dir
 
 
+def _read(save_dir: Path, model_id: int) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        return read_member(save_dir, model_id)
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{save_dir / str(model_id)}: no gradients of checkpoint {model_id} ({error}). Run scripts/featurize.py."
+        ) from None
+
+
 def stored_self_influence(stored: Stored, form: str) -> np.ndarray:
     """(I,) Q h (`self_influence`) or leverage of the loss gradient (`loss_gradient`), as `influence.self_influence`.
 
@@ -91,7 +138,7 @@ def stored_self_influence(stored: Stored, form: str) -> np.ndarray:
     """
     own, residuals = [], []
     for model_id in range(stored.members):
-        phi, q = read_member(stored.save_dir, model_id)
+        phi, q = stored.read(model_id)
         own.append(member_leverage(phi, stored.lambda_rel, weights=q if form == "loss_gradient" else None)[0])
         residuals.append(q)
     mean = np.mean(own, axis=0)
@@ -107,7 +154,7 @@ def loss_and_norms(stored: Stored) -> dict[str, np.ndarray]:
     """
     rankings = {name: np.zeros(stored.impressions) for name in ("loss", "gradient norm", "loss gradient norm")}
     for model_id in range(stored.members):
-        phi, q = read_member(stored.save_dir, model_id)
+        phi, q = stored.read(model_id)
         squares = np.concatenate([part.double().square().sum(dim=1).numpy() for _, part in blocks(phi)])
         rankings["loss"] += stored.sums(-np.log(np.maximum(1 - q, TINY)))
         rankings["gradient norm"] += np.sqrt(stored.sums(squares))
@@ -127,11 +174,8 @@ def gradient_cosine(stored: Stored, targets: str) -> np.ndarray:
     total = np.zeros(stored.impressions)
     alone = len(stored.owner) == stored.impressions
     for model_id in range(stored.members):
-        path = stored.save_dir / str(model_id) / f"{targets}_grads.mmap"
-        if not path.is_file():
-            raise StoreError(f"{path}: no gradients of the targets. Run scripts/score.py with --targets {targets}.")
-        target = np.load(path, mmap_mode="r").astype(np.float64).mean(axis=0)
-        phi, q = read_member(stored.save_dir, model_id)
+        target = stored.targets(model_id, targets).astype(np.float64).mean(axis=0)
+        phi, q = stored.read(model_id)
         for places, part in _loss_gradients(stored, phi, np.ones_like(q) if alone else q):
             lengths = np.linalg.norm(part, axis=1) * np.linalg.norm(target)
             total[places] += part @ target / np.maximum(lengths, TINY)
@@ -158,5 +202,5 @@ def times_root_q(renormalised: np.ndarray, stored: Stored) -> np.ndarray:
     the same words to it; an injected click is less expected of its reader, which Q says. The root is half way between
     k / sqrt(h), which leaves Q out, and Q k / sqrt(h), in which a few unexpected clicks outweigh all.
     """
-    mean = np.mean([read_member(stored.save_dir, model_id)[1] for model_id in range(stored.members)], axis=0)
+    mean = np.mean([stored.read(model_id)[1] for model_id in range(stored.members)], axis=0)
     return renormalised * np.sqrt(stored.sums(mean))

@@ -1,8 +1,9 @@
 """A finished run -> numbers and a verdict for each of its rankings, and their files. Not here: how numbers are made.
 
 What `trust_run` gives, and trust.json holds: `rankings`, a dictionary each: `ranking`, `folder`, `verdict`, `reason`,
-`improvement`, `cost`, `notes`, the fields of `Measures`, and `scores`, a digest of those that were judged; `law`, and
-`law_told`, of what, or why not; `dominating`, rows of high leverage; `thresholds`; `seed`; `unseen`, what nothing sees.
+`improvement`, `cost`, `notes`, the fields of `Measures`, and `scores`, a digest of those that were judged; `of`, the
+scoring of each folder; `law`, and `law_told`, of what, or why not; `dominating`, rows of high leverage; `thresholds`;
+`seed`; `unseen`, what nothing sees; `left_aside`, sets of another scoring.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rec_trak.attribution.job import Job, Run, fingerprint, read_job
-from rec_trak.config.analysis import analysis_config
-from rec_trak.errors import DataError, RecTrakError, StoreError
-from rec_trak.results.files import METADATA, Results, as_csv, as_json, read_results, write_files
-from rec_trak.runs.click_log import check_same_rows
-from rec_trak.runs.stored import stored_gradients
-from rec_trak.store.manifest import check_manifest, digest, read_manifest, read_member
+from rec_trak.attribution.job import Job
+from rec_trak.errors import RecTrakError
+from rec_trak.results.belongs import scoring_digest
+from rec_trak.results.files import Results, as_csv, as_json, write_files
+from rec_trak.runs.finished import FinishedRun, open_run
+from rec_trak.runs.stored import Stored
+from rec_trak.store.manifest import digest
 from rec_trak.trust.law import ROWS, law_error
 from rec_trak.trust.measures import Measures, measure_rankings
 from rec_trak.trust.verdict import Thresholds, Verdict, judge
@@ -49,26 +50,27 @@ def trust_run(results_dir: str | Path, seed: int = 0, thresholds: Thresholds | N
         StoreError: its gradients are gone, incomplete, or another run's.
         NumericalError: a number is not finite.
     """
-    results, limits = read_results(results_dir), thresholds or Thresholds()
-    save_dir = stored_gradients(results)
-    members = [_read(save_dir, i) for i in range(len(results.metadata["members"]))]
-    job, why_not = _job(results, save_dir)
-    owner = _owner(results, len(members[0][1]), job, why_not)
-    sets = [read_results(path) for path in _scored_sets(results.folder)]
+    run, limits = open_run(results_dir), thresholds or Thresholds()
+    results, stored = run.results, run.stored()
+    members = [stored.read(i) for i in range(stored.members)]
+    job, why_not = _job(run)
+    sets = run.target_sets()
     law = None if job is None else law_error(job, members[0][1], seed=seed)
     scores = {"": results, **{f"targets/{one.folder.name}": one for one in sets}}
     rankings = [
         _told(name, folder, dataclasses.replace(measures, law=law), limits) | {"scores": digest(scores[folder].scores)}
-        for name, folder, measures in _measured(results, sets, save_dir, members, owner, seed)
+        for name, folder, measures in _measured(results, sets, stored, members, seed)
     ]
     return {
         "rankings": rankings,
+        "of": {folder: scoring_digest(one.metadata) for folder, one in scores.items()},
         "law": law,
         "law_told": why_not or f"the largest of {min(ROWS, len(members[0][1]))} rows, plain autograd, checkpoint 0",
         "dominating": _dominating(results),
         "thresholds": dataclasses.asdict(limits),
         "seed": seed,
         "unseen": UNSEEN,
+        "left_aside": [line for line in run.left_aside if line.startswith("targets/")],
     }
 
 
@@ -83,7 +85,7 @@ def write_trust(results_dir: str | Path, content: dict[str, Any]) -> list[Path]:
         own = [one for one in content["rankings"] if not folder or one["folder"] == folder]
         table = pd.DataFrame([line | {"notes": "; ".join(line["notes"])} for line in own])
         files = {"trust.csv": as_csv(table), "trust.json": as_json(content | {"rankings": own})}
-        paths += write_files(Path(results_dir) / folder, files)
+        paths += write_files(Path(results_dir) / folder, files, content["of"][folder])
     return paths
 
 
@@ -100,107 +102,43 @@ def trust_lines(content: dict[str, Any]) -> list[str]:
     if rows:
         named = ", ".join(f"row {row['sample_idx']} ({row['leverage']:.2f})" for row in rows)
         lines.append(f"highest leverage: {named}")
-    return [*lines, f"note: {content['unseen']}"]
+    return [*lines, *(f"note: {line}" for line in [content["unseen"], *content["left_aside"]])]
 
 
 def _measured(
-    results: Results, sets: list[Results], save_dir: Path, members: list, owner: np.ndarray, seed: int
+    results: Results, sets: list[Results], stored: Stored, members: list, seed: int
 ) -> list[tuple[str, str, Measures]]:
-    """Name, folder below the results, and numbers of each ranking; those with the same ridge share the work."""
+    """Name, folder below the results, and numbers of each ranking."""
     phis, qs = [phi for phi, _ in members], [q for _, q in members]
-    own = results.metadata["score"]
-    told, groups = [], {}
-    for name, folder, metadata, targets in _rankings(results, sets, save_dir, len(members)):
-        told.append((name, folder))
-        groups.setdefault(float(metadata["score"]["lambda_rel"]), {})[name] = targets
-    found = {}
-    for lambda_rel, rankings in groups.items():
-        if own["form"] == "loss_gradient" and OWN in rankings:
-            ones = [np.ones_like(q) for q in qs]
-            found |= measure_rankings(phis, ones, {OWN: rankings.pop(OWN)}, lambda_rel, seed, owner, weights=qs)
-        if rankings:
-            found |= measure_rankings(phis, qs, rankings, lambda_rel, seed, owner)
-    return [(name, folder, found[name]) for name, folder in told]
+    told = list(_rankings(sets, stored))
+    rankings, found = {name: targets for name, _, targets in told}, {}
+    if results.metadata["score"]["form"] == "loss_gradient":
+        ones, own = [np.ones_like(q) for q in qs], {OWN: rankings.pop(OWN)}
+        found |= measure_rankings(phis, ones, own, stored.lambda_rel, seed, stored.owner, weights=qs)
+    if rankings:
+        found |= measure_rankings(phis, qs, rankings, stored.lambda_rel, seed, stored.owner)
+    return [(name, folder, found[name]) for name, folder, _ in told]
 
 
-def _rankings(results: Results, sets: list[Results], save_dir: Path, members: int):
-    """Name, folder, metadata and target gradients of every ranking of the run."""
-    yield OWN, "", results.metadata, None
+def _rankings(sets: list[Results], stored: Stored):
+    """Name, folder and target gradients of every ranking of the run."""
+    yield OWN, "", None
     for told in sets:
-        check_same_rows(results, told)
-        digests = [[m["digest"] for m in one.metadata.get("members") or []] for one in (results, told)]
-        if digests[0] != digests[1] or "lambda_rel" not in (told.metadata.get("score") or {}):
-            raise DataError(
-                f"{told.folder}: scored with other checkpoints than {results.folder}. Got {len(digests[1])}, expected "
-                f"the same {len(digests[0])}. Run scripts/score.py again, with and without --targets."
-            )
-        name = told.folder.name
-        gradients = [
-            _target_gradients(save_dir, i, name, told.metadata["score"].get("target_count")) for i in range(members)
-        ]
+        name, count = told.folder.name, told.metadata["score"].get("target_count")
+        gradients = [stored.targets(i, name, count) for i in range(stored.members)]
         mean = [one.mean(axis=0, dtype=np.float64, keepdims=True) for one in gradients]
         folder = f"targets/{name}"
-        yield MEAN.format(name), folder, told.metadata, mean
+        yield MEAN.format(name), folder, mean
         if len(gradients[0]) > 1:
-            yield SINGLE.format(name), folder, told.metadata, gradients
+            yield SINGLE.format(name), folder, gradients
 
 
-def _scored_sets(folder: Path) -> list[Path]:
-    return sorted(path.parent for path in (folder / "targets").glob(f"*/{METADATA}"))
-
-
-def _target_gradients(save_dir: Path, model_id: int, name: str, count: int | None) -> np.ndarray:
-    path = save_dir / str(model_id) / f"{name}_grads.mmap"
-    gradients = np.load(path, mmap_mode="r") if path.is_file() else None
-    if gradients is None or len(gradients) != count:
-        got = "no file" if gradients is None else f"{len(gradients)} targets"
-        raise StoreError(
-            f"{path}: not the targets that were scored. Got {got}, expected {count}. Run scripts/score.py with "
-            f"--targets {name}."
-        )
-    return gradients
-
-
-def _read(save_dir: Path, model_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """A member's gradients and Q.
-
-    Raises:
-        StoreError: a file is missing or damaged.
-    """
-    try:
-        return read_member(save_dir, model_id)
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{save_dir / str(model_id)}: no gradients of checkpoint {model_id} ({error}). Run scripts/featurize.py."
-        ) from None
-
-
-def _job(results: Results, save_dir: Path) -> tuple[Job | None, str]:
+def _job(run: FinishedRun) -> tuple[Job | None, str]:
     """The job that the run was, read again, or why it cannot be."""
-    told = results.metadata
     try:
-        config = analysis_config(told.get("config") or {}, str(results.folder / METADATA))
-        job = read_job(Run(config, told.get("dataset_type"), told.get("model_type")))
-        check_manifest(save_dir, read_manifest(save_dir), fingerprint(job))
+        return run.job(), ""
     except RecTrakError as error:
         return None, str(error)
-    return job, ""
-
-
-def _owner(results: Results, rows: int, job: Job | None, why_not: str) -> np.ndarray:
-    """(N,) the impression of each stored row.
-
-    Raises:
-        DataError: the loss makes several rows of an impression, and the data that say which are not to be had.
-    """
-    if rows == len(results.scores):
-        return np.arange(rows)
-    if job is None:
-        raise DataError(
-            f"{results.folder}: the loss made {rows} rows of {len(results.scores)} impressions. Got no data or "
-            f"checkpoints that say which are whose ({why_not.rstrip('.')}). Put them back."
-        )
-    return job.impression_of_row
 
 
 def _told(name: str, folder: str, measures: Measures, limits: Thresholds) -> dict[str, Any]:

@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from rec_trak.attribution.job import Job, Run, fingerprint
+from rec_trak.attribution.job import Job, Run
 from rec_trak.attribution.session import featurize_targets, require_finished
 from rec_trak.attribution.target_sets import named_targets
 from rec_trak.config.training import TrainingConfig
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import build_inputs
 from rec_trak.data.impressions import Impressions
-from rec_trak.errors import ConfigError, DataError
-from rec_trak.results.files import METADATA, Results, read_results
+from rec_trak.errors import ConfigError
+from rec_trak.results.files import Results
+from rec_trak.runs.finished import check_made_by, scored_set
 from rec_trak.runs.stored import Stored
-from rec_trak.store.manifest import digest, read_member
+from rec_trak.store.manifest import digest
 from rec_trak.training.job import check_same_model, start_vectors, train_settings, validation_inputs
 from rec_trak.validation.outcomes import make_lists
 from rec_trak.validation.retrain import Experiment
@@ -61,12 +62,11 @@ class Case:
 
     def member(self, model_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Projected gradients (N, K) and Q (N,) of a member."""
-        return read_member(self.job.save_dir, model_id)
+        return self.stored.read(model_id)
 
     def member_targets(self, model_id: int) -> np.ndarray:
         """(m, K) projected gradients of the measured targets."""
-        path = self.job.save_dir / str(model_id) / f"{self.name}_grads.mmap"
-        return np.load(path, mmap_mode="r")[self.places]
+        return self.stored.targets(model_id, self.name, self.count)[self.places]
 
     def in_rows(self, groups: np.ndarray) -> np.ndarray:
         """(J, N) groups of rows from groups (J, I) of impressions."""
@@ -74,7 +74,7 @@ class Case:
 
     @property
     def stored(self) -> Stored:
-        """The save directory, for baselines that read it."""
+        """The save directory that all of it is read from."""
         job = self.job
         return Stored(job.save_dir, len(job.members), job.lambda_rel, job.impression_of_row, len(job.impressions))
 
@@ -113,8 +113,8 @@ def make_case(
     check_same_model(training, job.model_config, where)
     named = named_targets(run, job, wanted)
     require_finished(job)
-    results = read_results(run.folder / "targets" / named.name)
-    _check_scores(results, job, len(named))
+    results = scored_set(run.folder, named.name)
+    check_made_by(results, job, len(named))
     known = check_members_apart([member.name for member in job.members], seed)
     featurize_targets(job, named.name, named.impressions, articles=named.articles)  # done: only compares
     places = np.arange(len(named))
@@ -143,21 +143,3 @@ def _check_numbers(max_targets: int, workers: int, seed: int) -> None:
             raise ConfigError(f"--{flag}: too few. Got {value}, expected at least 1. Give a larger number.")
     if seed < 0:
         raise ConfigError(f"--seed: below zero. Got {seed}, expected 0 or more. Change it.")
-
-
-def _check_scores(results: Results, job: Job, count: int) -> None:
-    """Refuse scores that were made from anything but the save directory as it is, or with another ridge."""
-    told = results.metadata
-    features = (told.get("features") or {}) | (told.get("rows") or {})
-    wanted, score = fingerprint(job), told.get("score") or {}
-    held = {key: features.get(key) for key in wanted["features"]}
-    held |= {"members": [member.get("digest") for member in told.get("members") or []]}
-    held |= {"lambda_rel": score.get("lambda_rel"), "target_count": score.get("target_count")}
-    now = wanted["features"] | {"members": list(wanted["models"].values())}
-    now |= {"lambda_rel": job.lambda_rel, "target_count": count}
-    for key, value in now.items():
-        if held[key] != value:
-            raise DataError(
-                f"{results.folder / METADATA}: the scores are of another run, `{key}` differs. Got {value} now, scored "
-                f"with {held[key]}. Run scripts/score.py with --targets again."
-            )

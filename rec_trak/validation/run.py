@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from rec_trak.errors import ConfigError, DataError
+from rec_trak.results.belongs import run_digest, scoring_digest
 from rec_trak.results.files import Writer, as_csv, as_json, write_files
 from rec_trak.validation.case import Case
 from rec_trak.validation.estimates import baseline_scores, group_scores
@@ -134,12 +135,14 @@ def write_validation(run_folder: Path, case: Case, content: dict[str, Any]) -> l
 
         figure = plot_ridge_search(content["ridge"]["curve"], content["ridge"]["chosen"], content["ridge"]["run"])
         writers["validation_ridge.png"] = partial(figure.savefig, format="png", dpi=DPI)
-    paths = write_files(case.results.folder, writers)
+    of = scoring_digest(case.results.metadata)
+    paths = write_files(case.results.folder, writers, of)
     held = _read(run_folder / FILE).get("sets")
     sets = (held if isinstance(held, dict) else {}) | {case.name: content}
     sets = {name: one for name, one in sets.items() if (run_folder / "targets" / name / FILE).is_file()}
+    of_run = run_digest(case.results.metadata)
     told = " ".join(f"{name}: {one['verdict']}" for name, one in sets.items())
-    return paths + write_files(run_folder, {FILE: as_json({"verdict": told, "sets": sets})})
+    return paths + write_files(run_folder, {FILE: as_json({"verdict": told, "sets": sets})}, of_run)
 
 
 def _left_out(case: Case) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from rec_trak.detection.cleaning import Choice, choose_rows, clean_log
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.files import read_results, write_results
 from rec_trak.results.ranking import IDENTITY, rows_table
-from rec_trak.runs.click_log import line_numbers, read_click_log
+from rec_trak.runs.click_log import line_numbers
+from rec_trak.runs.finished import open_run
 
 
 def run_of(folder, data, **keys):
@@ -65,7 +66,7 @@ def test_the_cleaned_file_has_exactly_the_other_rows(tmp_path, path, rows):
                 line["label"] = "1"
         finished.write(path, lines)
     folder = run_of(tmp_path / "results", tmp_path / "data", rows=rows)
-    log = read_click_log(read_results(folder))
+    log = open_run(folder).click_log()
     dropped = np.random.default_rng(0).choice(len(log.rows), 7, replace=False)
     pd.DataFrame({"sample_idx": dropped}).to_csv(tmp_path / "chosen.csv")
     done = clean_log(folder, tmp_path / "new.csv", Choice(rows=tmp_path / "chosen.csv"))
@@ -92,7 +93,7 @@ def test_bytes_are_kept_whatever_the_writer_did(tmp_path, path):
     raw = ("\ufeff" + "\r\n".join([header, *body])).encode()
     path.write_bytes(raw)
     folder = run_of(tmp_path / "results", tmp_path / "data")
-    log = read_click_log(read_results(folder))
+    log = open_run(folder).click_log()
     users = ("u5", "u7", "u23")
     done = clean_log(folder, tmp_path / "new.csv", Choice(users=users))
     gone = {n for i, u in enumerate(log.rows.user_ids) if u in users for n in line_numbers(log.rows.sources[i])}
@@ -202,7 +203,7 @@ def test_a_log_that_changed_is_refused(tmp_path, path, folder):
 def test_rows_outside_a_sample_stay(tmp_path):
     """Only rows that the run scored can be named."""
     folder = finished.finished_run(tmp_path, sample_size=10, seed=3)
-    log = read_click_log(read_results(folder))
+    log = open_run(folder).click_log()
     done = clean_log(folder, tmp_path / "new.csv", Choice(top=4))
     dropped = log.places[done.dropped["sample_idx"].to_numpy()]
     assert done.rows_left == 20
@@ -260,7 +261,7 @@ def test_mind_lines_go_or_lose_a_click(tmp_path, mind, dropped, lines):
     pd.DataFrame({"sample_idx": dropped}).to_csv(tmp_path / "chosen.csv")
     done = clean_log(mind, tmp_path / "new.tsv", Choice(rows=tmp_path / "chosen.csv"))
     assert (tmp_path / "new.tsv").read_bytes() == "".join(filter(None, lines)).encode()
-    log = read_click_log(read_results(mind))
+    log = open_run(mind).click_log()
     assert contents(read_mind_behaviors(tmp_path / "new.tsv", log.articles), log.articles) == left(log, dropped)
     changed = sum(line is not None and line != before for line, before in zip(lines, BEHAVIORS, strict=True))
     assert (done.lines, done.changed) == (lines.count(None), changed)

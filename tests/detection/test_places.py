@@ -13,9 +13,9 @@ from rec_trak.detection.places import INFLUENCE, LEVERAGE, place_rankings
 from rec_trak.detection.run import detect_run
 from rec_trak.errors import DataError
 from rec_trak.results.files import read_results
-from rec_trak.runs.click_log import read_click_log
+from rec_trak.runs.finished import open_run
 from rec_trak.runs.making import score_history
-from rec_trak.runs.stored import open_stored, times_root_q
+from rec_trak.runs.stored import times_root_q
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ def scored_places(tmp_path):
     folder = finished.finished_run(tmp_path)
     run = Run(read_analysis_config(tmp_path / "trak.yaml"), "train_clean", "clean")
     score_history(run, read_job(run), str(tmp_path / "data" / "benchmarks" / "benchmark_mixed.csv"), [PROMOTED])
-    log = read_click_log(read_results(folder))
+    log = open_run(folder).click_log()
     return folder / "targets" / "benchmark_mixed", log, log.articles.position[PROMOTED]
 
 
 def test_rows_have_the_value_of_their_place(scored_places):
     """Zero for rows without the article, the file's numbers for the others."""
     folder, log, promoted = scored_places
-    rankings, notes = place_rankings(folder, log, [promoted])
+    rankings, notes = place_rankings(folder / "history.csv", log, [promoted])
     table = pd.read_csv(folder / "history.csv").set_index("sample_idx")
     read = holds(log.rows.history, [promoted])
     assert notes == []
@@ -47,7 +47,7 @@ def test_of_two_places_the_one_of_larger_leverage(scored_places):
     table = pd.read_csv(folder / "history.csv")
     twice = pd.concat([table.iloc[:1].assign(leverage=99.0, influence=-7.0), table])
     twice.to_csv(folder / "history.csv", index=False)
-    rankings, _ = place_rankings(folder, log, [promoted])
+    rankings, _ = place_rankings(folder / "history.csv", log, [promoted])
     row = table["sample_idx"].iloc[0]
     assert (rankings[LEVERAGE][row], rankings[INFLUENCE][row]) == (99, -7)
 
@@ -68,7 +68,7 @@ def test_rows_that_are_not_in_the_file_are_counted(scored_places):
     """They stay 0, and a note says how many."""
     folder, log, promoted = scored_places
     pd.read_csv(folder / "history.csv").iloc[1:].to_csv(folder / "history.csv", index=False)
-    _, notes = place_rankings(folder, log, [promoted])
+    _, notes = place_rankings(folder / "history.csv", log, [promoted])
     assert notes[0].startswith("1 row(s) that hold a promoted article are not in history.csv")
 
 
@@ -76,7 +76,7 @@ def test_nothing_to_say_where_nobody_has_read_it(scored_places):
     """No ranking and no note."""
     folder, log, _ = scored_places
     unread = next(a for a in range(99) if not holds(log.rows.history, [a]).any())
-    assert place_rankings(folder, log, [unread]) == ({}, [])
+    assert place_rankings(folder / "history.csv", log, [unread]) == ({}, [])
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_another_file_is_refused(scored_places, change, words):
     folder, log, promoted = scored_places
     change(pd.read_csv(folder / "history.csv")).to_csv(folder / "history.csv", index=False)
     with pytest.raises(DataError, match=words):
-        place_rankings(folder, log, [promoted])
+        place_rankings(folder / "history.csv", log, [promoted])
 
 
 def test_root_q_is_of_the_impression(tmp_path):
     """Q adds up over an impression's rows before the root is taken."""
     results = read_results(finished.finished_run(tmp_path))
-    stored = open_stored(results, read_click_log(results).rows)
+    stored = open_run(results.folder).stored()
     q = results.rows["q"].astype(float).to_numpy()
     np.testing.assert_allclose(times_root_q(np.full(24, -2.0), stored), -2 * np.sqrt(q), rtol=1e-5)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from rec_trak.detection.run import detect_run, write_detection
 from rec_trak.detection.text import detection_lines, detection_text, verdict
 from rec_trak.errors import ConfigError, DataError, StoreError
 from rec_trak.results.files import read_results
-from rec_trak.runs.click_log import read_click_log
+from rec_trak.runs.finished import open_run
 
 RANKINGS = {
     "attribution": {
@@ -52,7 +53,7 @@ def measured(folder, **keys):
 def test_every_ranking_is_measured_as_detect_does(folder):
     """All rankings of the three kinds stand in both questions, with the numbers of `detect` on their own arrays."""
     found, results = measured(folder), read_results(folder)
-    log = read_click_log(results)
+    log = open_run(results.folder).click_log()
     told = read_results(folder / "targets" / "benchmark_mixed")
     poisoned = np.array(log.rows.columns["poisoned"], dtype=int)
     promoted = log.articles.position[PROMOTED]
@@ -92,7 +93,7 @@ def test_rankings_stand_by_the_metric_that_decides(folder):
 
 def test_an_oracle_from_elsewhere_wins(folder):
     """A further ranking takes part as attribution; one that knows the labels wins in every question."""
-    poisoned = np.array(read_click_log(read_results(folder)).rows.columns["poisoned"], dtype=float)
+    poisoned = np.array(open_run(folder).click_log().rows.columns["poisoned"], dtype=float)
     found = measured(folder, further={"oracle": poisoned})
     assert found["kinds"]["oracle"] == "attribution"
     for told in found["questions"].values():
@@ -130,7 +131,7 @@ def test_the_first_sentence_says_who_lost():
 def test_an_attack_through_histories_gets_a_question_of_its_own(tmp_path, folder):
     """Poisoned rows that click no promoted article but have one in their history stand against rows like them."""
     assert "same_history" not in measured(folder)["questions"]
-    log = read_click_log(read_results(folder))
+    log = open_run(folder).click_log()
     promoted = log.articles.position[PROMOTED]
     read = np.array([promoted in log.rows.history[i] for i in range(24)])
     quiet = np.flatnonzero(read & (log.rows.clicked != promoted))
@@ -211,14 +212,15 @@ def test_a_run_without_what_is_needed_is_refused(tmp_path, own):
     """No targets, two and none named, targets of an older form, a store that is gone."""
     targets = own / "targets"
     (targets / "benchmark_mixed").rename(targets / "a")
-    with pytest.raises(StoreError, match="no gradients of the targets"):
+    with pytest.raises(StoreError, match="a_grads.mmap: not the targets that were scored"):
         measured(own)
     (targets / "b").mkdir()
+    shutil.copy(targets / "a" / "metadata.json", targets / "b")
     with pytest.raises(ConfigError, match="which targets. Got none named, expected one of a, b"):
         measured(own)
     with pytest.raises(DataError, match="b: not a finished run"):
         measured(own, targets="b")
-    (targets / "b").rmdir()
+    shutil.rmtree(targets / "b")
     rows = pd.read_csv(targets / "a" / "rows.csv", dtype=str, keep_default_na=False)
     rows.drop(columns="renormalised").to_csv(targets / "a" / "rows.csv", index=False)
     with pytest.raises(DataError, match="no column `renormalised`"):

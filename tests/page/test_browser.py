@@ -132,6 +132,7 @@ def test_long_tables_unfold(tmp_path):
     run = page_world.write_run(tmp_path / "run")
     lines = "".join(f"user {i},{i}\n" for i in range(300))
     (run / "by_user.csv").write_text(f"user_id,sum\n{lines}", encoding="utf-8")
+    page_world.claim(run)
     script = """
         const section = table("own-by_user"), more = section.querySelector("button.more");
         seen.first = column(section, 1).length; more.click(); seen.second = column(section, 1).length;

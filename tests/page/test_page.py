@@ -152,6 +152,7 @@ def test_sections_without_files_say_what_makes_them(run):
 def test_banner_until_there_is_a_validation_result(run):
     """Law: the banner stands until validation.json says something; then its values stand in the page."""
     (run / "validation.json").write_text("{}")
+    page_world.claim(run)
     assert write_page(run).facts[-1] == NOT_VALIDATED
     assert 'id="not-validated"' in (run / "report.html").read_text()
     (run / "validation.json").write_text(json.dumps({"verdict": "LDS <b>.31</b>", "lds": 0.31, "points": [1, 2]}))
@@ -166,6 +167,7 @@ def test_long_tables_and_titles_are_bounded(run):
     """Law: a table of any length embeds LINES lines and counts the rest; a title of any length is cut, and says so."""
     lines = [f"a{i},{'W' * 3000},{i},{i / 7}" for i in range(LINES + 500)]
     (run / "by_article.csv").write_text("\n".join(["article_id,title,rows,sum", *lines]), encoding="utf-8")
+    page_world.claim(run)
     table = read_table(run / "by_article.csv", "x", "Articles")
     assert (len(table.lines), table.total) == (LINES, LINES + 500)
     assert max(len(line[1]) for line in table.lines) == 240
@@ -196,6 +198,7 @@ def test_columns_are_numbers_only_where_every_cell_is(run):
 def test_a_damaged_file_is_named(run, name, content, message):
     """Law: a file that is there and cannot be read is an error that names it, never an absent section."""
     (run / name).write_bytes(content)
+    page_world.claim(run)
     with pytest.raises(DataError, match=message):
         write_page(run)
 

@@ -20,6 +20,7 @@ from rec_trak.page.rows import strongest, top_share
 from rec_trak.page.sections import agreement, told
 from rec_trak.page.targets import single_targets
 from rec_trak.results.files import read_results
+from rec_trak.runs.finished import open_run
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_figures_and_tables_of_the_page_stand_beside_it(folders, members, tmp_pa
     """Law: what no other script writes is written as PNG and CSV too: curves, classes, agreement."""
     names = {path.name for path in write_page(*folders, tmp_path / "out").others}
     assert names == {"classes.csv", "detection_curves.png"}
-    assert {path.name for path in write_page(members).others} == {"classes.csv", "member_agreement.csv"}
+    assert {path.name for path in write_page(members[0]).others} == {"classes.csv", "member_agreement.csv"}
     classes = pd.read_csv(tmp_path / "out" / "classes.csv")
     assert classes["rows"].tolist() == [14, 26]
 
@@ -90,48 +91,49 @@ def test_a_ranking_without_a_positive_score_says_so(run):
 
 
 @pytest.fixture
-def members(run) -> Path:
-    """The run again, of two members whose save directory is there."""
-    page_world.write_run(run, members=2, save_dir=str(run / "store"))
-    rng = np.random.default_rng(5)
+def members(run) -> tuple[Path, list[np.ndarray]]:
+    """The run again, of two members whose save directory is there; and the scores of each by ten lines of numpy."""
+    rng, own, h, q = np.random.default_rng(5), [], [], []
     for member in range(2):
         (run / "store" / str(member)).mkdir(parents=True)
-        for name, shape in (("grads", (page_world.N, 6)), ("out_to_loss", (page_world.N, 1))):
+        phi, residual = (rng.random(shape).astype(np.float32) for shape in ((page_world.N, 6), (page_world.N, 1)))
+        for name, values in (("grads", phi), ("out_to_loss", residual)):
             with open(run / "store" / str(member) / f"{name}.mmap", "wb") as file:
-                np.save(file, rng.random(shape).astype(np.float32))
-    manifest = {"format": 1, "models": {"0": "digest0", "1": "digest1"}, "features": {}}
+                np.save(file, values)
+        wide = phi.astype(np.float64)
+        xtx = wide.T @ wide
+        ridge = np.trace(xtx) / 6
+        h.append(np.einsum("nk,nk->n", wide @ np.linalg.inv(xtx + ridge * np.eye(6)), wide))
+        q.append(residual[:, 0].astype(np.float64))
+        own.append(h[-1] * q[-1])
+    page_world.write_run(run, np.mean(h, axis=0) * np.mean(q, axis=0), members=2, save_dir=str(run / "store"))
+    features = page_world.SETTINGS["features"] | page_world.SETTINGS["rows"]
+    manifest = {"format": 1, "models": {"0": "digest0", "1": "digest1"}, "features": features}
     (run / "store" / "rec_trak.json").write_text(json.dumps(manifest))
-    return run
+    return run, own
 
 
 def test_members_agree_as_numpy_says(members):
     """Law: agreement is the rank correlation of Q h, with h by ten lines of numpy."""
-    scores = []
-    for member in range(2):
-        phi, q = (np.load(members / "store" / str(member) / f"{n}.mmap") for n in ("grads", "out_to_loss"))
-        phi = phi.astype(np.float64)
-        xtx = phi.T @ phi
-        ridge = np.trace(xtx) / 6
-        h = np.einsum("nk,nk->n", phi @ np.linalg.inv(xtx + ridge * np.eye(6)), phi)
-        scores.append(pd.Series(h * q[:, 0]))
-    expected = scores[0].corr(scores[1], method="spearman")
-    found = agreement(read_results(members))
+    folder, scores = members
+    expected = pd.Series(scores[0]).corr(pd.Series(scores[1]), method="spearman")
+    found = agreement(open_run(folder))
     assert found["mean"] == pytest.approx(expected, abs=1e-6)
     assert [pair["value"] for pair in found["pairs"]] == [found["mean"]]
-    write_page(members)
-    assert f"mean {expected:.3f}" in (members / "report.html").read_text(encoding="utf-8")
+    write_page(folder)
+    assert f"mean {expected:.3f}" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_without_a_fitting_store_agreement_says_why(members, monkeypatch):
     """Law: another run's gradients, gradients that are gone, or too many of them give a reason, not a number."""
-    results = read_results(members)
+    run = open_run(members[0])
     monkeypatch.setattr(sections, "AFFORDABLE", 1.0)
-    assert "would take too long" in agreement(results)["reason"]
-    manifest = members / "store" / "rec_trak.json"
+    assert "would take too long" in agreement(run)["reason"]
+    manifest = members[0] / "store" / "rec_trak.json"
     manifest.write_text(manifest.read_text().replace("digest1", "other"))
-    assert "holds other checkpoints by now" in agreement(results)["reason"]
+    assert "made by another run, checkpoint 1 differs" in agreement(run)["reason"]
     manifest.unlink()
-    assert "is not there any more" in agreement(results)["reason"]
+    assert "no gradients there" in agreement(run)["reason"]
 
 
 def test_a_comparison_must_be_of_this_run(folders, run, tmp_path):
@@ -216,11 +218,11 @@ def test_a_comparison_that_an_older_program_wrote_is_named(folders, tmp_path):
 
 def test_places_of_histories_are_a_table_of_their_set(tmp_path):
     """Where score.py --history has been run; headlines of both articles are shown as headlines."""
-    assert page_targets._places(tmp_path, "set0") == []
+    assert page_targets._places(None, "set0") == []
     columns = ["sample_idx", "place", "article_id", "title", "influence", "leverage", "user_id", "clicked_id"]
     line = [3, 1, "n1", "<b>", -0.5, 0.2, "u1", "n2"]
     pd.DataFrame([[*line, "storm"]], columns=[*columns, "clicked_title"]).to_csv(tmp_path / "history.csv", index=False)
-    (table,) = page_targets._places(tmp_path, "set0")
+    (table,) = page_targets._places(tmp_path / "history.csv", "set0")
     kinds = {column["heading"]: column["kind"] for column in table.columns}
     assert (kinds["headline"], kinds["clicked headline"], kinds["influence"]) == ("headline", "headline", "number")
     assert (table.file, table.total) == ("history.csv", 1)

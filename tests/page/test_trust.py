@@ -11,6 +11,7 @@ from rec_trak.errors import DataError
 from rec_trak.page.page import write_page
 from rec_trak.page.trust import COLUMNS, trust
 from rec_trak.results.files import read_results
+from rec_trak.runs.finished import open_run
 from rec_trak.store.manifest import digest
 
 
@@ -52,6 +53,7 @@ def run(made, tmp_path):
 def write(folder, told):
     """Put it into the run's folder."""
     (folder / "trust.json").write_text(json.dumps(told), encoding="utf-8")
+    page_world.claim(folder)
 
 
 def test_verdicts_stand_before_the_banner_and_numbers_in_a_section(run):
@@ -80,7 +82,7 @@ def test_verdicts_stand_before_the_banner_and_numbers_in_a_section(run):
 def test_the_table_has_a_line_a_ranking_and_no_empty_column(run):
     """Law: columns that no ranking has are left out."""
     write(run, content([ranking(read_results(run)), ranking(read_results(run), "again")]))
-    (table,) = trust(read_results(run))["tables"]
+    (table,) = trust(open_run(run))["tables"]
     assert table.total == 2
     headings = [column["heading"] for column in table.columns]
     assert COLUMNS["predicted"] in headings
@@ -92,11 +94,11 @@ def test_verdicts_on_other_scores_are_not_shown(run):
     results = read_results(run)
     old = [ranking(results, scores="0123"), ranking(results, "gone", "targets/gone")]
     write(run, content(old))
-    assert trust(results) is None
+    assert trust(open_run(run)) is None
     write(run, content([*old, ranking(results)]))
-    assert [line["ranking"] for line in trust(results)["lines"]] == ["self-influence"]
+    assert [line["ranking"] for line in trust(open_run(run))["lines"]] == ["self-influence"]
     np.save(run / "trak_scores.npy", results.scores[::-1])
-    assert trust(read_results(run)) is None
+    assert trust(open_run(run)) is None
 
 
 def test_what_was_not_checked_is_said(run):
@@ -104,7 +106,7 @@ def test_what_was_not_checked_is_said(run):
     told = content([ranking(read_results(run))], law=None, law_told="no checkpoint")
     told["dominating"][0] |= {"leverage": 0.2, "learnt_by_heart": False}
     write(run, told)
-    found = trust(read_results(run))
+    found = trust(open_run(run))
     assert (found["law"], found["by_heart"]) == ("not checked: no checkpoint", 0)
 
 
@@ -113,4 +115,4 @@ def test_another_file_of_that_name_is_refused(run, broken):
     """Law: named, with the command that writes it again."""
     write(run, broken)
     with pytest.raises(DataError, match="trust.json: cannot be read .*Run scripts/trust.py again"):
-        trust(read_results(run))
+        trust(open_run(run))

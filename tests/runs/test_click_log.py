@@ -9,7 +9,8 @@ from support import finished, tiny
 from rec_trak.data.sources import click_log_path
 from rec_trak.errors import DataError
 from rec_trak.results.files import read_results
-from rec_trak.runs.click_log import check_same_rows, line_numbers, read_click_log
+from rec_trak.runs.click_log import check_same_rows, line_numbers
+from rec_trak.runs.finished import open_run
 
 
 @pytest.fixture
@@ -20,12 +21,12 @@ def folder(tmp_path):
 
 def test_the_rows_of_a_run_come_back(tmp_path, folder):
     """Path, format and all rows; the sample of a run by its places in the file."""
-    log = read_click_log(read_results(folder))
+    log = open_run(folder).click_log()
     assert (log.path, log.form) == (tmp_path / "data" / "models" / "train_clean.csv", "pairwise")
     assert log.places.tolist() == list(range(24))
     assert log.rows is log.everything
     shutil.rmtree(folder)
-    log = read_click_log(read_results(finished.score(tmp_path, sample_size=10, seed=3)))
+    log = open_run(finished.score(tmp_path, sample_size=10, seed=3)).click_log()
     assert (len(log.rows), len(log.everything), len(set(log.places.tolist()))) == (10, 24, 10)
     assert log.rows.sources == tuple(log.everything.sources[i] for i in log.places)
     assert list(log.places) == sorted(log.places)
@@ -36,8 +37,8 @@ def test_data_that_moved_are_read_where_they_are(tmp_path, folder):
     (tmp_path / "data").rename(tmp_path / "moved")
     results = read_results(folder)
     with pytest.raises(DataError, match="no click log"):
-        read_click_log(results)
-    log = read_click_log(results, tmp_path / "moved", tmp_path / "moved" / "news_items.csv")
+        open_run(results.folder).click_log()
+    log = open_run(results.folder).click_log(tmp_path / "moved", tmp_path / "moved" / "news_items.csv")
     assert log.path == tmp_path / "moved" / "models" / "train_clean.csv"
 
 
@@ -49,7 +50,7 @@ def test_a_log_that_changed_is_refused(tmp_path, folder):
     def refused(changed, words):
         finished.write(path, changed)
         with pytest.raises(DataError, match=words):
-            read_click_log(results)
+            open_run(results.folder).click_log()
 
     refused([line for line in lines if line["user_id"] != "u3"], "it changed since. Got 23 rows, expected 24")
     refused([*lines[-2:], *lines[:-2]], "Got `source_lines`")
@@ -61,7 +62,7 @@ def test_a_log_that_changed_is_refused(tmp_path, folder):
     other[first]["candidate_id"] = "n11" if other[first]["candidate_id"] != "n11" else "n10"
     refused(other, "Got `other_candidates`")
     finished.write(path, [line | {"note": "new"} for line in lines])
-    assert len(read_click_log(results).rows) == 24  # a further column changes no row
+    assert len(open_run(results.folder).click_log().rows) == 24  # a further column changes no row
 
 
 def test_a_run_that_does_not_say_its_data_is_refused(folder):
@@ -69,7 +70,7 @@ def test_a_run_that_does_not_say_its_data_is_refused(folder):
     path = folder / "metadata.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset_type": None}))
     with pytest.raises(DataError, match="does not say which click log was scored"):
-        read_click_log(read_results(folder))
+        open_run(folder).click_log()
 
 
 def test_target_sets_of_other_rows_are_refused(tmp_path, folder):

@@ -9,14 +9,14 @@ from support import finished
 
 from rec_trak.errors import DataError, StoreError
 from rec_trak.results.files import read_results
-from rec_trak.runs.click_log import read_click_log
-from rec_trak.runs.stored import gradient_cosine, loss_and_norms, open_stored, stored_self_influence
+from rec_trak.runs.finished import open_run
+from rec_trak.runs.stored import gradient_cosine, loss_and_norms, stored_self_influence
 
 
 def opened(folder):
     """The store of a finished run."""
     results = read_results(folder)
-    return open_stored(results, read_click_log(results).rows)
+    return open_run(results.folder).stored()
 
 
 def members(stored):
@@ -107,7 +107,9 @@ def test_a_store_that_is_gone_or_another_runs_is_refused(tmp_path):
     with pytest.raises(DataError, match="does not say how the run was made"):
         opened(folder)
     path.write_text(json.dumps(told))
-    with pytest.raises(StoreError, match="no gradients of the targets. Run scripts/score.py with --targets other"):
+    with pytest.raises(
+        StoreError, match="other_grads.mmap: not the targets that were scored. Got no file.*with --targets other"
+    ):
         gradient_cosine(opened(folder), "other")
     shutil.rmtree(folder / "store")
     with pytest.raises(StoreError, match="no gradients there"):

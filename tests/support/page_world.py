@@ -10,6 +10,7 @@ from rec_trak.comparison.run import compare_runs, write_comparison
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
+from rec_trak.results.belongs import claimed, scoring_digest
 from rec_trak.results.files import write_results
 
 HOSTILE = (
@@ -65,9 +66,9 @@ def world() -> tuple[Impressions, Articles]:
     return impressions, articles
 
 
-def write_run(folder: Path, seed: int = 1, **keys) -> Path:
+def write_run(folder: Path, scores: np.ndarray | None = None, seed: int = 1, **keys) -> Path:
     """The results of self-influence, without anything else."""
-    scores = np.random.default_rng(seed).gamma(1.0, size=N)
+    scores = np.random.default_rng(seed).gamma(1.0, size=N) if scores is None else scores
     write_results(folder, scores, *world(), 5, metadata(**keys))
     return folder
 
@@ -84,8 +85,17 @@ def write_everything(folder: Path) -> tuple[Path, Path]:
         write_groups(at)
     write_single_targets(place, scores)
     (run / "detection.json").write_text(json.dumps(detection()), encoding="utf-8")
+    claim(run)
+    claim(place)
     write_comparison(compare_runs(clean, run), folder / "compared")
     return run, folder / "compared"
+
+
+def claim(folder: Path) -> None:
+    """Say of all files in a folder that they are of its scoring, as the commands that write them do."""
+    told = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+    with claimed(folder, [path.name for path in folder.iterdir() if path.is_file()], scoring_digest(told)):
+        pass
 
 
 def write_groups(folder: Path) -> None:
