@@ -1,94 +1,114 @@
-"""What all scripts share: flags, and errors as one line. Not here: any work."""
+"""From the words of a command line to a command, and from its errors to one line. Not here: flags, or any work.
+
+The modules of commands import what they need when they run, so that `--help` and a mistyped flag answer at once.
+"""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import difflib
+import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 
-from rec_trak.attribution.job import Job, Run
-from rec_trak.config.analysis import DATASET_TYPES, MODEL_TYPES, read_analysis_config
-from rec_trak.errors import ConfigError, RecTrakError, RecTrakWarning
+from rec_trak.errors import RecTrakError, RecTrakWarning
 from rec_trak.progress import set_quiet
-from rec_trak.scoring.solve import Diagnostics
 
-OVERRIDES = (
-    "top_k", "proj_dim", "sample_size", "batch_size", "device", "save_dir", "output_dir", "data_path", "news_items_path"
-)  # fmt: skip
+COMMANDS = (  # in the order in which a user needs them
+    *("demo", "checkpoint_info", "train", "featurize", "score", "analyze", "trust", "compare", "detect", "validate"),
+    *("clean", "report"),
+)
+KEPT = "what is finished is kept; the same command goes on from there."
 
 
-def run_script(body: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parse, call, and end: 0 when done, 2 after an error the user can mend (one line), 130 after Ctrl-C."""
+def main(command: str | None = None, arguments: Sequence[str] | None = None) -> None:
+    """Run a command and end the process: 0 when done, 2 after an error the user can mend (one line), 130 after Ctrl-C,
+    143 after SIGTERM.
+
+    Args:
+        command: a script's own; None to take it from the command line (`rec-trak score ...`).
+        arguments: of the command line; None for the process's.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = command or _command(words)
+    module = import_module(f"rec_trak.commands.{name}")
+    parser = argparse.ArgumentParser(prog=None if command else f"rec-trak {name}", description=module.__doc__)
+    module.add_flags(parser)
+    run_script(module.run, parser, words)
+
+
+def run_script(
+    body: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, words: Sequence[str] | None = None
+) -> None:
+    """Parse, call, and end as `main`."""
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     set_quiet(args.quiet)
     warnings.showwarning = _show_warning
     try:
-        body(args)
+        with _terminated():
+            body(args)
     except RecTrakError as error:
         sys.exit(_fail(str(error)))
     except KeyboardInterrupt:
-        print("interrupted: what is finished is kept; the same command goes on from there.", file=sys.stderr)
+        print(f"interrupted: {KEPT}", file=sys.stderr)
         sys.exit(130)
+    except _TerminatedError:
+        print(f"terminated: {KEPT}", file=sys.stderr)
+        sys.exit(143)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         sys.exit(_fail(f"{place}{error.strerror or error}. Check the path, its permissions and the room on the disk."))
 
 
-def run_flags(description: str) -> argparse.ArgumentParser:
-    """The flags that name one analysis: the existing scripts' own, and one for each setting that is often changed."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--config", required=True, help="YAML of the analysis (configs/trak/*.yaml)")
-    parser.add_argument("--dataset_type", default="train_clean", choices=DATASET_TYPES, help="which click log")
-    parser.add_argument("--model_type", default="clean", choices=MODEL_TYPES, help="which checkpoint")
-    parser.add_argument("--top_k", type=int, help="rows at each end of ranking_results.csv")
-    parser.add_argument("--proj_dim", type=int, help="numbers kept of each gradient (K)")
-    parser.add_argument("--sample_size", type=int, help="a seeded subset of the impressions")
-    parser.add_argument("--batch_size", type=int, help="rows a batch; changes no result")
-    parser.add_argument("--device", help="cpu or cuda")
-    parser.add_argument("--save_dir", help="where projected gradients are kept (default: <results>/store)")
-    parser.add_argument("--output_dir", help="where results go")
-    parser.add_argument("--data_path", help="the data tree, instead of the YAML's")
-    parser.add_argument("--news_items_path", help="the articles, instead of the YAML's")
-    return parser
+def overview() -> str:
+    """The commands in order, a line each."""
+    told = [(name, import_module(f"rec_trak.commands.{name}").__doc__.splitlines()[0]) for name in COMMANDS]
+    lines = [f"  {name:<{max(map(len, COMMANDS))}}  {text}" for name, text in told]
+    head = "Which clicks taught a news recommender what it does.\n\nusage: rec-trak COMMAND [flags]\n"
+    return "\n".join(
+        [head, *lines, "\n`rec-trak COMMAND --help` lists its flags; `rec-trak --version` says the version."]
+    )
 
 
-def run_from(args: argparse.Namespace) -> Run:
-    """The run that parsed flags name; a flag goes before the YAML.
-
-    Raises:
-        ConfigError: the YAML is wrong, or a flag is out of range.
-    """
-    given = {key: getattr(args, key) for key in OVERRIDES if getattr(args, key) is not None}
-    config = read_analysis_config(args.config)
-    for key in ("top_k", "proj_dim", "sample_size", "batch_size"):
-        if given.get(key, 1) < 1:
-            raise ConfigError(f"--{key}: too small. Got {given[key]}, expected at least 1. Give a larger number.")
-    return Run(dataclasses.replace(config, **given), args.dataset_type, args.model_type, frozenset(given))
+class _TerminatedError(BaseException):
+    """SIGTERM, raised where the process stands, so that locks are let go and temporary files removed."""
 
 
-def print_notes(job: Job) -> None:
-    """What the readers did that a user should know."""
-    for note in job.impressions.notes:
-        print(f"note: {note}")
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """While in here SIGTERM unwinds like Ctrl-C."""
+
+    def stop(*_) -> None:
+        raise _TerminatedError
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def print_diagnostics(diagnostics: tuple[Diagnostics, ...], proj_dim: int) -> None:
-    """How well posed each member's system was, one line a member."""
-    for member, numbers in enumerate(diagnostics):
-        print(
-            f"checkpoint {member}: K = {proj_dim}, effective dimension {numbers.effective_dimension:.1f}, "
-            f"condition number {numbers.condition_number:.3g}, leverage mean {numbers.mean_leverage:.3f} "
-            f"max {numbers.max_leverage:.3f}"
-        )
+def _command(words: list[str]) -> str:
+    """The command that the first word names, taken out of the words; overview and version end here."""
+    first = words.pop(0) if words else "--help"
+    if first in ("--help", "-h"):
+        print(overview())
+        sys.exit(0)
+    if first == "--version":
+        from importlib.metadata import version
 
-
-def print_paths(paths: list) -> None:
-    """The files that were written, one a line."""
-    for path in paths:
-        print(f"  {path}")
+        print(f"rec-trak {version('rec-trak')}")
+        sys.exit(0)
+    name = first.replace("-", "_")
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        meant = f" Did you mean {close[0]}?" if close else ""
+        sys.exit(_fail(f"rec-trak: no such command. Got {first!r}, expected one of {', '.join(COMMANDS)}.{meant}"))
+    return name
 
 
 def _fail(message: str) -> int:

@@ -1,34 +1,6 @@
 """The whole job on a made-up news platform with planted poison, in under three minutes."""
 
-import argparse
-
-from rec_trak import cli
-from rec_trak.demo import run_demo
-from rec_trak.detection.text import detection_text
-
-
-def main(args) -> None:
-    found = run_demo(args.folder, args.seed)
-    counts = found.world.counts
-    print(
-        f"\n{counts['poisoned']} of {counts['train_poisoned']:,} training clicks were injected by bots; they and "
-        f"{counts['genuine_on_promoted']} genuine\nclicks promote {len(found.world.promoted)} fake articles. "
-        "How well each ranking finds the bots' clicks:\n"
-    )
-    print(detection_text(found.detection))
-    print("\nHow far to trust them:", "; ".join(f"{name}: {word}" for name, word in found.verdicts.items()))
-    print("\nThe ten clicks that taught the model most about the promoted articles:\n")
-    print(found.top.to_string(index=False, max_colwidth=60))
-    print("\nFiles:")
-    cli.print_paths(found.paths)
-    print("\nThe report's first screen:")
-    for fact in found.page.facts:
-        print(f"  {fact}")
-    print(f"\nOpen the report: {found.page.path}")
-
+from rec_trak.cli import main
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", default="demo", help="where everything goes")
-    parser.add_argument("--seed", type=int, default=0, help="of the world, the training and the sketch")
-    cli.run_script(main, parser)
+    main("demo")

@@ -1,47 +1,6 @@
 """How well a finished run's rankings find rows that are known to be poisoned, next to baselines, with intervals."""
 
-import argparse
-
-from rec_trak import cli
-from rec_trak.detection.run import detect_run, write_detection
-from rec_trak.detection.text import detection_text
-
-
-def main(args) -> None:
-    found = detect_run(
-        args.results_dir,
-        args.targets,
-        args.promoted,
-        args.poison_column,
-        args.labels,
-        args.top_k,
-        args.data_path,
-        args.news_items_path,
-        args.seed,
-    )
-    print(detection_text(found))
-    cli.print_paths(write_detection(args.results_dir, found))
-
+from rec_trak.cli import main
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results_dir", required=True, help="the folder that score.py wrote, targets/ in it")
-    parser.add_argument("--targets", help="which target set; not needed where there is one")
-    parser.add_argument("--promoted", nargs="+", metavar="ID", help="the articles under suspicion, by id")
-    parser.add_argument(
-        "--poison_column",
-        default="poisoned",
-        metavar="NAME",
-        help="column of the click log (or of --labels) with 1 in the click of a poisoned row, else 0; "
-        "candidate_is_fake asks for clicks on fake articles instead",
-    )
-    parser.add_argument(
-        "--labels",
-        metavar="CSV",
-        help="sample_idx and the poison column for every row, or the sample_idx of the poisoned rows alone",
-    )
-    parser.add_argument("--top_k", type=int, help="precision and recall of the first so many rows; default: the run's")
-    parser.add_argument("--data_path", help="the data tree, where it is no longer where the run read it")
-    parser.add_argument("--news_items_path", help="the articles, likewise")
-    parser.add_argument("--seed", type=int, default=0, help="of the random ranking and the bootstrap")
-    cli.run_script(main, parser)
+    main("detect")

@@ -1,35 +1,6 @@
 """Projected gradients of every training click, for every checkpoint of the run."""
 
-from rec_trak import cli
-from rec_trak.attribution.estimate import estimate
-from rec_trak.attribution.job import read_job
-from rec_trak.attribution.session import featurize
-
-
-def main(args) -> None:
-    run = cli.run_from(args)
-    job = read_job(run)
-    cli.print_notes(job)
-    if args.dry_run:
-        cost = estimate(job)
-        print(f"rows        {cost.rows:,} x {cost.members} checkpoint(s)")
-        print(f"parameters  {cost.parameters:,} (K = {job.proj_dim:,})")
-        print(f"gradient    {cost.gradient.name}: {cost.gradient.reason}")
-        print(f"projector   {job.projector}")
-        print(f"time        about {cost.seconds:,.0f} s")
-        print(f"disk        {cost.disk / 1e6:,.0f} MB in {job.save_dir}")
-        print(f"memory      about {cost.memory / 1e6:,.0f} MB beyond the libraries")
-        print("Nothing was written.")
-        return
-    done = featurize(job)
-    there = done.rows * done.members - done.computed
-    print(f"featurized {done.computed:,} rows, {there:,} were there already ({done.members} checkpoint(s))")
-    if done.gradient:
-        print(f"gradient path: {done.gradient.name} ({done.gradient.reason})")
-    print(f"save directory: {job.save_dir}")
-
+from rec_trak.cli import main
 
 if __name__ == "__main__":
-    parser = cli.run_flags(__doc__)
-    parser.add_argument("--dry_run", action="store_true", help="say what it would cost, and write nothing")
-    cli.run_script(main, parser)
+    main("featurize")

@@ -1,27 +1,6 @@
 """Write CSV, figures and tables again from a finished run, and a page that tells what it found (report.html)."""
 
-import argparse
-import shlex
-import sys
-from pathlib import Path
-
-from rec_trak import cli
-from rec_trak.page.page import write_page
-from rec_trak.results.files import rewrite_results
-
-
-def main(args) -> None:
-    paths = rewrite_results(args.results_dir)
-    command = shlex.join([Path(sys.executable).name, *sys.argv])
-    page = write_page(args.results_dir, args.compare_dir, args.output, command)
-    for fact in page.facts:
-        print(fact)
-    cli.print_paths([*paths, *page.others, page.path])
-
+from rec_trak.cli import main
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results_dir", required=True, help="the folder that score.py wrote")
-    parser.add_argument("--compare_dir", help="the folder that compare.py wrote about this run and another")
-    parser.add_argument("--output", help="the page, or a folder for report.html (default: --results_dir)")
-    cli.run_script(main, parser)
+    main("report")

@@ -1,59 +1,6 @@
 """Rank every training click by its influence on itself or on a set of targets, or explain one row's influence."""
 
-from rec_trak import cli
-from rec_trak.attribution.job import read_job
-from rec_trak.errors import ConfigError
-from rec_trak.results.groups import NOT_A_COUNTERFACTUAL
-from rec_trak.runs.making import explain_row, score_history, score_rows, score_targets
-
-
-def main(args) -> None:
-    run = cli.run_from(args)
-    job = read_job(run)
-    if args.explain:
-        lines, path = explain_row(run, job, *args.explain)
-        print("\n".join(lines))
-        cli.print_paths([path])
-        return
-    if args.history is not None:
-        if not args.targets:
-            raise ConfigError("--history: on which targets? Got no --targets, expected a target set. Name one.")
-        lines, path = score_history(run, job, args.targets, args.history)
-        print("\n".join(lines))
-        cli.print_paths([path])
-        return
-    if args.targets:
-        result, paths = score_targets(run, job, args.targets, args.save_matrix, args.group_by)
-        print(f"influence of {len(job.impressions):,} impressions on {result.targets:,} targets")
-    else:
-        result, paths = score_rows(run, job, args.group_by)
-        print(f"self-influence of {len(job.impressions):,} impressions")
-    cli.print_diagnostics(result.diagnostics, job.proj_dim)
-    cli.print_paths(paths)
-    print(f"note: {NOT_A_COUNTERFACTUAL}")
-
+from rec_trak.cli import main
 
 if __name__ == "__main__":
-    parser = cli.run_flags(__doc__)
-    parser.add_argument(
-        "--targets", help="a name in the config's targets, or a pairwise CSV whose clicks are explained"
-    )
-    parser.add_argument(
-        "--save_matrix", action="store_true", help="with --targets: write the (impressions, targets) scores too"
-    )
-    parser.add_argument(
-        "--group_by", action="append", default=[], metavar="COLUMN", help="also sum by a column of the click log"
-    )
-    parser.add_argument(
-        "--history",
-        nargs="*",
-        metavar="ARTICLE",
-        help="with --targets: what the places of these articles (or of all) in training histories did to the targets",
-    )
-    parser.add_argument(
-        "--explain",
-        nargs=2,
-        metavar=("ROW", "TARGET"),
-        help="why row ROW (its sample_idx) has its influence on a target, named as its set, a colon and its number",
-    )
-    cli.run_script(main, parser)
+    main("score")

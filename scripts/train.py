@@ -1,35 +1,6 @@
 """Train a checkpoint, or several for an ensemble, that the other scripts can read."""
 
-import argparse
-import dataclasses
-import json
-
-from rec_trak import cli
-from rec_trak.attribution.job import choose_device
-from rec_trak.config.analysis import DATASET_TYPES
-from rec_trak.config.training import read_training_config
-from rec_trak.training.job import train_run
-
-
-def main(args) -> None:
-    overrides = ("output_dir", "data_path", "news_items_path", "seed")
-    given = {key: getattr(args, key) for key in overrides if getattr(args, key) is not None}
-    config = dataclasses.replace(read_training_config(args.config), **given)
-    device = choose_device(args.device, asked_for=True)
-    for path in train_run(config, args.dataset_type, args.members, args.halves, device):
-        best = max(json.loads(path.with_suffix(".json").read_text())["epochs"], key=lambda e: e.get("auc", e["epoch"]))
-        print(f"{path}: " + ", ".join(f"{key} {value:.4g}" for key, value in best.items()))
-
+from rec_trak.cli import main
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", required=True, help="YAML of the training (configs/train/*.yaml)")
-    parser.add_argument("--dataset_type", default="train_clean", choices=DATASET_TYPES, help="which click log")
-    parser.add_argument("--members", type=int, default=1, help="how many checkpoints, with consecutive seeds")
-    parser.add_argument("--halves", action="store_true", help="each member on its own random half of the rows")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--output_dir", help="where the checkpoints go, instead of the YAML's")
-    parser.add_argument("--data_path", help="the data tree, instead of the YAML's")
-    parser.add_argument("--news_items_path", help="the articles, instead of the YAML's")
-    parser.add_argument("--seed", type=int, help="of the first member, instead of the YAML's")
-    cli.run_script(main, parser)
+    main("train")

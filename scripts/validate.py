@@ -1,39 +1,6 @@
 """Check a scored target set by retraining: do the rows that its ranking names do what it says?"""
 
-import dataclasses
-
-from rec_trak import cli
-from rec_trak.attribution.job import read_job
-from rec_trak.config.training import read_training_config
-from rec_trak.validation.case import make_case
-from rec_trak.validation.run import PARTS, validate, write_validation
-
-
-def main(args) -> None:
-    run = cli.run_from(args)
-    moved = {key: getattr(run.config, key) for key in ("data_path", "news_items_path") if key in run.flags}
-    training = dataclasses.replace(read_training_config(args.training), **moved)
-    job = read_job(run)
-    case = make_case(run, job, training, args.training, args.targets, args.max_targets, args.seed, args.workers)
-    content = validate(case, args.what, args.subsets, args.trainings, args.removal_seeds, args.removal_targets)
-    print(f"{case.name}: {content['verdict']}")
-    cli.print_paths(write_validation(run.folder, case, content))
-    for note in content["notes"]:
-        print(f"note: {note}")
-
+from rec_trak.cli import main
 
 if __name__ == "__main__":
-    parser = cli.run_flags(__doc__)
-    parser.add_argument("--training", required=True, help="YAML that the checkpoints were trained with")
-    parser.add_argument("--targets", required=True, help="a target set that score.py has scored, named as there")
-    parser.add_argument(
-        "--what", nargs="+", default=["lds"], metavar="CHECK", help=f"some of {', '.join(PARTS)}; default: lds"
-    )
-    parser.add_argument("--subsets", type=int, default=60, help="random half sets to retrain on (lds, ridge)")
-    parser.add_argument("--trainings", type=int, default=2, help="models on each; two give a noise ceiling (lds)")
-    parser.add_argument("--max_targets", type=int, default=60, help="targets that are measured, a seeded draw")
-    parser.add_argument("--removal_seeds", type=int, default=3, help="trainings of each removal")
-    parser.add_argument("--removal_targets", type=int, default=10, help="targets whose own proponents are removed")
-    parser.add_argument("--workers", type=int, default=2, help="processes that retrain; changes no result")
-    parser.add_argument("--seed", type=int, default=0, help="of the subsets, retrainings and draws")
-    cli.run_script(main, parser)
+    main("validate")

@@ -10,6 +10,8 @@ from functools import cache
 import pytest
 from support import ROOT
 
+from rec_trak.cli import COMMANDS
+
 LINE = (
     *("errors", "progress", "config", "data", "models", "checkpoints", "clicks", "training", "gradients", "sketch"),
     *("store", "scoring", "attribution", "results", "runs", "detection", "comparison", "trust", "validation", "page"),
@@ -116,3 +118,27 @@ def test_a_light_import_stays_light():
     """`import rec_trak` and any `--help` load neither torch nor pandas."""
     code = "import sys, rec_trak; print({'torch', 'pandas', 'matplotlib'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_light_and_a_script_is_a_shell(command):
+    """Help of a command loads neither torch nor pandas; its script is one import and one call."""
+    code = f"""if True:
+        import sys
+        from rec_trak.cli import main
+        try:
+            main({command!r}, ["--help"])
+        except SystemExit:
+            print({{"torch", "pandas", "matplotlib", "numpy"}} & set(sys.modules))"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "set()"
+    _, imported, called = ast.parse((ROOT / "scripts" / f"{command}.py").read_text(encoding="utf-8")).body
+    assert ast.unparse(imported) == "from rec_trak.cli import main"
+    assert ast.unparse(called) == f"if __name__ == '__main__':\n    main({command!r})"
+
+
+def test_every_command_has_a_script_and_a_module():
+    """Both ways of calling are one code."""
+    scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
+    modules = {path.stem for path in (ROOT / "rec_trak" / "commands").glob("*.py")} - {"__init__", "shared"}
+    assert scripts == modules == set(COMMANDS)

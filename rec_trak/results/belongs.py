@@ -29,7 +29,7 @@ def scoring_parts(metadata: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def scoring_digest(metadata: dict[str, Any]) -> str | None:
-    """16 hex digits for what a file beside this metadata.json is of: the scoring, of a set with its targets; or None."""
+    """16 hex digits for what a file beside this metadata.json is of: a scoring, of a set with its targets; or None."""
     parts, targets = scoring_parts(metadata), metadata.get("targets_digest")
     return None if parts is None else digest(parts, *([targets] if targets else []))
 

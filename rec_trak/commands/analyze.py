@@ -1,0 +1,26 @@
+"""Featurize and score in one go."""
+
+from __future__ import annotations
+
+import argparse
+
+from rec_trak.commands.shared import add_run_flags, print_diagnostics, print_notes, print_paths, run_from
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    add_run_flags(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from rec_trak.attribution.job import read_job
+    from rec_trak.attribution.session import featurize
+    from rec_trak.runs.making import score_rows
+
+    run = run_from(args)
+    job = read_job(run)
+    print_notes(job)
+    done = featurize(job)
+    print(f"featurized {done.computed:,} of {done.rows * done.members:,} rows")
+    result, paths = score_rows(run, job)
+    print_diagnostics(result.diagnostics, job.proj_dim)
+    print_paths(paths)

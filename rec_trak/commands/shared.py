@@ -1,0 +1,72 @@
+"""What several commands share: the flags of an analysis, and lines to print. Not here: any command."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import TYPE_CHECKING
+
+from rec_trak.config.analysis import DATASET_TYPES, MODEL_TYPES, read_analysis_config
+from rec_trak.errors import ConfigError
+
+if TYPE_CHECKING:  # both bring torch, which `--help` does without
+    from rec_trak.attribution.job import Job, Run
+    from rec_trak.scoring.solve import Diagnostics
+
+OVERRIDES = (
+    "top_k", "proj_dim", "sample_size", "batch_size", "device", "save_dir", "output_dir", "data_path", "news_items_path"
+)  # fmt: skip
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that name one analysis: the existing scripts' own, and one for each setting that is often changed."""
+    parser.add_argument("--config", required=True, help="YAML of the analysis (configs/trak/*.yaml)")
+    parser.add_argument("--dataset_type", default="train_clean", choices=DATASET_TYPES, help="which click log")
+    parser.add_argument("--model_type", default="clean", choices=MODEL_TYPES, help="which checkpoint")
+    parser.add_argument("--top_k", type=int, help="rows at each end of ranking_results.csv")
+    parser.add_argument("--proj_dim", type=int, help="numbers kept of each gradient (K)")
+    parser.add_argument("--sample_size", type=int, help="a seeded subset of the impressions")
+    parser.add_argument("--batch_size", type=int, help="rows a batch; changes no result")
+    parser.add_argument("--device", help="cpu or cuda")
+    parser.add_argument("--save_dir", help="where projected gradients are kept (default: <results>/store)")
+    parser.add_argument("--output_dir", help="where results go")
+    parser.add_argument("--data_path", help="the data tree, instead of the YAML's")
+    parser.add_argument("--news_items_path", help="the articles, instead of the YAML's")
+
+
+def run_from(args: argparse.Namespace) -> Run:
+    """The run that parsed flags name; a flag goes before the YAML.
+
+    Raises:
+        ConfigError: the YAML is wrong, or a flag is out of range.
+    """
+    from rec_trak.attribution.job import Run
+
+    given = {key: getattr(args, key) for key in OVERRIDES if getattr(args, key) is not None}
+    config = read_analysis_config(args.config)
+    for key in ("top_k", "proj_dim", "sample_size", "batch_size"):
+        if given.get(key, 1) < 1:
+            raise ConfigError(f"--{key}: too small. Got {given[key]}, expected at least 1. Give a larger number.")
+    return Run(dataclasses.replace(config, **given), args.dataset_type, args.model_type, frozenset(given))
+
+
+def print_notes(job: Job) -> None:
+    """What the readers did that a user should know."""
+    for note in job.impressions.notes:
+        print(f"note: {note}")
+
+
+def print_diagnostics(diagnostics: tuple[Diagnostics, ...], proj_dim: int) -> None:
+    """How well posed each member's system was, one line a member."""
+    for member, numbers in enumerate(diagnostics):
+        print(
+            f"checkpoint {member}: K = {proj_dim}, effective dimension {numbers.effective_dimension:.1f}, "
+            f"condition number {numbers.condition_number:.3g}, leverage mean {numbers.mean_leverage:.3f} "
+            f"max {numbers.max_leverage:.3f}"
+        )
+
+
+def print_paths(paths: list) -> None:
+    """The files that were written, one a line."""
+    for path in paths:
+        print(f"  {path}")
