@@ -265,7 +265,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
             "articles": digest(
                 list(job.articles.ids), *(p for v in sorted(job.inputs.views) for p in (v, job.inputs.views[v]))
             ),
-            "model_config": digest(dataclasses.asdict(job.model_config)),
+            "model_config": digest(job.model_config.recorded()),
             "loss": job.loss,
             "grad_wrt": job.grad_wrt,
             "projector": job.projector,

@@ -20,10 +20,9 @@ from rec_trak.checkpoints.code_bases.known import recognise_checkpoint
 from rec_trak.checkpoints.files import printable, read_checkpoint_file
 from rec_trak.checkpoints.rebuild import Inert
 from rec_trak.checkpoints.source import OURS
-from rec_trak.config.model import read_model_config
-from rec_trak.config.reader import build
+from rec_trak.config.model import HABITS_OF, read_model_config
 from rec_trak.errors import CheckpointError, ConfigError
-from rec_trak.models.build import ARCHITECTURES
+from rec_trak.models.build import read_sizes
 
 SETTINGS_KEYS = ("hyper_parameters", "hparams", "config", "cfg", "args", "settings")
 OUR_HALLMARKS = {  # the first whose names are all there decides
@@ -159,17 +158,23 @@ def _ours(path: Path, state: Mapping[str, Tensor]) -> _Model | None:
         return _Model(OURS, architecture, state, ())
     try:
         config = read_model_config(place)
-        sizes = build(ARCHITECTURES[config.architecture][1], config.sizes, str(place))
+        sizes, config = read_sizes(config)
     except ConfigError as error:
         return _Model(OURS, architecture, state, (), settings_file=place, problem=str(error))
     if config.architecture != architecture:
         problem = f"{place}: another architecture. Got {config.architecture}, expected {architecture}."
         return _Model(OURS, architecture, state, (), problem=problem)
-    settings = dataclasses.asdict(sizes) | {
-        key: value
-        for key, value in dataclasses.asdict(config).items()
-        if key in ("views", "max_history", "history_truncation", "loss")
-    }
+    own = HABITS_OF[config.architecture]
+    habits = {key: value for key, value in dataclasses.asdict(config.habits).items() if key in own}
+    settings = (
+        dataclasses.asdict(sizes)
+        | habits
+        | {
+            key: value
+            for key, value in dataclasses.asdict(config).items()
+            if key in ("views", "max_history", "history_truncation", "loss")
+        }
+    )
     return _Model(OURS, architecture, state, (), settings, place)
 
 

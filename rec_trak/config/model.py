@@ -53,6 +53,43 @@ class TextConfig:
 
 
 @dataclass(frozen=True)
+class Habits:
+    """What the layers of another code base do otherwise than ours; one value says it for all its architectures.
+
+    Attributes:
+        weights: of self-attentions, see `layers.SelfAttention`; `user_weights` over the history, '' for the same.
+        output_projection, bias: whether self-attentions end in a linear layer, and have biases.
+        epsilon: of additive attentions, see `layers.AdditiveAttention`.
+        view_attention: `additive`, or `dot`: dot products with one query.
+        shared_texts: whether title and body go through one encoder.
+        shared_topics: whether category and subcategory look up one embedding (their names are then one list).
+        order: the views in the order in which their vectors make up an article's (LSTUR); () for title, body,
+            category, subcategory.
+        gru: `reset_after`, torch's own; `reset_first`, see `layers.ResetFirstGRU`.
+        skip_empty: whether the GRU passes over articles whose vector is zero; where it has none left, it gives zeros.
+    """
+
+    weights: str = field(default="softmax", metadata={"choices": ("softmax", "exp")})
+    user_weights: str = field(default="", metadata={"choices": ("", "softmax", "exp", "itself")})
+    output_projection: bool = False
+    bias: bool = True
+    epsilon: float = field(default=0.0, metadata={"least": 0})
+    view_attention: str = field(default="additive", metadata={"choices": ("additive", "dot")})
+    shared_texts: bool = False
+    shared_topics: bool = False
+    order: tuple[str, ...] = ()
+    gru: str = field(default="reset_after", metadata={"choices": ("reset_after", "reset_first")})
+    skip_empty: bool = False
+
+
+HABITS_OF = {  # those that an architecture has a layer for
+    "nrms": ("weights", "user_weights", "output_projection", "bias", "epsilon"),
+    "naml": ("view_attention", "shared_texts", "shared_topics", "epsilon"),
+    "lstur": ("gru", "skip_empty", "shared_topics", "order", "epsilon"),
+}
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """One model: architecture, what it reads of an article, its layer sizes, its text and its users.
 
@@ -60,7 +97,7 @@ class ModelConfig:
         architecture: nrms, naml or lstur.
         views: which parts of an article are read, any of title, body, category, subcategory.
         sizes: the keyword arguments of the architecture's sizes class; absent ones are the paper's. Of an own model,
-            those of `build_own`.
+            those of `build_own`. A habit of the architecture's may stand here too.
         text: how articles become integers.
         max_history: a history is cut to so many articles.
         history_truncation: `first` keeps the oldest, `last` the newest.
@@ -70,6 +107,7 @@ class ModelConfig:
         users: user i has number i + 1 in the user embedding (LSTUR); 0 is an unknown user.
         loss: the click loss it was trained with (recorded; the analysis has its own key).
         frozen: name patterns of parameters that were not trained.
+        habits: what its code base does otherwise than ours.
     """
 
     architecture: str = field(metadata={"choices": ARCHITECTURES})
@@ -82,12 +120,18 @@ class ModelConfig:
     users: tuple[str, ...] = ()
     loss: str = "softmax"
     frozen: tuple[str, ...] = ()
+    habits: Habits = field(default_factory=Habits)
 
     def write(self, path: str | Path) -> None:
         """Write the configuration as JSON that `read_model_config` reads back."""
-        Path(path).write_text(
-            json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        Path(path).write_text(json.dumps(self.recorded(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def recorded(self) -> dict[str, Any]:
+        """The configuration as JSON types, habits that are not ours among the sizes: what files and digests are of."""
+        content, plain = dataclasses.asdict(self), dataclasses.asdict(Habits())
+        habits, own = content.pop("habits"), HABITS_OF.get(self.architecture, ())
+        content["sizes"] |= {name: habits[name] for name in own if habits[name] != plain[name]}
+        return content
 
 
 def read_model_config(path: str | Path) -> ModelConfig:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from rec_trak.config.model import OWN, VIEWS, ModelConfig
+from rec_trak.config.model import HABITS_OF, OWN, VIEWS, Habits, ModelConfig
 from rec_trak.config.reader import build
 from rec_trak.errors import ConfigError
 from rec_trak.models import lstur, naml, nrms
@@ -46,8 +48,8 @@ def build_model(config: ModelConfig, word_vectors: np.ndarray | None = None) -> 
     if config.architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise ConfigError(f"model: `architecture` is not known. Got {config.architecture!r}, expected one of {known}.")
-    module, sizes_class, views = ARCHITECTURES[config.architecture]
-    sizes = build(sizes_class, config.sizes, f"model {config.architecture}: `sizes`")
+    module, _, views = ARCHITECTURES[config.architecture]
+    sizes, config = read_sizes(config)
     for name in ("dropout", "user_dropout"):
         if not getattr(sizes, name, 0.0) < 1:
             got = getattr(sizes, name)
@@ -58,6 +60,19 @@ def build_model(config: ModelConfig, word_vectors: np.ndarray | None = None) -> 
         _set_word_vectors(model, word_vectors, config.architecture)
     _freeze(model, config)
     return model
+
+
+def read_sizes(config: ModelConfig) -> tuple[Any, ModelConfig]:
+    """The architecture's sizes, and the configuration with the habits that stood among them.
+
+    Raises:
+        ConfigError: an unknown or mistyped key.
+    """
+    where, sizes_class = f"model {config.architecture}: `sizes`", ARCHITECTURES[config.architecture][1]
+    own = HABITS_OF[config.architecture]
+    habits = {key: value for key, value in config.sizes.items() if key in own}
+    sizes = build(sizes_class, {key: value for key, value in config.sizes.items() if key not in own}, where)
+    return sizes, replace(config, habits=build(Habits, asdict(config.habits) | habits, where))
 
 
 def _check_inputs(config: ModelConfig, views: tuple[str, ...]) -> None:

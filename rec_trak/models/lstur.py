@@ -36,12 +36,6 @@ class LsturSizes:
     Attributes:
         fusion: `ini`, the long-term vector is the GRU's first state; `con`, it stands beside the GRU's last one, each
             with half of the article vector's width; `con_dense`, each has all of it, and a linear layer follows.
-        gru: `reset_after`, torch's own; `reset_first`, see `ResetFirstGRU`.
-        skip_empty: whether the GRU passes over articles whose vector is zero; where it has none left, it gives zeros.
-        shared_topics: whether category and subcategory look up one embedding (their names are then one list).
-        order: the views in the order in which their vectors make up an article's; () for title, body, category,
-            subcategory.
-        epsilon: of the additive attention, see `AdditiveAttention`.
         user_dropout: the probability that training hides a user's long-term vector.
     """
 
@@ -50,12 +44,7 @@ class LsturSizes:
     window: int = field(default=3, metadata={"least": 1})
     query_dim: int = field(default=200, metadata={"least": 1})
     category_dim: int = field(default=100, metadata={"least": 1})
-    shared_topics: bool = False
-    order: tuple[str, ...] = ()
-    epsilon: float = field(default=0.0, metadata={"least": 0})
     fusion: str = field(default="ini", metadata={"choices": ("ini", "con", "con_dense")})
-    gru: str = field(default="reset_after", metadata={"choices": ("reset_after", "reset_first")})
-    skip_empty: bool = False
     user_dropout: float = field(default=0.5, metadata={"least": 0})
     dropout: float = field(default=0.2, metadata={"least": 0})
 
@@ -70,30 +59,30 @@ class Lstur(nn.Module):
 
     def __init__(self, sizes: LsturSizes, config: ModelConfig) -> None:
         super().__init__()
-        text, views = config.text, config.views
+        text, views, habits = config.text, config.views, config.habits
         self.read_to, self.padding, self.padding_row = text.read_to, text.padding, text.padding_row
-        self.order = sizes.order or tuple(view for view in VIEWS if view in views)
+        self.order = habits.order or tuple(view for view in VIEWS if view in views)
         if sorted(self.order) != sorted(views):
             raise ConfigError(
                 f"model lstur: `order` does not hold the views once each. Got {list(self.order)}, expected "
                 f"{sorted(views)}."
             )
         self.word_embedding = new_words(text, sizes.word_dim)
-        more = (sizes.query_dim, sizes.dropout, sizes.epsilon, text.padding == "convolved")
+        more = (sizes.query_dim, sizes.dropout, habits.epsilon, text.padding == "convolved")
         self.title_encoder = TextCNN(sizes.word_dim, sizes.filters, sizes.window, *more)
         names = {"category": text.categories, "subcategory": text.subcategories}
         topics = [view for view in names if view in views]
         # A shared module stands under one name only: functional_call does not put one back that has two.
-        own = topics[:1] if sizes.shared_topics else topics
+        own = topics[:1] if habits.shared_topics else topics
         self.topics = {view: view if view in own else own[0] for view in topics}
         embeddings = {view: new_embedding(len(names[view]) + 1, sizes.category_dim) for view in own}
         self.topic_embeddings = nn.ModuleDict(embeddings)
         width = sizes.filters * (len(views) - len(topics)) + sizes.category_dim * len(topics)
-        self.fusion, self.user_dropout, self.skip_empty = sizes.fusion, sizes.user_dropout, sizes.skip_empty
+        self.fusion, self.user_dropout, self.skip_empty = sizes.fusion, sizes.user_dropout, habits.skip_empty
         self.long_dim = width // 2 if sizes.fusion == "con" else width
         self.short_dim = width - width // 2 if sizes.fusion == "con" else width
         self.user_embedding = new_embedding(len(config.users) + 1, self.long_dim)
-        self.gru = (GRU if sizes.gru == "reset_after" else ResetFirstGRU)(width, self.short_dim)
+        self.gru = (GRU if habits.gru == "reset_after" else ResetFirstGRU)(width, self.short_dim)
         if sizes.fusion == "con_dense":
             self.user_dense = nn.Linear(2 * width, width)
 

@@ -36,21 +36,13 @@ class NamlSizes:
     Attributes:
         window: width of the convolution, where attention weighs its places.
         windows: widths of several convolutions whose maximum over places is taken instead; () for none.
-        view_attention: `additive`, or `dot`: dot products with one query.
-        shared_texts: whether title and body go through one encoder.
         subcategory_dim: width of a subcategory's embedding, 0 for `category_dim`.
-        shared_topics: whether category and subcategory look up one embedding (their names are then one list).
-        epsilon: of all additive attentions, see `AdditiveAttention`.
     """
 
     word_dim: int = field(default=300, metadata={"least": 1})
     filters: int = field(default=400, metadata={"least": 1})
     window: int = field(default=3, metadata={"least": 1})
     windows: tuple[int, ...] = ()
-    view_attention: str = field(default="additive", metadata={"choices": ("additive", "dot")})
-    shared_texts: bool = False
-    shared_topics: bool = False
-    epsilon: float = field(default=0.0, metadata={"least": 0})
     query_dim: int = field(default=200, metadata={"least": 1})
     category_dim: int = field(default=100, metadata={"least": 1})
     subcategory_dim: int = field(default=0, metadata={"least": 0})
@@ -74,10 +66,10 @@ class TopicEncoder(nn.Module):
         return torch.relu(self.dense(embed(embedding, ids, self.padding_row))) * mask.unsqueeze(-1)
 
 
-def _text_encoder(sizes: NamlSizes, convolves_padding: bool) -> nn.Module:
+def _text_encoder(sizes: NamlSizes, epsilon: float, convolves_padding: bool) -> nn.Module:
     if sizes.windows:
         return MaxPoolCNN(sizes.word_dim, sizes.filters, sizes.windows, sizes.dropout)
-    more = (sizes.query_dim, sizes.dropout, sizes.epsilon, convolves_padding)
+    more = (sizes.query_dim, sizes.dropout, epsilon, convolves_padding)
     return TextCNN(sizes.word_dim, sizes.filters, sizes.window, *more)
 
 
@@ -92,6 +84,7 @@ class Naml(nn.Module):
         super().__init__()
         if sizes.windows and config.text.padding == "masked":  # the maximum would depend on a batch's longest text
             raise ConfigError("model naml: `windows` read padding. Got `padding` masked, expected read. Set it.")
+        habits = config.habits
         self.views, self.read_to = config.views, config.text.read_to
         self.padding, self.padding_row = config.text.padding, config.text.padding_row
         texts = [view for view in self.views if view in ("title", "body")]
@@ -100,25 +93,25 @@ class Naml(nn.Module):
         if texts:
             self.word_embedding = new_words(config.text, sizes.word_dim)
         # A shared module stands under one name only: functional_call does not put one back that has two.
-        own = texts[:1] if sizes.shared_texts else texts
+        own = texts[:1] if habits.shared_texts else texts
         self.texts = {view: view if view in own else own[0] for view in texts}
         convolves = config.text.padding == "convolved"
-        self.text_encoders = nn.ModuleDict({view: _text_encoder(sizes, convolves) for view in own})
+        self.text_encoders = nn.ModuleDict({view: _text_encoder(sizes, habits.epsilon, convolves) for view in own})
         dims = {"category": sizes.category_dim, "subcategory": sizes.subcategory_dim or sizes.category_dim}
-        own = list(topics)[: 1 if sizes.shared_topics else None]
+        own = list(topics)[: 1 if habits.shared_topics else None]
         embeddings = {view: new_embedding(topics[view], dims[view]) for view in own}
         more = (sizes.filters, self.padding_row)
         self.topic_encoders = nn.ModuleDict(
             {view: TopicEncoder(embeddings.get(view), dims[view], *more) for view in topics}
         )
         if len(self.views) > 1:
-            additive = sizes.view_attention == "additive"
+            additive = habits.view_attention == "additive"
             self.view_attention = (
-                AdditiveAttention(sizes.filters, sizes.query_dim, sizes.epsilon)
+                AdditiveAttention(sizes.filters, sizes.query_dim, habits.epsilon)
                 if additive
                 else DotAttention(sizes.filters)
             )
-        self.user_attention = AdditiveAttention(sizes.filters, sizes.query_dim, sizes.epsilon)
+        self.user_attention = AdditiveAttention(sizes.filters, sizes.query_dim, habits.epsilon)
 
     def encode(self, articles: dict[str, Tensor]) -> Tensor:
         """Article vectors (n, D) from the model's views, `title` and `body` (n, T), the topics (n,)."""

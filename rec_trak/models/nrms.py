@@ -23,20 +23,12 @@ class NrmsSizes:
 
     Attributes:
         user_heads: heads over the history, which share that width; 0 for as many as over words.
-        weights, output_projection, bias: of both self-attentions, see `SelfAttention`.
-        user_weights: `weights` over the history, '' for the same.
-        epsilon: of both additive attentions, see `AdditiveAttention`.
     """
 
     word_dim: int = field(default=300, metadata={"least": 1})
     heads: int = field(default=16, metadata={"least": 1})
     head_dim: int = field(default=16, metadata={"least": 1})
     user_heads: int = field(default=0, metadata={"least": 0})
-    weights: str = field(default="softmax", metadata={"choices": ("softmax", "exp")})
-    user_weights: str = field(default="", metadata={"choices": ("", "softmax", "exp", "itself")})
-    output_projection: bool = False
-    bias: bool = True
-    epsilon: float = field(default=0.0, metadata={"least": 0})
     query_dim: int = field(default=200, metadata={"least": 1})
     dropout: float = field(default=0.2, metadata={"least": 0})
 
@@ -46,21 +38,21 @@ class Nrms(nn.Module):
 
     def __init__(self, sizes: NrmsSizes, config: ModelConfig) -> None:
         super().__init__()
-        width = sizes.heads * sizes.head_dim
+        habits, width = config.habits, sizes.heads * sizes.head_dim
         user_heads = sizes.user_heads or sizes.heads
         if width % user_heads:
             raise ConfigError(
                 f"model nrms: `user_heads` does not divide the width. Got {user_heads} heads for {width}, expected a "
                 f"divisor."
             )
-        more = (sizes.output_projection, sizes.bias)
+        more = (habits.output_projection, habits.bias)
         self.padding = (config.text.read_to["title"], config.text.padding)
         self.word_embedding = new_words(config.text, sizes.word_dim)
-        self.title_self_attention = SelfAttention(sizes.word_dim, sizes.heads, sizes.head_dim, sizes.weights, *more)
-        self.title_attention = AdditiveAttention(width, sizes.query_dim, sizes.epsilon)
-        user_weights = sizes.user_weights or sizes.weights
+        self.title_self_attention = SelfAttention(sizes.word_dim, sizes.heads, sizes.head_dim, habits.weights, *more)
+        self.title_attention = AdditiveAttention(width, sizes.query_dim, habits.epsilon)
+        user_weights = habits.user_weights or habits.weights
         self.user_self_attention = SelfAttention(width, user_heads, width // user_heads, user_weights, *more)
-        self.user_attention = AdditiveAttention(width, sizes.query_dim, sizes.epsilon)
+        self.user_attention = AdditiveAttention(width, sizes.query_dim, habits.epsilon)
         self.dropout = nn.Dropout(sizes.dropout)
 
     def encode(self, articles: dict[str, Tensor]) -> Tensor:

@@ -1,5 +1,6 @@
 """Laws of NRMS, NAML and LSTUR: deaf to padding, every parameter used, built as configured or refused."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rec_trak.config.model import ModelConfig, TextConfig
+from rec_trak.config.model import Habits, ModelConfig, TextConfig
+from rec_trak.config.reader import build
 from rec_trak.data.batches import Batch
 from rec_trak.errors import ConfigError
-from rec_trak.models.build import build_model
+from rec_trak.models.build import build_model, read_sizes
 
 TEXT = TextConfig(words=tuple("abcdefg"), categories=("x", "y"), subcategories=("u", "v", "w"))
 SMALL = {
@@ -293,3 +295,22 @@ def test_word_vectors_that_do_not_fit(name, vectors, match):
     """Law: word vectors of another vocabulary, width, or with NaN are refused."""
     with pytest.raises(ConfigError, match=match):
         build_model(MODELS[name], vectors)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "habit", "more"),
+    [
+        ("nrms", {"weights": "exp", "bias": False}, {}),
+        ("naml", {"shared_topics": True}, {}),
+        ("lstur", {"skip_empty": True, "order": ["title"]}, {"users": ("u",)}),
+    ],
+)
+def test_a_habit_among_the_sizes_is_a_habit(architecture, habit, more):
+    """Files from before habits had a place of their own mean the same model, and are recorded the same."""
+    text = TextConfig(words=("a", "b"))
+    one = ModelConfig(architecture, ("title",), {"query_dim": 3} | habit, text, **more)
+    other = ModelConfig(architecture, ("title",), {"query_dim": 3}, text, habits=build(Habits, habit, ""), **more)
+    assert read_sizes(one) == (read_sizes(other)[0], replace(other, sizes=one.sizes))
+    assert json.dumps(one.recorded()) == json.dumps(other.recorded())
+    with pytest.raises(ConfigError, match="unknown key `wieghts`"):
+        read_sizes(replace(one, sizes={"wieghts": "exp"}))

@@ -27,7 +27,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -44,7 +44,7 @@ from rec_trak.checkpoints.code_bases.turns import (
     transposed,
     word_rows,
 )
-from rec_trak.config.model import ModelConfig, TextConfig
+from rec_trak.config.model import Habits, ModelConfig, TextConfig
 from rec_trak.config.reader import build
 from rec_trak.data.articles import Articles
 from rec_trak.data.numbered import named_rows, read_dictionary
@@ -53,6 +53,7 @@ from rec_trak.errors import RecTrakWarning, listed
 NAME = "keras"
 WEIGHT = re.compile(r"(embedding|conv1d|dense|gru|self_attention|att_layer2)((?:_\d+)*)/(?:\w+/)?(\w+?)(?::0)?")
 EPSILON = 1e-7
+HABITS = Habits(bias=False, epsilon=EPSILON, skip_empty=True)
 HALLMARKS = {
     "lstur": {"gru.0.kernel", "conv1d.0.kernel", "att_layer2.0.q", "embedding.1.embeddings"},
     "naml": {"conv1d.1.kernel", "dense.1.kernel", "embedding.2.embeddings", "att_layer2.3.q"},
@@ -144,7 +145,8 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
     return ModelConfig(
         architecture=architecture,
         views=("title", "body", "category", "subcategory") if naml else ("title",),
-        sizes=sizes | {"epsilon": EPSILON, "dropout": given.dropout},
+        sizes=sizes | {"dropout": given.dropout},
+        habits=replace(HABITS, gru=_gru(shapes)),
         text=TextConfig(
             tokeniser="regex",
             title_length=given.title_size,
@@ -197,7 +199,7 @@ def _sizes(architecture: str, given: Settings, shapes: Mapping[str, Any], where:
     if architecture == "nrms":
         heads, width = given.head_num, shapes["self_attention.0.WQ"][1]
         held["head_dim"] = head_dim(width, heads, "head_num", where)
-        return sizes | {"heads": heads, "head_dim": held["head_dim"], "bias": False}, held
+        return sizes | {"heads": heads, "head_dim": held["head_dim"]}, held
     window, _, filters = shapes["conv1d.0.kernel"]
     sizes |= {"filters": filters, "window": window}
     held |= {"filter_num": filters, "window_size": window, "cnn_activation": "relu"}
@@ -207,8 +209,12 @@ def _sizes(architecture: str, given: Settings, shapes: Mapping[str, Any], where:
         return sizes | {"category_dim": dim, "subcategory_dim": subdim}, held | {"dense_activation": "relu"}
     con = "dense.0.kernel" in shapes
     held |= {"gru_unit": shapes["gru.0.kernel"][1] // 3, "type": "con" if con else "ini"}
-    gru = "reset_after" if len(shapes["gru.0.bias"]) == 2 else "reset_first"
-    return sizes | {"fusion": "con_dense" if con else "ini", "gru": gru, "skip_empty": True}, held
+    return sizes | {"fusion": "con_dense" if con else "ini"}, held
+
+
+def _gru(shapes: Mapping[str, Any]) -> str:
+    """Which of Keras' GRUs has such a bias; ours where there is none."""
+    return "reset_first" if len(shapes.get("gru.0.bias", (2, 0))) != 2 else "reset_after"
 
 
 def _nrms_rules() -> list[Rule]:

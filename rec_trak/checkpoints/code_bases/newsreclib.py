@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ from rec_trak.checkpoints.code_bases.turns import (
     third,
     word_rows,
 )
-from rec_trak.config.model import ModelConfig, TextConfig
+from rec_trak.config.model import Habits, ModelConfig, TextConfig
 from rec_trak.config.reader import build
 from rec_trak.data.articles import Articles
 from rec_trak.data.numbered import named_rows, read_numbers
@@ -53,6 +53,7 @@ from rec_trak.errors import CheckpointError, RecTrakWarning
 
 NAME = "newsreclib"
 VIEWS = {"title": "title", "body": "abstract", "category": "category", "subcategory": "subcategory"}
+HABITS = Habits(output_projection=True, user_weights="itself", shared_texts=True, shared_topics=True)
 LENGTHS = {"title": "max_title_len", "body": "max_abstract_len"}
 ENCODERS = ("news_encoder.text_encoders.", "news_encoder.category_encoders.")
 TEXT, TOPIC = (f"{prefix}*" for prefix in ENCODERS)
@@ -167,6 +168,7 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
         architecture=architecture,
         views=views,
         sizes=sizes | {"dropout": given.dropout_probability},
+        habits=replace(HABITS, order=views),
         text=TextConfig(
             tokeniser="regex",
             **{f"{view}_length": getattr(given, key) for view, key in lengths.items()},
@@ -231,8 +233,7 @@ def _sizes(
     if architecture == "nrms":
         width, heads = shapes[WORDS][1], given.num_heads
         sizes = {"word_dim": width, "heads": heads, "head_dim": head_dim(width, heads, "num_heads", where)}
-        more = {"output_projection": True, "user_weights": "itself", "query_dim": query_dim}
-        return sizes | more, {"embed_dim": width, "query_dim": query_dim}
+        return sizes | {"query_dim": query_dim}, {"embed_dim": width, "query_dim": query_dim}
     filters, _, window, width = shapes[f"{TEXT}.cnn.weight"]
     sizes = {"word_dim": width, "filters": filters, "window": odd(window, where), "query_dim": query_dim}
     held = {"text_embed_dim": width, "num_filters": filters, "window_size": window, "query_dim": query_dim}
@@ -240,10 +241,10 @@ def _sizes(
         sizes["category_dim"] = held["categ_embed_dim"] = shapes[TOPICS][1]
         held["num_categ_classes"] = shapes[TOPICS][0] - 1
     if architecture == "naml":
-        return sizes | {"shared_texts": True}, held
+        return sizes, held
     rows, long_dim = shapes[USERS]
     fusion = "ini" if long_dim == shapes["user_encoder.gru.weight_ih_l0"][1] else "con"
-    more = {"shared_topics": True, "order": views, "fusion": fusion, "user_dropout": given.user_masking_probability}
+    more = {"fusion": fusion, "user_dropout": given.user_masking_probability}
     return sizes | more, held | {"num_users": rows - 1, "long_short_term_method": fusion}
 
 

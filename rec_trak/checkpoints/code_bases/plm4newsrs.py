@@ -22,12 +22,13 @@ from torch import Tensor
 
 from rec_trak.checkpoints.code_bases.tables import Rule, Translated, apply_rules
 from rec_trak.checkpoints.code_bases.turns import PREFIX, check_settings, dims, plain, third
-from rec_trak.config.model import ModelConfig, TextConfig
+from rec_trak.config.model import Habits, ModelConfig, TextConfig
 from rec_trak.config.reader import build
 from rec_trak.data.articles import Articles, build_vocabulary, read_word_vectors
 from rec_trak.errors import ConfigError
 
 NAME = "plm4newsrs"
+HABITS = Habits(output_projection=True)
 LANGUAGE_MODEL = "news_encoder.lm."
 HALLMARKS = {
     "nrms": ("news_encoder.word_self_attention.qkv_proj.weight", "user_encoder.news_self_attention.qkv_proj.weight"),
@@ -125,6 +126,7 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
     return ModelConfig(
         architecture=architecture,
         sizes=sizes,
+        habits=HABITS,
         text=_text(given, architecture, articles, where),
         max_history=given.max_history_length,
         history_truncation="first",
@@ -226,7 +228,6 @@ def _nrms_sizes(given: Settings, state: Mapping[str, Tensor], where: str) -> dic
         "heads": given.num_attention_heads,
         "head_dim": width // given.num_attention_heads,
         "user_heads": given.num_user_attention_heads,
-        "output_projection": True,
         "query_dim": query_dim,
     }
 

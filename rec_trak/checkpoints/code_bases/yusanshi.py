@@ -42,7 +42,7 @@ from rec_trak.checkpoints.code_bases.turns import (
     plain,
     word_rows,
 )
-from rec_trak.config.model import ModelConfig, TextConfig
+from rec_trak.config.model import Habits, ModelConfig, TextConfig
 from rec_trak.config.reader import build
 from rec_trak.data.articles import Articles
 from rec_trak.data.numbered import named_rows, read_numbers
@@ -52,6 +52,7 @@ ENCODERS = ("news_encoder.text_encoders.", "news_encoder.element_encoders.")
 WORDS, TOPIC = "news_encoder.text_encoders.*.word_embedding.weight", "news_encoder.element_encoders.*.embedding.weight"
 VIEWS = {"title": "title", "body": "abstract", "category": "category", "subcategory": "subcategory"}
 TOPICS = ("category", "subcategory")
+HABITS = Habits(weights="exp", shared_topics=True, order=(*TOPICS, "title"))
 LSTUR_TOPICS = "news_encoder.category_embedding.weight"
 USERS = "user_embedding.weight"
 IGNORED = frozenset(
@@ -142,6 +143,7 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
         architecture=architecture,
         views=views,
         sizes=sizes | {"dropout": given.dropout_probability},
+        habits=HABITS,
         text=TextConfig(
             tokeniser="parsed",
             **{f"{view}_length": getattr(given, key) for view, key in lengths.items()},
@@ -171,14 +173,14 @@ def _nrms(given: Settings, state: Mapping[str, Tensor], where: str) -> tuple[tup
     held = {"num_words": rows, "word_embedding_dim": width, "query_vector_dim": query_dim}
     heads = given.num_attention_heads
     _check(given, held, ("title",), where)
-    sizes = {"heads": heads, "head_dim": head_dim(width, heads, "num_attention_heads", where), "weights": "exp"}
+    sizes = {"heads": heads, "head_dim": head_dim(width, heads, "num_attention_heads", where)}
     return ("title",), sizes | {"word_dim": width, "query_dim": query_dim}, held
 
 
 def _naml(given: Settings, state: Mapping[str, Tensor], where: str) -> tuple[tuple[str, ...], dict, dict]:
     views, state = _naml_views(state), _joined(state, where)
     query_dim, filters = state["user_encoder.additive_attention.linear.weight"].shape
-    held, sizes = {"num_filters": filters, "query_vector_dim": query_dim}, {"shared_topics": True}
+    held, sizes = {"num_filters": filters, "query_vector_dim": query_dim}, {}
     if WORDS in state:
         kernel = next(tensor for name, tensor in state.items() if name.endswith(".CNN.weight"))
         held["num_words"], held["word_embedding_dim"] = state[WORDS].shape
@@ -212,8 +214,6 @@ def _lstur(given: Settings, state: Mapping[str, Tensor], where: str) -> tuple[tu
         "window": window,
         "query_dim": held["query_vector_dim"],
         "category_dim": state[LSTUR_TOPICS].shape[1],
-        "shared_topics": True,
-        "order": (*TOPICS, "title"),
         "fusion": held["long_short_term_method"],
         "user_dropout": given.masking_probability,
     }
