@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -91,9 +89,7 @@ def choose(job: Job, inputs: Inputs, loss: str) -> GradientChoice:
     return choose_gradient(job.gradient, job.model, loss, inputs, job.grad_wrt, job.batch_size, job.device)
 
 
-def featurize_targets(
-    job: Job, name: str, targets: Impressions, keep_matrix: bool = False, articles: Articles | None = None
-) -> int:
+def featurize_targets(job: Job, name: str, targets: Impressions, articles: Articles | None = None) -> int:
     """Fill the save directory with the projected gradients of a target set; returns M, the number of targets.
 
     A target's f is the margin of its first candidate against its others, whatever loss the rows have. A second call
@@ -103,8 +99,6 @@ def featurize_targets(
         job: the job that was featurized.
         name: of the target set: letters, digits, `_`, `-` and `.`.
         targets: M rows of the same shape as training rows.
-        keep_matrix: also let traker write the (N, M) scores to `scores/<name>.mmap` of the save directory, for whoever
-            reads it with traker; it holds them in memory.
         articles: the table of the targets where it is more than the job's.
 
     Raises:
@@ -129,8 +123,6 @@ def featurize_targets(
         manifest["targets"][name] = wanted
         write_json(job.save_dir / MANIFEST, manifest)
         _fill_targets(job, name, inputs)
-        if keep_matrix:
-            _keep_matrix(job, name, len(inputs), manifest)
     return len(inputs)
 
 
@@ -235,22 +227,3 @@ def _fill_targets(job: Job, name: str, inputs: Inputs) -> None:
                         raise _not_finite(inputs, rows[error.positions], model_id) from None
                     saver.current_store[f"{name}_done"][rows] = 1
                     bar.update(len(rows))
-
-
-def _keep_matrix(job: Job, name: str, count: int, manifest: dict) -> None:
-    """Let traker finalize features and scores. Features of another ridge are made again: traker would keep them."""
-    traker = _traker(job, GradientChoice("loop", "nothing is differentiated"), "softmax")
-    saver, ids = traker.saver, list(range(len(job.members)))
-    saver.keep_matrices = True
-    for model_id in ids:
-        if manifest["finalized"].get(str(model_id)) != job.lambda_rel:
-            saver.model_ids[model_id]["is_finalized"] = 0
-        manifest["finalized"][str(model_id)] = job.lambda_rel
-    with contextlib.redirect_stderr(io.StringIO()):  # its own bars, which no logging level silences
-        traker.finalize_features(model_ids=ids)
-        for model_id in ids:
-            saver.load_current_store(model_id)
-            saver.commit()
-            saver.init_experiment(name, count, model_id)
-        traker.finalize_scores(name, model_ids=ids)
-    write_json(job.save_dir / MANIFEST, manifest)

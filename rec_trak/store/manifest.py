@@ -148,7 +148,7 @@ def opened(save_dir: Path, wanted: dict[str, Any], recorded: dict[str, Any]) -> 
     with locked(save_dir):
         manifest = read_manifest(save_dir)
         if manifest is None:
-            manifest = {"format": FORMAT, "targets": {}, "finalized": {}, "recorded": recorded, **wanted}
+            manifest = {"format": FORMAT, "targets": {}, "recorded": recorded, **wanted}
             features = wanted["features"]
             traker_metadata = {
                 "JL dimension": features["proj_dim"],

@@ -39,11 +39,9 @@ def reserve(path: Path, size: int) -> None:
 class RowSaver(MmapSaver):
     """traker's memory-map saver with space reserved, shapes checked, atomic JSON and only its own folder's model ids.
 
-    `features` (N, K) and score (N, M) files exist only while `keep_matrices` is set. Each target set also gets a
-    mask of finished targets, so that scoring resumes at target granularity.
+    Each target set also gets a mask of finished targets, so that scoring resumes at target granularity. traker's own
+    (N, K) features and (N, M) scores are never made: scores are solved block by block from the gradients.
     """
-
-    keep_matrices = False
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -87,8 +85,6 @@ class RowSaver(MmapSaver):
                 "out_to_loss": (folder / "out_to_loss.mmap", (n, 1), None),
                 "is_featurized": (folder / "_is_featurized.mmap", (n, 1), np.int32),
             }
-            if self.keep_matrices:
-                wanted["features"] = (folder / "features.mmap", (n, self.proj_dim), None)
         else:
             self.current_experiment_name = exp_name
             m = exp_num_targets
@@ -96,11 +92,8 @@ class RowSaver(MmapSaver):
                 f"{exp_name}_grads": (folder / f"{exp_name}_grads.mmap", (m, self.proj_dim), None),
                 f"{exp_name}_done": (folder / f"{exp_name}_done.mmap", (m,), np.int32),
             }
-            if self.keep_matrices:
-                wanted[f"{exp_name}_scores"] = (self.save_dir / "scores" / f"{exp_name}.mmap", (n, m), None)
         for name, (path, shape, dtype) in wanted.items():
-            missing_is_new = exp_name is not None or name == "features"
-            create = mode == "w+" or (missing_is_new and not path.exists())
+            create = mode == "w+" or (exp_name is not None and not path.exists())
             self.current_store[name] = self._load(path, shape, "w+" if create else "r+", dtype)
 
     def serialize_current_model_id_metadata(self, already_exists: bool = True) -> None:
@@ -130,11 +123,6 @@ class RowSaver(MmapSaver):
         }
         write_json(self.experiments_file, self.experiments)
         self.load_current_store(model_id, exp_name, num_targets)
-
-    def save_scores(self, exp_name: str) -> None:
-        self.current_store[f"{exp_name}_scores"].flush()
-        self.experiments[exp_name]["scores_finalized"] = 1
-        write_json(self.experiments_file, self.experiments)
 
     @contextmanager
     def targets_allowed(self, model_id: int) -> Iterator[None]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from support import tiny
+from support.traker_matrix import finalized_scores
 from torch import nn
 
 from rec_trak.attribution.influence import self_influence, target_influence
@@ -25,12 +26,6 @@ from rec_trak.store.manifest import read_member
 
 def mixed(job, tmp_path):
     return read_targets(tmp_path / "data" / "benchmarks" / "benchmark_mixed.csv", job.articles)
-
-
-def with_matrix(job, name, targets):
-    """Influence on the targets; traker's own finalized scores are then in the store too."""
-    featurize_targets(job, name, targets, keep_matrix=True)
-    return target_influence(job, name, targets)
 
 
 def test_new_weights_under_a_known_id_are_refused(tmp_path):
@@ -81,8 +76,9 @@ def test_scale_of_a_checkpoints_gradients_changes_no_score(tmp_path):
         )
         featurize(other)
         scores.append(self_influence(other).scores)
-        with_matrix(other, "mixed", mixed(job, tmp_path))
-        matrices.append(np.load(other.save_dir / "scores" / "mixed.mmap"))
+        targets = mixed(job, tmp_path)
+        featurize_targets(other, "mixed", targets)
+        matrices.append(finalized_scores(other, "mixed", len(targets)))
     np.testing.assert_allclose(scores[1], scores[0], rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose(matrices[1], matrices[0], rtol=1e-3, atol=1e-6)
 
@@ -94,13 +90,14 @@ def session_member(model):
     return Member("in memory", state_digest(state), state)
 
 
-def test_new_ridge_makes_the_matrix_again(tmp_path):
-    """Trap 4: traker skips a finalized id, so a new ridge has no effect on its scores."""
+def test_a_new_ridge_has_its_effect(tmp_path):
+    """Trap 4: traker skips a finalized id, so a new ridge has no effect on its scores; on ours it has traker's own."""
     featurize(tiny.make_job(tmp_path))
     for lambda_rel in (1.0, 0.05):
         job = tiny.make_job(tmp_path, lambda_rel=lambda_rel)
-        plain = with_matrix(job, "mixed", mixed(job, tmp_path)).plain
-        matrix = np.load(job.save_dir / "scores" / "mixed.mmap")
+        targets = mixed(job, tmp_path)
+        plain = target_influence(job, "mixed", targets).plain
+        matrix = finalized_scores(job, "mixed", len(targets))
         np.testing.assert_allclose(matrix.mean(axis=1), plain, rtol=1e-4, atol=1e-6 * np.abs(matrix).max())
 
 
@@ -132,20 +129,6 @@ def test_one_bad_row_is_named_and_spoils_nothing(tmp_path, monkeypatch):
     assert np.isfinite(read_member(job.save_dir, 0)[0]).all()
 
 
-def test_a_new_member_does_not_truncate_the_matrix(tmp_path):
-    """Trap 8: in a finished experiment a new model id makes traker empty the shared score file."""
-    one = tiny.make_job(tmp_path, members=2, num_models=1)
-    featurize(one)
-    with_matrix(one, "mixed", mixed(one, tmp_path))
-    both = tiny.make_job(tmp_path, num_models=2)
-    featurize(both)
-    plain = with_matrix(both, "mixed", mixed(both, tmp_path)).plain
-    matrix = np.load(both.save_dir / "scores" / "mixed.mmap")
-    np.testing.assert_allclose(matrix.mean(axis=1), plain, rtol=1e-4, atol=1e-6 * np.abs(matrix).max())
-    again = target_influence(one, "mixed", mixed(one, tmp_path)).plain
-    assert not np.allclose(again, plain)
-
-
 def test_only_our_own_members_are_scored(tmp_path):
     """Trap 9: with no ids given, traker takes every id it finds."""
     featurize(tiny.make_job(tmp_path, members=3))
@@ -159,15 +142,6 @@ def test_device_is_text():
     """Trap 15: torch.device("cpu") is not "cpu" to traker, which then pins memory."""
     assert choose_device("cpu", asked_for=True) == "cpu"
     assert isinstance(choose_device("auto", asked_for=True), str)
-
-
-def test_targets_can_be_scored_after_finalizing_with_a_small_k(tmp_path):
-    """Trap 16: with K <= 100 traker deletes the projection when it finalizes, and crashes on the next target."""
-    job = tiny.make_job(tmp_path)
-    featurize(job)
-    with_matrix(job, "first", mixed(job, tmp_path))
-    second = with_matrix(job, "second", mixed(job, tmp_path))
-    np.testing.assert_allclose(second.plain, target_influence(job, "first", mixed(job, tmp_path)).plain, rtol=1e-5)
 
 
 class Unused(nn.Module):
@@ -201,7 +175,7 @@ def test_traker_prints_nothing_and_leaves_logging_alone(tmp_path, capfd):
     try:
         job = tiny.make_job(tmp_path)
         featurize(job)
-        with_matrix(job, "mixed", mixed(job, tmp_path))
+        target_influence(job, "mixed", mixed(job, tmp_path))
         assert logging.root.handlers == []
     finally:
         logging.root.handlers[:] = handlers
