@@ -99,11 +99,20 @@ def test_only_the_session_makes_a_traker():
 def test_the_documents_draw_this_line():
     """CONTRIBUTING shows the packages in the order that the imports keep."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    drawn = text[text.index("    config ->") : text.index("\n\n", text.index("    config ->"))]
-    names = [name.strip(" ,") for name in drawn.replace("->", " ").replace("|", " ").split()]
-    assert [name for name in names if name not in ("cli", "scripts")] == [
-        name for name in LINE if name not in ("errors", "progress", "commands", "cli", "__main__")
+    start = text.index("    config ->")
+    drawn = text[start : text.index("\n\n", start)].replace("->", " ").replace("|", " ").replace(",", " ").split()
+    named = [name for name in drawn if name not in ("cli", "scripts")]
+    assert named == [name for name in LINE if name not in ("errors", "progress", "commands", "cli", "__main__")]
+
+
+def test_the_readme_maps_every_package():
+    """A line each, in the same order."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = text[text.index("| below `rec_trak/`") :].split("\n\n")[0].splitlines()[2:]
+    named = [
+        word.strip("`/").removesuffix(".py") for line in lines for word in line.split(" | ")[0].strip("| ").split(", ")
     ]
+    assert named == [name for name in LINE if name not in ("errors", "progress", "__main__")]
 
 
 @pytest.mark.parametrize("package", sorted({room(m) for m in LINE if (ROOT / "rec_trak" / m).is_dir()}))

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of detection metrics. Not here: the metrics themselves (detection.py).
+"""Bootstrap intervals of detection metrics. Not here: the metrics themselves (metrics.py).
 
 The rows of each class are drawn again with replacement, so that both classes keep their sizes (stratified). AUROC,
 average precision and the poison found in the first k rows depend on the order of scores alone, and genuine rows between

@@ -1,4 +1,4 @@
-"""The jobs that scripts run, from a `Run` to files. Not here: flags, printing, or any of the steps themselves."""
+"""What score.py leaves of a run: influence of rows, targets, places and single rows, as files. Not here: computing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rankings made from a run's stored gradients and Q, without its model. Not here: influence on targets.
+"""The save directory behind a run, opened, and rankings made from it without the model. Not here: influence on targets.
 
 Each value is of an impression: where the loss makes several rows of one, their losses add up, and so do their loss
 gradients. Over members, values are averaged.
