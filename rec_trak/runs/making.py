@@ -1,4 +1,4 @@
-"""What score.py leaves of a run: influence of rows, targets, places and single rows, as files. Not here: computing it."""
+"""What score.py leaves of a run: influence of rows, targets, places, single rows, as files. Not here: computing it."""
 
 from __future__ import annotations
 
