@@ -21,6 +21,7 @@ from rec_trak.config.analysis import read_analysis_config
 from rec_trak.config.training import read_training_config
 from rec_trak.data.synthetic import World, WorldSettings, write_demo_world
 from rec_trak.detection.run import detect_run, write_detection
+from rec_trak.disk import open_new
 from rec_trak.errors import ConfigError
 from rec_trak.page.page import Page, write_page
 from rec_trak.results.ranking import rows_table
@@ -29,6 +30,9 @@ from rec_trak.training.job import train_run
 from rec_trak.trust.run import trust_run, write_trust
 
 MEMBERS = 3
+MARK = ".rec_trak_demo"
+MARK_TEXT = b"This folder was made by the demo of rec-trak, which empties it when it runs again.\n"
+WRITTEN = ("data", "models", "results", "comparison", "train.yaml", "trak.yaml")
 TRAINING = """# The demo's training; scripts/train.py repeats it.
 architecture: nrms
 views: [title]
@@ -91,7 +95,7 @@ def run_demo(
         settings: the sizes of the world; None for the usual ones.
 
     Raises:
-        ConfigError: the folder holds something that no demo wrote.
+        ConfigError: the folder holds something that no demo wrote, or a link stands where the demo writes.
     """
     folder = _emptied(Path(folder))
     say("1/5 writing the demo world: articles, genuine readers, bots")
@@ -126,12 +130,35 @@ def run_demo(
 
 
 def _emptied(folder: Path) -> Path:
-    """The folder, empty; only what a demo wrote is ever removed."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / "train.yaml").exists():
+    """The folder, marked as a demo's and without an earlier demo's files; nothing else is ever removed or written.
+
+    Raises:
+        ConfigError: it is a link or a file, it holds files and not the mark, or a link stands where the demo writes.
+    """
+    mark = folder / MARK
+    own = [folder / name for name in WRITTEN]
+    link = next((path for path in (folder, mark, *own) if path.is_symlink()), None)
+    if link is not None:
+        raise ConfigError(f"--folder: {link} is a link, and what it leads to is not the demo's. Give a new folder.")
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--folder: {folder} is a file. Expected a new folder or an earlier demo's. Give another.")
+    # A demo that was killed may have left its mark half written, or nothing but the folder.
+    if folder.exists() and any(folder.iterdir()) and not (mark.is_file() and _is_mark(mark)):
         raise ConfigError(
-            f"--folder: {folder} holds other files. Expected a new folder or an old demo's. Give another."
+            f"--folder: {folder} holds other files. Got no {MARK}, which a demo puts into its folder, expected a new "
+            "folder or an earlier demo's. Give another."
         )
-    for name in ("data", "models", "results", "comparison"):
-        shutil.rmtree(folder / name, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
+    with open_new(mark) as file:
+        file.write(MARK_TEXT)
+    for path in own:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     return folder
+
+
+def _is_mark(mark: Path) -> bool:
+    with open(mark, "rb") as file:
+        return MARK_TEXT.startswith(file.read(len(MARK_TEXT) + 1))

@@ -1,11 +1,13 @@
 """The demo on a small world: every step runs, and what it prints is what it found."""
 
+import contextlib
+import os
 from dataclasses import replace
 
 import pytest
 from support.small_world import SMALL as SMALLEST
 
-from rec_trak.demo import run_demo
+from rec_trak.demo import MARK, WRITTEN, run_demo
 from rec_trak.errors import ConfigError
 
 SMALL = replace(SMALLEST, train_users=70)  # enough rows for the demo's top 100
@@ -65,10 +67,91 @@ def _check_result_files(folder):
                 assert file.readline().rstrip("\n") == columns, name
 
 
-def test_a_folder_with_other_files_is_left_alone(tmp_path):
-    """Nothing that a demo did not write is removed."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "mine.csv").write_text("mine")
+def held(folder):
+    """Every file below a folder with its content; of a link, where it leads."""
+    return {
+        str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+class StepError(Exception):
+    """Instead of a kill."""
+
+
+def stopped_at(step):
+    """A `say` that ends the demo before its step number `step`."""
+    left = iter(range(step))
+
+    def say(line):
+        if next(left, None) is None:
+            raise StepError
+
+    return say
+
+
+def users_own(folder):
+    """A working folder of a user, as the README's commands leave it."""
+    for name in ("data", "models", "results", "comparison"):
+        (folder / name).mkdir()
+        (folder / name / "mine").write_text("mine")
+    (folder / "train.yaml").write_text("architecture: nrms")
+
+
+def test_a_users_folders_are_left_alone(tmp_path):
+    """Beside any train.yaml, in `.` too: nothing is removed or written without the demo's own mark."""
+    users_own(tmp_path)
+    before = held(tmp_path)
+    with contextlib.chdir(tmp_path):
+        for folder in (".", tmp_path):
+            with pytest.raises(ConfigError, match=r"holds other files. Got no .rec_trak_demo.*Give another"):
+                run_demo(folder, say=stopped_at(0))
+    assert held(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", [*WRITTEN, MARK])
+def test_no_link_is_followed(tmp_path, name):
+    """A link where the demo writes is refused by name, in its own folder too, and leads to an unchanged place."""
+    (tmp_path / "mine").mkdir()
+    users_own(tmp_path / "mine")
+    demo = tmp_path / "demo"
+    with pytest.raises(StepError):
+        run_demo(demo, say=stopped_at(0))
+    (demo / name).unlink(missing_ok=True)
+    (demo / name).symlink_to(tmp_path / "mine" / ("train.yaml" if "." in name else name))
+    before = held(tmp_path)
+    with pytest.raises(ConfigError, match=f"{name} is a link"):
+        run_demo(demo, say=stopped_at(0))
+    assert held(tmp_path) == before
+
+
+def test_a_linked_or_taken_folder_is_refused(tmp_path):
+    """A link to a folder is not the demo's, a file is no folder, and a mark that only looks like one is none."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(ConfigError, match="link is a link"):
+        run_demo(tmp_path / "link", say=stopped_at(0))
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigError, match="file is a file"):
+        run_demo(tmp_path / "file", say=stopped_at(0))
+    (tmp_path / "real" / MARK).write_text("something else")
     with pytest.raises(ConfigError, match="holds other files"):
-        run_demo(tmp_path, say=lambda line: None)
-    assert (tmp_path / "data" / "mine.csv").read_text() == "mine"
+        run_demo(tmp_path / "real", say=stopped_at(0))
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_demo_that_was_stopped_goes_on_from_its_leftovers(tmp_path, step):
+    """Whatever it had written is replaced; a mark half written counts; other files in its folder stay."""
+    demo = tmp_path / "demo"
+    with pytest.raises(StepError):
+        run_demo(demo, 3, stopped_at(step), SMALL)
+    (demo / "mine").write_text("mine")
+    (demo / MARK).write_bytes((demo / MARK).read_bytes()[: 20 * step])
+    (demo / "data" / "stale").parent.mkdir(exist_ok=True)
+    (demo / "data" / "stale").write_text("of the first run")
+    with pytest.raises(StepError):
+        run_demo(demo, 3, stopped_at(1), SMALL)
+    assert (demo / "mine").read_text() == "mine"
+    assert not (demo / "data" / "stale").exists()
+    assert (demo / "train.yaml").is_file()

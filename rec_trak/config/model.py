@@ -1,4 +1,4 @@
-"""What a model is made of: the JSON that scripts/train.py writes beside its checkpoints. Not here: the layers."""
+"""What a model is made of, sizes and habits of its layers: the JSON beside a checkpoint. Not here: the layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One HTML file that tells what a run found, to be opened, printed or sent; it fetches nothing. Not here: numbers.
+"""The page: its sections put together into one HTML file that fetches nothing. Not here: any section, or number.
 
 Everything is made from the results folder alone, so the same folder gives the same bytes. Titles, users and file names
 come from other people's data: the template escapes them, tables travel as JSON, and a policy in the page forbids any

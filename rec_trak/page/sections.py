@@ -1,7 +1,4 @@
-"""A results folder -> what its page says, section by section, as plain data. Not here: HTML, files, commands.
-
-A section whose file is missing says which command makes it; a file that is there and cannot be read is an error.
-"""
+"""The page's own rows, sums by group and agreement of members, as plain data. Not here: its other sections, HTML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which scoring each file of a results folder is of. Not here: what stands in any of these files.
+"""The record of which scoring each file of a results folder is of. Not here: leaving any aside (runs/finished.py).
 
 Several commands write into one folder over time: scores, then sums, verdicts, findings. `belongs.json` says of each
 file which scoring it was made from, so that what was found about an earlier one is not shown as news of this one.

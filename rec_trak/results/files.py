@@ -21,6 +21,7 @@ import pandas as pd
 
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
+from rec_trak.disk import open_new
 from rec_trak.errors import DataError, StoreError
 from rec_trak.results.belongs import claimed, run_digest, scoring_digest
 from rec_trak.results.plots import DPI, SCORE_NAME, plot_score_distribution, plot_top_influential_samples
@@ -165,7 +166,7 @@ def write_files(folder: str | Path, writers: dict[str, Writer], of: str | None =
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, temporary in places.items():
-            with open(temporary, "wb") as file:
+            with open_new(temporary) as file:
                 writers[path.name](file)
                 file.flush()
                 os.fsync(file.fileno())

@@ -1,6 +1,6 @@
-"""A finished run opened, the one way for whoever reads it: scores, target sets, gradients, click log, members, job.
+"""A finished run opened, the one way for whoever reads it, and what does not belong together left aside by name.
 
-What belongs together is taken, and what does not is named: a results folder is written by several commands over time,
+Scores, target sets, gradients, click log, members, the job: a results folder is written by several commands over time,
 and target sets, verdicts or explanations of an earlier scoring may lie in it. Not here: judging anything.
 """
 
@@ -151,23 +151,31 @@ class FinishedRun:
 
         return read_members(self.results, self.stored, **limits)
 
-    def job(self, config: AnalysisConfig | None = None) -> Job:
+    def job(self, given: AnalysisConfig | None = None) -> Job:
         """The job that the run was, read again and known to be that of its gradients.
 
         Args:
-            config: the analysis, where the caller was given one; None for what metadata.json says.
+            given: an analysis that the user names now. A model of the user's own code is imported by what it says
+                alone: nothing that a results folder names is ever imported.
 
         Raises:
-            ConfigError, DataError, CheckpointError: an input is gone or changed.
+            ConfigError, DataError, CheckpointError: an input is gone or changed, or the model is of the user's own
+                code and `given` does not name it.
             StoreError: the gradients are of other input.
         """
         from rec_trak.attribution.job import Run, fingerprint, read_job
         from rec_trak.runs.stored import stored_gradients
         from rec_trak.store.manifest import check_manifest, read_manifest
 
-        save_dir = stored_gradients(self.results)
-        told = self.metadata
-        job = read_job(Run(config or self.settings(), told.get("dataset_type"), told.get("model_type")))
+        save_dir, told, config = stored_gradients(self.results), self.metadata, self.settings()
+        if config.model is not None or config.forward is not None:
+            config = dataclasses.replace(config, model=given and given.model, forward=given and given.forward)
+            if config.model is None and config.forward is None:
+                raise ConfigError(
+                    f"{self.folder / METADATA}: the model is of the user's own code, which is only imported where a "
+                    "YAML given now names it. Got none, expected the run's own. Give it (trust.py --config)."
+                )
+        job = read_job(Run(config, told.get("dataset_type"), told.get("model_type")))
         check_manifest(save_dir, read_manifest(save_dir), fingerprint(job))
         return job
 

@@ -1,4 +1,4 @@
-"""The save directory: what it was made from and who may write to it. Not here: how it is filled.
+"""The save directory: what it was made from, and its lock. Not here: how it is filled.
 
 `rec_trak.json` is written before the first gradient and records all that changes a feature; a later run goes on where
 every field is equal and is refused, with both values, where one differs. Everything beside it is traker's own layout.
@@ -6,6 +6,7 @@ every field is equal and is refused, with both values, where one differs. Everyt
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -14,10 +15,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NoReturn
 
 import numpy as np
 
+from rec_trak.disk import links, open_kept, open_new
 from rec_trak.errors import StoreError
 
 MANIFEST = "rec_trak.json"
@@ -40,8 +42,8 @@ def digest(*parts: Any) -> str:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, sort_keys=True)
+    with open_new(temporary) as file:
+        file.write(json.dumps(content, indent=1, sort_keys=True).encode())
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -54,6 +56,7 @@ def read_manifest(save_dir: Path) -> dict[str, Any] | None:
         StoreError: the file is damaged, of another format, or the directory holds features without it.
     """
     path = save_dir / MANIFEST
+    check_links(save_dir)
     if not path.exists():
         if (save_dir / "metadata.json").exists():
             raise StoreError(
@@ -71,6 +74,24 @@ def read_manifest(save_dir: Path) -> dict[str, Any] | None:
             "Choose another `save_dir`."
         )
     return manifest
+
+
+def check_links(save_dir: Path) -> None:
+    """Refuse a directory in which a link stands where a file of the store belongs; the directory may be one.
+
+    Raises:
+        StoreError: names the first link and where it leads.
+    """
+    link = next(links(save_dir), None) if save_dir.is_dir() else None
+    if link is not None:
+        _refuse_link(link)
+
+
+def _refuse_link(link: Path) -> NoReturn:
+    raise StoreError(
+        f"{link}: a link where a file of the save directory belongs. Got one to {os.readlink(link)}, expected a file, "
+        "since writing would go there. Remove the link, or choose another `save_dir`."
+    )
 
 
 def check_manifest(save_dir: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -112,7 +133,7 @@ def locked(save_dir: Path) -> Iterator[None]:
     Raises:
         StoreError: another process holds it; the message names process and host.
     """
-    with open(save_dir / LOCK, "a+", encoding="utf-8") as file:
+    with _lock_file(save_dir / LOCK) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -130,6 +151,15 @@ def locked(save_dir: Path) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
+
+
+def _lock_file(path: Path) -> IO[str]:
+    try:
+        return open_kept(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            _refuse_link(path)
+        raise
 
 
 @contextmanager

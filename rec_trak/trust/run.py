@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from rec_trak.attribution.job import Job
+from rec_trak.config.analysis import AnalysisConfig
 from rec_trak.errors import RecTrakError
 from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.files import Results, as_csv, as_json, write_files
@@ -36,13 +37,19 @@ UNSEEN = (
 )
 
 
-def trust_run(results_dir: str | Path, seed: int = 0, thresholds: Thresholds | None = None) -> dict[str, Any]:
+def trust_run(
+    results_dir: str | Path,
+    seed: int = 0,
+    thresholds: Thresholds | None = None,
+    given: AnalysisConfig | None = None,
+) -> dict[str, Any]:
     """How far each ranking of a finished run can be trusted, as plain data; the module's docstring lists it.
 
     Args:
         results_dir: what scripts/score.py wrote; its target sets are judged too.
         seed: of splits and samples.
         thresholds: where words change; None for the table's.
+        given: the run's YAML, needed where its model is of the user's own code; see `FinishedRun.job`.
 
     Raises:
         DataError: the run is not finished, does not say how it was made, its sets are of other rows or members, or
@@ -53,7 +60,7 @@ def trust_run(results_dir: str | Path, seed: int = 0, thresholds: Thresholds | N
     run, limits = open_run(results_dir), thresholds or Thresholds()
     results, stored = run.results, run.stored()
     members = [stored.read(i) for i in range(stored.members)]
-    job, why_not = _job(run)
+    job, why_not = _job(run, given)
     sets = run.target_sets()
     law = None if job is None else law_error(job, members[0][1], seed=seed)
     scores = {"": results, **{f"targets/{one.folder.name}": one for one in sets}}
@@ -133,10 +140,10 @@ def _rankings(sets: list[Results], stored: Stored):
             yield SINGLE.format(name), folder, gradients
 
 
-def _job(run: FinishedRun) -> tuple[Job | None, str]:
+def _job(run: FinishedRun, given: AnalysisConfig | None) -> tuple[Job | None, str]:
     """The job that the run was, read again, or why it cannot be."""
     try:
-        return run.job(), ""
+        return run.job(given), ""
     except RecTrakError as error:
         return None, str(error)
 

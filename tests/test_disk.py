@@ -1,0 +1,97 @@
+"""Files opened so that no link is followed."""
+
+import errno
+import os
+
+import pytest
+from support import finished, tiny
+
+from rec_trak.attribution.job import Run, read_job
+from rec_trak.attribution.session import featurize
+from rec_trak.config.analysis import read_analysis_config
+from rec_trak.disk import links, open_kept, open_new
+from rec_trak.errors import StoreError
+from rec_trak.results.files import write_files
+from rec_trak.runs.making import score_targets
+
+
+def test_a_new_file_takes_the_place_of_a_link(tmp_path):
+    """What the link leads to stays as it is."""
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "new").symlink_to(tmp_path / "mine")
+    with open_new(tmp_path / "new") as file:
+        file.write(b"new")
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (tmp_path / "new").read_text() == "new"
+    assert not (tmp_path / "new").is_symlink()
+
+
+def test_a_kept_file_is_not_opened_through_a_link(tmp_path):
+    """It keeps what it holds; a link is an error."""
+    with open_kept(tmp_path / "kept") as file:
+        file.write("a")
+    with open_kept(tmp_path / "kept") as file:
+        assert file.read() == "a"
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    with pytest.raises(OSError, match="link") as told:
+        open_kept(tmp_path / "link")
+    assert told.value.errno == errno.ELOOP
+
+
+def test_links_are_found_and_not_entered(tmp_path):
+    """In a folder and the folders in it."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "one").symlink_to(tmp_path)
+    (tmp_path / "two").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "b" / "deeper").symlink_to(tmp_path)
+    assert list(links(tmp_path)) == [tmp_path / "a" / "one", tmp_path / "two"]
+
+
+PLANTED = [
+    "rec_trak.lock", "rec_trak.json", "metadata.json", "experiments.json", "id_0.json", "0/grads.mmap",
+    "0/out_to_loss.mmap", "0/_is_featurized.mmap", "0/mixed_grads.mmap", "0/mixed_done.mmap", "0/mixed_margins.npy",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("finished_before", [True, False])
+def test_a_link_in_a_store_is_refused_by_name(tmp_path, name, finished_before):
+    """Before anything is written, in a new store and in a finished one; what it leads to keeps its bytes."""
+    tiny.write_tree(tmp_path / "data")
+    tiny.write_models(tmp_path / "runs", tmp_path / "data")
+    run = Run(read_analysis_config(tiny.write_config(tmp_path)), "train_clean", "clean")
+    targets = tmp_path / "mixed.csv"
+    (tmp_path / "data" / "benchmarks" / "benchmark_mixed.csv").rename(targets)
+    job = read_job(run)
+    if finished_before:
+        featurize(job)
+        score_targets(run, job, str(targets))
+    (job.save_dir / "0").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "mine").write_text("mine")
+    (job.save_dir / name).unlink(missing_ok=True)
+    (job.save_dir / name).symlink_to(tmp_path / "mine")
+    for action in (lambda: featurize(read_job(run)), lambda: score_targets(run, read_job(run), str(targets))):
+        with pytest.raises(StoreError, match=rf"{os.path.basename(name)}: a link where a file of the save directory"):
+            action()
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_store_may_be_a_link_itself(tmp_path):
+    """Its user put it elsewhere, on a larger disk."""
+    (tmp_path / "large").mkdir()
+    (tmp_path / "store").symlink_to(tmp_path / "large")
+    finished.finished_run(tmp_path, save_dir=str(tmp_path / "store"))
+    assert (tmp_path / "large" / "0" / "grads.mmap").is_file()
+
+
+def test_results_replace_links(tmp_path):
+    """A result, and the file it is written to first, stand in the place of links, not behind them."""
+    (tmp_path / "mine").write_text("mine")
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for name in ("a.csv", f".a.csv.{os.getpid()}.tmp"):
+        (folder / name).symlink_to(tmp_path / "mine")
+    write_files(folder, {"a.csv": lambda file: file.write(b"new")})
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (folder / "a.csv").read_text() == "new"
+    assert not (folder / "a.csv").is_symlink()
