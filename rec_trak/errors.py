@@ -7,6 +7,8 @@ Every message reads "where: what is wrong. Got X, expected Y. Do Z."; a script p
 
 from collections.abc import Iterable
 
+from rec_trak.words import QUOTE, plain
+
 
 class RecTrakError(Exception):
     """Base of all errors that the user can mend; scripts turn it into one line and exit code 2."""
@@ -42,9 +44,14 @@ def listed(what: str, names: Iterable[str], shown: int = 5) -> str:
     if not names:
         return ""
     more = ", ..." if len(names) > shown else ""
-    return f"{len(names)} {what} ({', '.join(names[:shown])}{more})"
+    return f"{len(names)} {what} ({', '.join(plain(name, QUOTE) for name in names[:shown])}{more})"
 
 
 def told(error: Exception) -> str:
     """For messages: an error of other code in one short line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {reason(error)}"
+
+
+def reason(error: Exception) -> str:
+    """For messages: what an error of other code says, in one short line without a full stop."""
+    return plain(" ".join(str(error).split()), QUOTE).rstrip(".")

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from rec_trak.words import plain
+
+WIDTH = 60  # characters of what is being done, at most
 _quiet = False
 
 
@@ -38,4 +41,4 @@ def progress(total: int, desc: str, unit: str, done: int = 0) -> tqdm:
         done: how many were finished by an earlier run.
     """
     off = _quiet or not sys.stderr.isatty()
-    return tqdm(total=total, desc=desc, unit=unit, initial=done, disable=off, dynamic_ncols=True)
+    return tqdm(total=total, desc=plain(desc, WIDTH), unit=unit, initial=done, disable=off, dynamic_ncols=True)

@@ -1,0 +1,78 @@
+"""Words for a terminal: what is printed, made printable and of a sensible length. Not here: what is said, or files.
+
+Titles, ids, keys and paths come from other people's files. A terminal obeys escape sequences, text behind a
+bidirectional override is read in another order, and a message may quote a value of megabytes.
+"""
+
+from __future__ import annotations
+
+import re
+import reprlib
+import sys
+from typing import Any, TextIO
+
+LINE = 2000  # characters of a printed line, at most
+QUOTE = 200  # characters of a value in a message, at most
+MARK = "\ufffd"
+BLANKS = re.compile(r"\s")
+STEERING = re.compile("[\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def harmless(text: str, mark: str = MARK) -> str:
+    """The text on one line, of the same length: blanks for white space, `mark` for what steers or reorders.
+
+    That is control characters, bidirectional overrides and isolates, lone surrogates and what is no character; marks
+    that a script or an emoji needs stay.
+    """
+    return BLANKS.sub(" ", STEERING.sub(mark, text))
+
+
+def plain(text: str, limit: int | None = None, mark: str = MARK) -> str:
+    """The text for a terminal: `harmless`, `mark` also for all else that `str.isprintable` refuses.
+
+    Args:
+        text: any.
+        limit: characters, at most; a longer text loses its middle, since what to do stands at the end of a message.
+        mark: one printable character.
+    """
+    text = text if limit is None else _without_middle(text, limit)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else mark for c in harmless(text, mark))
+
+
+def quoted(value: Any, limit: int = QUOTE) -> str:
+    """For messages: the value as Python writes it, without the middle of what is long, many or nested deeply."""
+    return plain(_Short(limit).repr(value), limit)
+
+
+def say(*lines: str, limit: int | None = LINE, to: TextIO | None = None) -> None:
+    """Print each of these as one line that no terminal obeys.
+
+    Args:
+        lines: without line ends.
+        limit: characters of a line, at most; None for all of it.
+        to: None for standard output.
+    """
+    stream = sys.stdout if to is None else to
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    for line in lines:
+        print(plain(line, limit).encode(encoding, "replace").decode(encoding), file=stream)
+
+
+def _without_middle(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    head = (limit - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"
+
+
+class _Short(reprlib.Repr):
+    """A repr whose work, too, is bounded by what it shows."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.fillvalue = "…"
+        self.maxlevel = 5
+        self.maxstring = self.maxother = self.maxlong = limit
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 20
