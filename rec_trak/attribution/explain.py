@@ -25,12 +25,14 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.batches import build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.tables import one_line
+from rec_trak.disk import whole
 from rec_trak.errors import ConfigError, told
 from rec_trak.gradients.computers import computer_class, make_batch, row_batch, row_margin
-from rec_trak.scoring.solve import gram, leverage, solve
+from rec_trak.scoring.solve import gram, leverage, shortest, solve
 from rec_trak.sketch.projection import SketchProjector
 from rec_trak.sketch.projectors import make_projector
 from rec_trak.store.manifest import read_member
+from rec_trak.store.saver import mapped
 
 CLOSE = 1e-3  # of the row's feature: how far the parts may be from the stored whole
 WHOLE, USER_ENCODER, PADDING = "the whole row", "user encoder", "history, padding"
@@ -127,13 +129,16 @@ class _Member:
 
 def _member(job: Job, model_id: int, name: str, rows: np.ndarray, target: int, projector: AbstractProjector) -> _Member:
     phi, q = read_member(job.save_dir, model_id)
-    system = solve(gram(phi), len(phi), job.lambda_rel)
+    system = solve(gram(phi, lambda_rel=job.lambda_rel), len(phi), job.lambda_rel)
     gradients = np.load(job.save_dir / str(model_id) / f"{name}_grads.mmap", mmap_mode="r")
     explained = torch.from_numpy(np.array(gradients[target], dtype=np.float64))
     solved = torch.cholesky_solve(explained[:, None], system.factor)[:, 0]
     own = torch.from_numpy(np.array(phi[rows], dtype=np.float64))
     load_into(job.model, job.members[model_id].state_dict(), job.members[model_id].name)
     parts, unsplit = [], None
+    if not (own.norm(dim=1) > shortest(system, len(phi), job.precision)).any():
+        unsplit = "the row carries nothing, its gradient is rounding: its candidates look alike to the model"
+        return _Member(np.zeros(len(rows)), q[rows], leverage(own, system), parts, unsplit)
     for row, whole in zip(rows, own, strict=True):
         sketches, unsplit = _split(job, int(row), model_id, projector, whole)
         if unsplit:
@@ -151,15 +156,16 @@ def margins(job: Job, name: str, targets: Impressions, articles: Articles | None
     found = []
     for model_id, member in enumerate(job.members):
         path = job.save_dir / str(model_id) / f"{name}_margins.npy"
-        if not path.exists():
+        held = mapped(path)
+        if held is None or held.shape != (len(inputs),):
             load_into(job.model, member.state_dict(), member.name)
             with torch.no_grad():
                 rows = (row_batch(inputs, i, job.device) for i in range(len(inputs)))
                 values = [float(row_margin(job.model, output, row)) for row in rows]
-            temporary = path.with_suffix(".tmp.npy")
-            np.save(temporary, np.array(values))
-            temporary.replace(path)
-        found.append(np.load(path))
+            held = np.array(values)
+            with whole(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, held)
+        found.append(held)
     return np.mean(found, axis=0)
 
 

@@ -23,8 +23,9 @@ from rec_trak.attribution.job import Job
 from rec_trak.attribution.session import featurize_targets, require_finished
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
+from rec_trak.disk import whole
 from rec_trak.errors import NumericalError, StoreError
-from rec_trak.scoring.solve import Diagnostics, Kernel, diagnose, kernel_column, member_leverage
+from rec_trak.scoring.solve import Diagnostics, Kernel, diagnose, kernel_column, member_leverage, needs_double, negligible
 from rec_trak.scoring.streaming import Best, extremes, kept, score_blocks, solve_targets
 from rec_trak.store.manifest import read_member
 from rec_trak.store.saver import reserve
@@ -38,12 +39,14 @@ class SelfInfluence:
         scores: (I,) Q h in margin units, or the leverage of the loss gradient where that form was asked for.
         leverage, q: (I,) means over members (summed over the rows of an impression).
         diagnostics: one a member.
+        nothing: (I,) bool, impressions whose gradients are rounding alone (`solve.negligible`); their influence is 0.
     """
 
     scores: np.ndarray
     leverage: np.ndarray
     q: np.ndarray
     diagnostics: tuple[Diagnostics, ...]
+    nothing: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class TargetInfluence:
         targets: M.
         proponents, opponents: of each target, by Q k; impressions take the place of rows.
         diagnostics: one a member.
+        nothing: see `SelfInfluence`.
     """
 
     plain: np.ndarray
@@ -66,6 +70,7 @@ class TargetInfluence:
     proponents: Best
     opponents: Best
     diagnostics: tuple[Diagnostics, ...]
+    nothing: np.ndarray
 
 
 def self_influence(job: Job, form: str = "self_influence") -> SelfInfluence:
@@ -79,16 +84,19 @@ def self_influence(job: Job, form: str = "self_influence") -> SelfInfluence:
         StoreError: rows are missing, or the directory is another run's.
         NumericalError: no ridge with K >= N, or a score that is not finite.
     """
-    h, q, own, diagnostics = [], [], [], []
+    h, q, own, diagnostics, nothing = [], [], [], [], np.ones(len(job.inputs), dtype=bool)
     for phi, member_q, kernel, member_h in _systems(job):
+        nothing &= negligible(phi, member_h, kernel, job.precision)
         h.append(member_h)
         q.append(member_q)
         diagnostics.append(diagnose(kernel, member_h))
         own.append(member_leverage(phi, job.lambda_rel, weights=member_q)[0] if form == "loss_gradient" else None)
     mean_h, mean_q = np.mean(h, axis=0), np.mean(q, axis=0)
     scores = np.mean(own, axis=0) if form == "loss_gradient" else mean_h * mean_q
+    scores[nothing] = 0
     _check_finite(scores, job)
-    return SelfInfluence(*(_per_impression(job, x) for x in (scores, mean_h, mean_q)), tuple(diagnostics))
+    parts = (_per_impression(job, x) for x in (scores, mean_h, mean_q))
+    return SelfInfluence(*parts, tuple(diagnostics), _per_impression(job, ~nothing) == 0)
 
 
 def target_influence(
@@ -117,8 +125,9 @@ def target_influence(
         NumericalError: a gradient or score is not finite.
     """
     count = featurize_targets(job, name, targets, articles=articles)
-    phis, kernels, h, q, diagnostics = [], [], [], [], []
-    with _scratch(job, (len(job.members), count, job.proj_dim)) as columns:
+    phis, kernels, h, q, diagnostics, nothing = [], [], [], [], [], np.ones(len(job.inputs), dtype=bool)
+    precision = np.float64 if needs_double(job.lambda_rel) else np.float32
+    with _scratch(job, (len(job.members), count, job.proj_dim), precision) as columns:
         for model_id, (phi, member_q, kernel, member_h) in enumerate(_systems(job)):
             gradients = np.load(job.save_dir / str(model_id) / f"{name}_grads.mmap", mmap_mode="r")
             solve_targets(kernel, gradients, columns[model_id])
@@ -127,8 +136,10 @@ def target_influence(
             phis.append(phi)
             h.append(member_h)
             q.append(member_q)
+            nothing &= negligible(phi, member_h, kernel, job.precision)
             diagnostics.append(diagnose(kernel, member_h))
         k, mean_h, mean_q = (np.mean(x, axis=0, dtype=np.float64) for x in (kernels, h, q))
+        k[nothing] = 0
         renormalised = k / np.sqrt(np.maximum(mean_h, np.finfo(np.float64).tiny))
         _check_finite(renormalised, job)
         starts = np.searchsorted(job.impression_of_row, np.arange(len(job.impressions) + 1))
@@ -136,14 +147,14 @@ def target_influence(
         with nullcontext() if matrix is None else _written(matrix, (len(job.impressions), count)) as array:
             ends = extremes(blocks if array is None else kept(blocks, array), count, min(top_k, len(job.impressions)))
     parts = (_per_impression(job, x) for x in (k * mean_q, renormalised, k))
-    return TargetInfluence(*parts, count, *ends, tuple(diagnostics))
+    return TargetInfluence(*parts, count, *ends, tuple(diagnostics), _per_impression(job, ~nothing) == 0)
 
 
 @contextmanager
-def _scratch(job: Job, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """A float32 array on the disk of the save directory, gone afterwards however the process ends."""
+def _scratch(job: Job, shape: tuple[int, ...], dtype: type) -> Iterator[np.ndarray]:
+    """An array on the disk of the save directory, gone afterwards however the process ends."""
     with tempfile.TemporaryFile(dir=job.save_dir) as file:
-        size = 4 * int(np.prod(shape))
+        size = np.dtype(dtype).itemsize * int(np.prod(shape))
         try:
             os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
@@ -151,22 +162,18 @@ def _scratch(job: Job, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
                 f"{job.save_dir}: no room for solved targets ({error.strerror}). Got less than the {size / 1e9:.2f} GB "
                 "expected. Make room, or choose another `save_dir` or fewer targets."
             ) from None
-        yield np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
+        yield np.memmap(file, dtype=dtype, mode="r+", shape=shape)
 
 
 @contextmanager
 def _written(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
     """A float32 .npy of this shape, to be filled; it takes its place only when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole(path) as temporary:
         array = open_memmap(temporary, mode="w+", shape=shape, dtype=np.float32)
-        reserve(temporary, temporary.stat().st_size)
+        reserve(temporary, temporary.stat().st_size, path.name)
         yield array
         array.flush()
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _systems(job: Job) -> Iterator[tuple[np.ndarray, np.ndarray, Kernel, np.ndarray]]:

@@ -14,7 +14,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from rec_trak.attribution.job import read_job
     from rec_trak.attribution.session import featurize
-    from rec_trak.runs.making import score_rows
+    from rec_trak.runs.making import nothing_notes, score_rows
 
     run = run_from(args)
     job = read_job(run)
@@ -23,4 +23,6 @@ def run(args: argparse.Namespace) -> None:
     print(f"featurized {done.computed:,} of {done.rows * done.members:,} rows")
     result, paths = score_rows(run, job)
     print_diagnostics(result.diagnostics, job.proj_dim)
+    for note in nothing_notes(result.nothing):
+        print(f"note: {note}")
     print_paths(paths)

@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> None:
     if done.changed:
         print(f"{done.changed:,} lines lose a click and keep others")
     print(format_table(done.dropped.head(10).drop(columns="reason")))
+    for line in done.left_aside:
+        print(f"note: {line}")
     if args.dry_run:
         print("Nothing was written.")
     print_paths(done.paths)

@@ -25,4 +25,6 @@ def run(args: argparse.Namespace) -> None:
     page = write_page(args.results_dir, args.compare_dir, args.output, command)
     for fact in page.facts:
         print(fact)
+    for line in page.left_aside:
+        print(f"note: {line}")
     print_paths([*paths, *page.others, page.path])

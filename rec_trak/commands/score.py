@@ -36,7 +36,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from rec_trak.attribution.job import read_job
     from rec_trak.results.groups import NOT_A_COUNTERFACTUAL
-    from rec_trak.runs.making import explain_row, score_history, score_rows, score_targets
+    from rec_trak.runs.making import explain_row, nothing_notes, score_history, score_rows, score_targets
 
     run = run_from(args)
     job = read_job(run)
@@ -60,4 +60,5 @@ def run(args: argparse.Namespace) -> None:
         print(f"self-influence of {len(job.impressions):,} impressions")
     print_diagnostics(result.diagnostics, job.proj_dim)
     print_paths(paths)
-    print(f"note: {NOT_A_COUNTERFACTUAL}")
+    for note in [NOT_A_COUNTERFACTUAL, *nothing_notes(result.nothing)]:
+        print(f"note: {note}")

@@ -11,6 +11,7 @@ import pandas as pd
 from rec_trak.comparison.match import PARTS, SIDES
 from rec_trak.results.files import ROWS, Results
 from rec_trak.results.ranking import LABELS
+from rec_trak.store.manifest import digest
 
 LARGEST = 100  # rows named in each list of comparison_stats.json
 
@@ -57,6 +58,7 @@ def _run_statistics(run: Results) -> dict[str, Any]:
     scores = run.scores.astype(np.float64)
     counts = {
         "folder": str(run.folder),
+        "scores": digest(run.scores),
         "n_samples": len(scores),
         "n_fake": int((run.labels == 1).sum()),
         "n_real": int((run.labels == 0).sum()),

@@ -60,6 +60,7 @@ class Cleaned:
         lines: lines of the file that go; `changed`: lines that stay and lose a click (MIND).
         rows_left: rows that the file makes afterwards.
         paths: the files written; none in a dry run.
+        left_aside: what lies beside the ranking and is of another scoring, a sentence each.
     """
 
     source: Path
@@ -68,6 +69,7 @@ class Cleaned:
     changed: int
     rows_left: int
     paths: list[Path]
+    left_aside: tuple[str, ...]
 
 
 def clean_log(
@@ -111,7 +113,7 @@ def clean_log(
     if output is not None:
         writers = {output.name: partial(_write, log, gone, changes, left), record.name: as_csv(dropped)}
         paths = write_files(output.parent, writers)
-    return Cleaned(log.path, dropped, len(gone), len(changes), len(left), paths)
+    return Cleaned(log.path, dropped, len(gone), len(changes), len(left), paths, run.left_aside)
 
 
 def choose_rows(results: Results, choice: Choice) -> tuple[np.ndarray, np.ndarray, str]:

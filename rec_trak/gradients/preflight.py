@@ -18,6 +18,7 @@ from rec_trak.gradients.computers import COMPUTERS, make_batch, row_batch, row_g
 from rec_trak.gradients.factors import Factors
 
 TOLERANCE = 1e-4
+CANCELLED = 1e-2  # of a score's gradient: TOLERANCE of that is float32's rounding, which differences of scores keep
 LEAST = 1e-3  # of the largest gradient: what counts as the size of a smaller one
 MATES = 8  # rows of the batch in which plain autograd looks for batch-mates that matter: its memory is theirs
 PATHS = ("factored", "functional", "loop")  # the cheapest first
@@ -123,11 +124,22 @@ def _all_alone(case: _Case, rows: np.ndarray) -> list[_Alone]:
         with torch.no_grad():
             q.append(float(torch.sigmoid(-row_margin(case.model, case.output, case.batch(row)))))
     sizes = [_norm(g.values()) for g in grads]
-    least = max(LEAST * max(sizes), 1e-30)  # a row may have no gradient but rounding
+    # A row may have no gradient but rounding, and where all candidates look alike all rows have none.
+    least = max(LEAST * max(sizes), CANCELLED * _score_size(case, rows[int(np.argmax(sizes))]), 1e-30)
     for row, size, distance in zip(rows, sizes, repeated, strict=True):
         if not distance <= TOLERANCE * max(size, least):
             raise NumericalError(_unsteady(f"{case.source(row)} by {distance / max(size, least):.1e} of its norm"))
     return [_Alone(int(r), g, p, max(size, least)) for r, g, p, size in zip(rows, grads, q, sizes, strict=True)]
+
+
+def _score_size(case: _Case, row: int) -> float:
+    """The norm of the gradient of the row's first score, of which a margin's is a difference; 0 where it has none."""
+    try:
+        scores = case.model(case.batch(row))
+        grads = torch.autograd.grad(scores.reshape(-1)[0], list(case.parameters.values()), allow_unused=True)
+    except Exception:  # a model that cannot take one row: its margins' gradients are measured by each other
+        return 0.0
+    return _norm(g for g in grads if g is not None)
 
 
 def _gradient(case: _Case, row: int) -> dict[str, Tensor]:

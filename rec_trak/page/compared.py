@@ -16,6 +16,7 @@ from rec_trak.page.rows import LISTED, Titles, card, headline
 from rec_trak.page.tables import read_csv, read_json, shown
 from rec_trak.results.files import Results
 from rec_trak.results.ranking import LABELS
+from rec_trak.store.manifest import digest
 
 RANKS = ("shift", "clean_rank", "poisoned_rank")
 PARTS = ("q_shift", "leverage_shift")
@@ -41,17 +42,18 @@ def compared(compare_dir: Path | None, results: Results, titles: Titles) -> dict
     except (KeyError, TypeError, ValueError, IndexError) as error:  # whatever stands in two files that do not fit
         raise DataError(f"{compare_dir}: no comparison. Got {type(error).__name__} {shown(error)}. {AGAIN}") from None
     mean = float(results.scores.astype(np.float64).mean())
-    raise DataError(f"{compare_dir}: of other runs. Got no side with this run's mean score, {mean:g}. {AGAIN}")
+    raise DataError(f"{compare_dir}: of other runs. Got no side with this run's scores, of mean {mean:g}. {AGAIN}")
 
 
 def _our_side(stats: dict[str, Any], results: Results) -> str:
     """Which of the two runs is this one; '' where neither is."""
-    mean = float(results.scores.astype(np.float64).mean())
+    mean, scores = float(results.scores.astype(np.float64).mean()), digest(results.scores)
     runs = {side: stats[f"{side}_model"] for side in SIDES}
     ours = [
         side
         for side, run in runs.items()
-        if run["n_samples"] == len(results.scores) and np.isclose(run["score_mean"], mean, rtol=1e-6, atol=1e-12)
+        if run["n_samples"] == len(results.scores)
+        and (run["scores"] == scores if "scores" in run else np.isclose(run["score_mean"], mean, rtol=1e-6, atol=1e-12))
     ]
     return ours[0] if ours else ""
 

@@ -9,6 +9,7 @@ import pandas as pd
 from rec_trak.errors import DataError
 from rec_trak.page.figures import precision_recall_curves, roc_curves
 from rec_trak.page.tables import make_table, read_json, shown
+from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.panels import Curves
 from rec_trak.runs.finished import FinishedRun
 
@@ -30,6 +31,9 @@ def detection(run: FinishedRun) -> dict[str, Any] | None:
     if path is None:
         return None
     content = read_json(path)
+    name, of = content.get("targets"), content.get("of")
+    if of is not None and (name not in run.sets or of[-1] != scoring_digest(run.target_set(name).metadata)):
+        return None  # of other targets under the same name
     try:
         return _told(content)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:

@@ -48,11 +48,13 @@ class Page:
         path: the HTML file.
         others: what stands beside it: figures and tables of the page that no other script writes.
         facts: the first screen's sentences, for a terminal.
+        left_aside: what lies in the folder and is of another scoring, a sentence each.
     """
 
     path: Path
     others: list[Path]
     facts: list[str]
+    left_aside: tuple[str, ...]
 
 
 def write_page(
@@ -81,7 +83,8 @@ def write_page(
     page, *others = write_files(place.parent, {place.name: lambda file: file.write(text), **_beside(content)})
     facts = [content["verdict"], *content["facts"]]
     validated = content["validation"]
-    return Page(page, others, [*facts, f"By retraining: {validated['verdict']}" if validated else NOT_VALIDATED])
+    facts.append(f"By retraining: {validated['verdict']}" if validated else NOT_VALIDATED)
+    return Page(page, others, facts, run.left_aside)
 
 
 def page_content(run: FinishedRun, compare_dir: Path | None, command: str) -> dict[str, Any]:

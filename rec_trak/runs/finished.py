@@ -188,7 +188,7 @@ def open_run(folder: str | Path) -> FinishedRun:
         NumericalError: a score is NaN or infinite.
     """
     results = read_results(folder)
-    belonging, aside = [], list(_stale_files(results, f"{results.folder.name}/"))
+    belonging, aside = [], [*_other_parent(results), *_stale_files(results, f"{results.folder.name}/")]
     for path in sorted((results.folder / SETS).glob(f"*/{METADATA}")):
         name, metadata = path.parent.name, _metadata(path)
         differing = _difference(results.metadata, metadata)
@@ -241,6 +241,16 @@ def check_made_by(results: Results, job: Job, count: int) -> None:
                 f"{results.folder / METADATA}: the scores are of another run, `{key}` differs. Got {value} now, scored "
                 f"with {held[key]}. Run scripts/score.py with --targets again."
             )
+
+
+def _other_parent(results: Results) -> Iterator[str]:
+    """A sentence where a target set is opened by itself and the run it lies in is of another scoring."""
+    above = results.folder.resolve().parent
+    path = above.parent / METADATA
+    if above.name == SETS and path.is_file():
+        differing = _difference(results.metadata, _metadata(path))
+        if differing:
+            yield f"{above.parent.name} left aside: self-influence was scored with another {differing} than this set."
 
 
 def _metadata(path: Path) -> dict[str, Any]:

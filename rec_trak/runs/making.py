@@ -60,7 +60,7 @@ def score_rows(run: Run, job: Job, group_by: Sequence[str] = ()) -> tuple[SelfIn
         job.impressions,
         job.articles,
         top_k,
-        describe(run, job, score, result.diagnostics),
+        _with_notes(describe(run, job, score, result.diagnostics), nothing_notes(result.nothing)),
         extra={"leverage": result.leverage, "q": result.q},
         score_name=SCORE_NAMES[config.score],
         gradients=_projected(job) if config.save_embeddings else None,
@@ -110,7 +110,7 @@ def score_targets(
         job.impressions,
         job.articles,
         top_k,
-        metadata,
+        _with_notes(metadata, nothing_notes(result.nothing)),
         extra={"renormalised": result.renormalised, "kernel": result.kernel},
         score_name=f"mean influence on {targets.name} (margin units)",
     )
@@ -185,6 +185,20 @@ def explain_row(run: Run, job: Job, row: str, target: str) -> tuple[list[str], P
         *found.lines(),
     ]
     return [_terminal(line) for line in lines], path
+
+
+def nothing_notes(nothing: np.ndarray) -> list[str]:
+    """A sentence on the rows that carry nothing, where there are any; `nothing` (I,) bool."""
+    count = int(nothing.sum())
+    rows = ", ".join(str(row) for row in np.flatnonzero(nothing)[:5]) + (" and others" if count > 5 else "")
+    return [
+        f"{count} row(s) carry nothing (sample_idx {rows}): their candidates look alike to the model, or nothing of "
+        "them reaches it, so their gradient is rounding and their influence is 0."
+    ] * (count > 0)
+
+
+def _with_notes(metadata: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    return metadata | {"notes": [*metadata["notes"], *notes]}
 
 
 def _terminal(line: str) -> str:

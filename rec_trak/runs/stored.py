@@ -16,7 +16,7 @@ from rec_trak.clicks import expand
 from rec_trak.data.impressions import Impressions
 from rec_trak.errors import DataError, StoreError
 from rec_trak.results.files import METADATA, Results
-from rec_trak.scoring.solve import blocks, member_leverage
+from rec_trak.scoring.solve import ROUNDING, blocks, member_leverage
 from rec_trak.store.manifest import MANIFEST, check_manifest, read_manifest, read_member
 
 TINY = float(np.finfo(np.float32).tiny)
@@ -172,13 +172,16 @@ def gradient_cosine(stored: Stored, targets: str) -> np.ndarray:
         StoreError: the targets' gradients are not in the save directory.
     """
     total = np.zeros(stored.impressions)
+    length = np.empty(stored.impressions)
     alone = len(stored.owner) == stored.impressions
     for model_id in range(stored.members):
         target = stored.targets(model_id, targets).astype(np.float64).mean(axis=0)
         phi, q = stored.read(model_id)
+        dots = np.empty(stored.impressions)
         for places, part in _loss_gradients(stored, phi, np.ones_like(q) if alone else q):
-            lengths = np.linalg.norm(part, axis=1) * np.linalg.norm(target)
-            total[places] += part @ target / np.maximum(lengths, TINY)
+            length[places], dots[places] = np.linalg.norm(part, axis=1), part @ target
+        some = length > ROUNDING["float32"] * np.sqrt(np.mean(length**2))  # of rounding there is no direction
+        total[some] += dots[some] / np.maximum(length[some] * np.linalg.norm(target), TINY)
     return total / stored.members
 
 

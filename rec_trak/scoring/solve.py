@@ -12,6 +12,7 @@ Source: Park et al. 2023, TRAK (arXiv 2303.14186), section 3; renormalising: Ham
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,11 +25,14 @@ from trak.score_computers import AbstractScoreComputer
 
 from rec_trak.errors import NumericalError, RecTrakWarning
 
-BLOCK = 8192
+BLOCK, DOUBLE_BLOCK = 8192, 2048  # rows at once, in single and in double precision
+ROUNDING = {"float32": 1e-5, "bf16": 3e-2}  # of the rows' root mean square: a shorter gradient is rounding
 SAFE_LAMBDA = 1e-3
 POWER_STEPS = 20  # of the power iteration
 SMALL = 64  # a side of systems whose eigenvalues are simply all computed; of larger ones that takes longest
 SINGLE_CONDITION = 1e5  # up to here whitening in single precision keeps five digits of a leverage
+SINGLE_RIDGE = 0.1  # from this `lambda_rel` on products in single precision keep four digits of a leverage
+MOST_CONDITION = 1e12  # beyond it not even double precision keeps three
 
 
 @dataclass(frozen=True)
@@ -84,25 +88,41 @@ class Kernel:
         return bound < SINGLE_CONDITION or self.condition_number < SINGLE_CONDITION
 
 
-def blocks(phi: np.ndarray | Tensor, weights: np.ndarray | None = None) -> Iterator[tuple[slice, Tensor]]:
-    """Consecutive row blocks of `phi` (N, K) as float32 tensors, each row times its entry of `weights` (N,)."""
-    for start in range(0, len(phi), BLOCK):
-        rows = slice(start, min(start + BLOCK, len(phi)))
+def needs_double(lambda_rel: float) -> bool:
+    """Whether gradients are multiplied in double precision where this is the ridge.
+
+    A sum of products in single precision is off by some 1e-7 of the trace. The ridge is lambda_rel / min(K, N) of it,
+    and all that is solved is off by that error over the ridge, unless every eigenvalue is far above both.
+    """
+    return lambda_rel < SINGLE_RIDGE
+
+
+def blocks(
+    phi: np.ndarray | Tensor, weights: np.ndarray | None = None, dtype: torch.dtype = torch.float32
+) -> Iterator[tuple[slice, Tensor]]:
+    """Consecutive row blocks of `phi` (N, K) as tensors of `dtype`, each row times its entry of `weights` (N,)."""
+    step = BLOCK if dtype == torch.float32 else DOUBLE_BLOCK
+    for start in range(0, len(phi), step):
+        rows = slice(start, min(start + step, len(phi)))
         part = phi[rows]
-        part = part.float() if isinstance(part, Tensor) else torch.from_numpy(np.array(part, dtype=np.float32))
+        part = (part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))).to(dtype)
         if weights is not None:
-            part = part * torch.as_tensor(np.asarray(weights[rows], dtype=np.float32))[:, None]
+            part = part * torch.as_tensor(np.asarray(weights[rows])).to(dtype)[:, None]
         yield rows, part
 
 
-def gram(phi: np.ndarray | Tensor, weights: np.ndarray | None = None) -> Tensor:
-    """Phi'Phi (K, K) in float64, added up from float32 products of row blocks.
+def gram(phi: np.ndarray | Tensor, weights: np.ndarray | None = None, lambda_rel: float = 0.0) -> Tensor:
+    """Phi'Phi (K, K) in float64, added up from products of row blocks.
+
+    Args:
+        phi, weights: as `blocks`.
+        lambda_rel: the smallest ridge that it will be solved with, which decides the precision; see `needs_double`.
 
     Raises:
         NumericalError: a row of `phi` is not finite; the message names it.
     """
     total = torch.zeros(phi.shape[1], phi.shape[1], dtype=torch.float64)
-    for rows, part in blocks(phi, weights):
+    for rows, part in blocks(phi, weights, torch.float64 if needs_double(lambda_rel) else torch.float32):
         product = part.T @ part
         if not torch.isfinite(product).all():
             bad = torch.nonzero(~torch.isfinite(part).all(dim=1)).flatten()
@@ -155,17 +175,26 @@ def solve(xtx: Tensor, n_rows: int, lambda_rel: float) -> Kernel:
         lambda_rel: ridge = lambda_rel * trace / min(K, N), so that a common factor on all gradients changes nothing.
 
     Raises:
-        NumericalError: no ridge although K >= N, no gradient at all, or a system that is not positive definite.
+        NumericalError: no ridge although K >= N, no gradient at all, or a system that is not positive definite, or so
+            nearly that rounding would decide.
     """
-    xtx = xtx.double()
     ridge = relative_ridge(xtx, n_rows, lambda_rel)
-    factor, failed = torch.linalg.cholesky_ex(xtx + ridge * torch.eye(len(xtx), dtype=torch.float64))
+    system = xtx.to(torch.float64, copy=True)
+    system.diagonal().add_(ridge)
+    factor, failed = torch.linalg.cholesky_ex(system)
     if int(failed):
         raise NumericalError(
             f"scoring: Phi'Phi + ridge is not positive definite. Got `lambda_rel` {lambda_rel:g}, expected a larger "
             "ridge. Set `lambda_rel` to 1.0 and go on from there."
         )
-    return Kernel(factor, ridge)
+    kernel, least = Kernel(factor, ridge), min(len(xtx), n_rows) / MOST_CONDITION
+    if lambda_rel < least and kernel.condition_number > MOST_CONDITION:  # with `least` it cannot be more
+        raise NumericalError(
+            f"scoring: `lambda_rel` {lambda_rel:g} is too small, rounding would decide the scores. Got a condition "
+            f"number of {kernel.condition_number:.0e}, expected at most {MOST_CONDITION:.0e}. Set `lambda_rel` to "
+            f"{10.0 ** math.ceil(math.log10(least)):g} or more."
+        )
+    return kernel
 
 
 def leverage(phi: np.ndarray | Tensor, kernel: Kernel, weights: np.ndarray | None = None) -> np.ndarray:
@@ -175,17 +204,18 @@ def leverage(phi: np.ndarray | Tensor, kernel: Kernel, weights: np.ndarray | Non
     whitening = torch.linalg.solve_triangular(kernel.factor, identity, upper=False).T
     if kernel.single_precision():
         whitening = whitening.float()
-    for rows, part in blocks(phi, weights):
-        h[rows] = (part.to(whitening.dtype) @ whitening).square_().sum(dim=1).numpy()
+    for rows, part in blocks(phi, weights, whitening.dtype):
+        h[rows] = (part @ whitening).square_().sum(dim=1).numpy()
     return h
 
 
 def kernel_column(phi: np.ndarray | Tensor, kernel: Kernel, target: Tensor) -> np.ndarray:
     """phi_i' (Phi'Phi + ridge I)^-1 target for each row; (N, M) float32 for `target` (M, K), (N,) for (K,)."""
     single = target.ndim == 1
-    columns = torch.cholesky_solve(torch.atleast_2d(target).double().T, kernel.factor).float()
+    columns = torch.cholesky_solve(torch.atleast_2d(target).double().T, kernel.factor)
+    columns = columns.float() if kernel.single_precision() else columns
     out = np.empty((len(phi), columns.shape[1]), dtype=np.float32)
-    for rows, part in blocks(phi):
+    for rows, part in blocks(phi, dtype=columns.dtype):
         out[rows] = (part @ columns).numpy()
     return out[:, 0] if single else out
 
@@ -200,8 +230,31 @@ def member_leverage(phi: np.ndarray, lambda_rel: float, weights: np.ndarray | No
 
     With `weights` = Q the gradients are those of the loss (up to sign) instead of the margin.
     """
-    kernel = solve(gram(phi, weights), len(phi), lambda_rel)
+    kernel = solve(gram(phi, weights, lambda_rel), len(phi), lambda_rel)
     return leverage(phi, kernel, weights), kernel
+
+
+def shortest(kernel: Kernel, n_rows: int, precision: str = "float32") -> float:
+    """The length of a row's projected gradient below which it is rounding: ROUNDING of the rows' root mean square."""
+    squares = float(kernel.factor.square().sum()) - len(kernel.factor) * kernel.ridge  # trace of Phi'Phi
+    return ROUNDING[precision] * (max(squares, 0.0) / n_rows) ** 0.5
+
+
+def negligible(phi: np.ndarray, h: np.ndarray, kernel: Kernel, precision: str = "float32") -> np.ndarray:
+    """(N,) bool: rows whose gradient cancels, so that what is stored of it is rounding and says nothing.
+
+    Candidates that look alike to the model do that: their gradients are equal, and the margin's is their difference.
+
+    Args:
+        phi, h, kernel: projected gradients (N, K) of a member, their leverages (N,) and solved system.
+        precision: in which the gradients were taken, `float32` or `bf16`.
+    """
+    floor = shortest(kernel, len(phi), precision) ** 2
+    found = h * kernel.ridge <= floor  # since h <= |phi|^2 / ridge, all others are longer
+    places = np.flatnonzero(found)
+    for rows, part in blocks(phi[places]) if len(places) < len(phi) else blocks(phi):
+        found[places[rows]] = part.double().square().sum(dim=1).numpy() <= floor
+    return found
 
 
 class RidgeScoreComputer(AbstractScoreComputer):
@@ -216,7 +269,7 @@ class RidgeScoreComputer(AbstractScoreComputer):
 
     def get_xtx(self, grads: Tensor) -> Tensor:
         """Phi'Phi (K, K) float64."""
-        return gram(grads.cpu())
+        return gram(grads.cpu(), lambda_rel=self.lambda_rel)
 
     def get_x_xtx_inv(self, grads: Tensor, xtx: Tensor) -> Tensor:
         """Phi (Phi'Phi + ridge I)^-1, (N, K) float32."""

@@ -12,11 +12,13 @@ from rec_trak.clicks import ClickOutput
 from rec_trak.gradients.computers import row_batch, row_margin
 
 ROWS = 16
+ROUNDING = 1e-3  # of the longest gradient looked at: what a shorter one is measured by
 
 
 def law_error(job: Job, q: np.ndarray, rows: int = ROWS, seed: int = 0) -> float:
     """The largest |Q grad f + grad L| / |grad L| over some rows, by plain autograd with the first checkpoint.
 
+    A row whose gradient is shorter than ROUNDING of the longest one is held to that length: it may be rounding alone.
     L is the loss that the job names. A Q of another loss, of other weights or of other rows breaks the law.
 
     Args:
@@ -30,14 +32,17 @@ def law_error(job: Job, q: np.ndarray, rows: int = ROWS, seed: int = 0) -> float
     load_into(job.model, job.members[0].state_dict(), job.members[0].name)
     parameters = [p for name, p in job.model.named_parameters() if name in set(job.grad_wrt)]
     chosen = np.random.default_rng(seed).permutation(len(job.inputs))[:rows]
-    return max((_error(job, row, float(q[row]), parameters) for row in chosen), default=0.0)
+    found = np.array([_error(job, row, float(q[row]), parameters) for row in chosen]).reshape(-1, 2)
+    least = ROUNDING * found[:, 1].max(initial=0.0)
+    return max((off / max(size, least) for off, size in found if size > 0), default=0.0)
 
 
-def _error(job: Job, row: int, q: float, parameters: list[torch.nn.Parameter]) -> float:
+def _error(job: Job, row: int, q: float, parameters: list[torch.nn.Parameter]) -> tuple[float, float]:
+    """|Q grad f + grad L| and |grad L| of a row."""
     f = row_margin(job.model, ClickOutput(job.loss), row_batch(job.inputs, row, job.device))
     of_loss = torch.autograd.grad(-F.logsigmoid(f), parameters, retain_graph=True, allow_unused=True)
     of_f = torch.autograd.grad(f, parameters, allow_unused=True)
     pairs = [(a.double(), b.double()) for a, b in zip(of_f, of_loss, strict=True) if a is not None]
     off = sum(float((q * a + b).square().sum()) for a, b in pairs)
     size = sum(float(b.square().sum()) for _, b in pairs)
-    return (off / size) ** 0.5 if size > 0 else 0.0
+    return off**0.5, size**0.5

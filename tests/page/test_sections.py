@@ -141,7 +141,7 @@ def test_a_comparison_must_be_of_this_run(folders, run, tmp_path):
     with pytest.raises(DataError, match=r"no comparison\. Got no rank_shift\.csv.*Run scripts/compare\.py"):
         write_page(run, tmp_path)
     page_world.write_run(run, seed=9)
-    with pytest.raises(DataError, match=r"compared: of other runs\. Got no side with this run's mean score"):
+    with pytest.raises(DataError, match=r"compared: of other runs\. Got no side with this run's scores"):
         write_page(run, folders[1])
     (tmp_path / "rank_shift.csv").write_text("shift\n1\n")
     (tmp_path / "comparison_stats.json").write_text("{}")

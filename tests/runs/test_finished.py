@@ -8,6 +8,7 @@ from support import finished, tiny
 
 from rec_trak.attribution.job import Run, read_job
 from rec_trak.config.analysis import read_analysis_config
+from rec_trak.detection.cleaning import Choice, clean_log
 from rec_trak.detection.places import LEVERAGE
 from rec_trak.detection.run import detect_run, write_detection
 from rec_trak.errors import ConfigError, DataError
@@ -154,3 +155,22 @@ def test_sets_that_cannot_be_meant(scored):
     (folder / "metadata.json").write_text(json.dumps(told | {"config": None}))
     with pytest.raises(DataError, match="does not say which click log was scored"):
         open_run(folder).settings()
+
+
+def test_a_set_opened_alone_says_that_its_run_is_another(scored):
+    """clean.py by a target set's ranking, after self-influence was scored with another ridge."""
+    root, folder, _ = scored
+    score_rows(*again(root, lambda_rel=5.0))
+    (aside,) = open_run(folder / "targets" / SET).left_aside
+    assert aside.startswith("clean_train_clean left aside: self-influence was scored with another `lambda_rel`")
+    done = clean_log(folder / "targets" / SET, None, Choice(top=2))
+    assert done.left_aside == (aside,)
+
+
+def test_detection_of_other_targets_under_one_name_is_not_shown(scored):
+    """Its record names the scoring of the set too."""
+    _, folder, _ = scored
+    told = json.loads((folder / "detection.json").read_text())
+    assert write_page(folder).facts[0] == told["verdict"][0]
+    (folder / "detection.json").write_text(json.dumps(told | {"of": [told["of"][0], "0123"]}))
+    assert write_page(folder).facts[0] != told["verdict"][0]
