@@ -4,63 +4,44 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
+import math
 import re
 import types
 import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
+from rec_trak.config.documents import DocumentError, NotTextError, load_json, load_yaml
 from rec_trak.errors import ConfigError
+from rec_trak.words import QUOTE, plain, quoted
 
 T = TypeVar("T")
+LARGEST = 2**63 - 1  # what 64 bits hold
 FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
-
-
-class _RepeatedKey(ConfigError):
-    """Raised inside the YAML loader, which cannot go on after it."""
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a repeated key, which YAML leaves to the last one silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            line = key_node.start_mark.line + 1
-            if isinstance(key, (str, int, float, bool)) and key in seen:
-                raise _RepeatedKey(f"key `{key}` stands twice, in lines {seen[key]} and {line}. Keep one.")
-            if isinstance(key, (str, int, float, bool)):
-                seen[key] = line
-        return super().construct_mapping(node, deep)
 
 
 def read_mapping(path: str | Path) -> dict[str, Any]:
     """The top-level mapping of a YAML or JSON file.
 
     Raises:
-        ConfigError: the file is missing, is not valid YAML or JSON, repeats a key, or is not a mapping.
+        ConfigError: the file is missing, is not valid YAML or JSON (see `documents`), or is not a mapping.
     """
     path = Path(path)
+    kind, load = ("json", load_json) if path.suffix == ".json" else ("yaml", load_yaml)
     try:
-        text = path.read_text(encoding="utf-8")
+        content = load(path.read_bytes())
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file. Give the path of a YAML or JSON file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}). Give the path of a YAML or JSON file.") from None
-    try:
-        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_Loader)
-    except _RepeatedKey as error:
-        raise ConfigError(f"{path}: {error}") from None
-    except (yaml.YAMLError, json.JSONDecodeError) as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not valid {path.suffix.lstrip('.') or 'YAML'}. {problem}.") from None
+    except OSError as error:
+        problem = error.strerror or error
+        raise ConfigError(f"{path}: cannot be read ({problem}). Give the path of a YAML or JSON file.") from None
+    except NotTextError as error:
+        raise ConfigError(f"{path}: cannot be read ({error}). Save the file as UTF-8.") from None
+    except DocumentError as error:
+        raise ConfigError(f"{path}: not valid {kind}: {error}. Mend the file.") from None
     if not isinstance(content, dict):
-        kind = type(content).__name__
-        raise ConfigError(f"{path}: the file must hold keys and values. Got {kind}, expected a mapping.")
+        got = type(content).__name__
+        raise ConfigError(f"{path}: the file must hold keys and values. Got {got}, expected a mapping.")
     return content
 
 
@@ -88,8 +69,9 @@ def build(cls: type[T], mapping: dict[str, Any], where: str, ignored: frozenset[
             except ConfigError as error:
                 problems.append(str(error).removeprefix(f"{where}: "))
         elif key not in ignored:
-            close = difflib.get_close_matches(str(key), [*fields, *ignored], n=1)
-            problems.append(f"unknown key `{key}`" + (f" (did you mean `{close[0]}`?)" if close else ""))
+            told = plain(str(key), QUOTE)
+            close = difflib.get_close_matches(told, [*fields, *ignored], n=1)
+            problems.append(f"unknown key `{told}`" + (f" (did you mean `{close[0]}`?)" if close else ""))
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in mapping:
@@ -105,11 +87,11 @@ def _coerce(value: Any, hint: Any, metadata: typing.Mapping[str, Any], where: st
     choices = metadata.get("choices")
     if choices and value is not None and value not in choices:
         raise ConfigError(
-            f"{where} is not a known value. Got {value!r}, expected one of {', '.join(map(str, choices))}."
+            f"{where} is not a known value. Got {quoted(value)}, expected one of {', '.join(map(str, choices))}."
         )
     least = metadata.get("least")
     if least is not None and isinstance(value, (int, float)) and not value >= least:
-        raise ConfigError(f"{where} is too small. Got {value!r}, expected at least {least}.")
+        raise ConfigError(f"{where} is too small. Got {quoted(value)}, expected at least {least}.")
     return value
 
 
@@ -119,6 +101,8 @@ def _as_type(value: Any, hint: Any, where: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         options = [a for a in arguments if a is not type(None)]
+        if str in options and type(value) is int:  # an id, which may be longer than a number that is computed with
+            return value
         if isinstance(value, dict):  # keys and values mean the dataclass, whose own error says which key is wrong
             options = [a for a in options if dataclasses.is_dataclass(a)] or options
         for option in options:
@@ -127,37 +111,54 @@ def _as_type(value: Any, hint: Any, where: str) -> Any:
             except ConfigError:
                 if len(options) == 1:
                     raise
-        raise ConfigError(f"{where} has the wrong type. Got {value!r}, expected {_words(hint)}.")
+        raise ConfigError(f"{where} has the wrong type. Got {quoted(value)}, expected {_words(hint)}.")
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
-            raise ConfigError(f"{where} has the wrong type. Got {value!r}, expected keys and values.")
+            raise ConfigError(f"{where} has the wrong type. Got {quoted(value)}, expected keys and values.")
         return build(hint, value, where)
     if origin in (list, tuple):
         if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where} has the wrong type. Got {value!r}, expected a list.")
+            raise ConfigError(f"{where} has the wrong type. Got {quoted(value)}, expected a list.")
         return origin(_as_type(item, arguments[0], f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
-            raise ConfigError(f"{where} has the wrong type. Got {value!r}, expected keys and values.")
-        return {str(k): _as_type(v, arguments[1], f"{where}.{k}") for k, v in value.items()}
+            raise ConfigError(f"{where} has the wrong type. Got {quoted(value)}, expected keys and values.")
+        return _as_mapping(value, arguments[1], where)
     return _as_scalar(value, hint, where)
+
+
+def _as_mapping(value: dict, hint: Any, where: str) -> dict[str, Any]:
+    """With keys that are text; a whole number as a key is the text that it is written as."""
+    made: dict[str, Any] = {}
+    for key, inner in value.items():
+        name = str(key) if type(key) in (str, int) else None
+        if name is None or name in made:
+            problem = "a key that is not text" if name is None else "a key twice, as a number and as text"
+            raise ConfigError(f"{where} has {problem}. Got {quoted(key)}, expected text. Put the keys in quotes.")
+        made[name] = _as_type(inner, hint, f"{where}.{plain(name, QUOTE)}")
+    return made
 
 
 def _as_scalar(value: Any, hint: Any, where: str) -> Any:
     if hint is Any:
         return value
     if hint is float and not isinstance(value, bool):
-        if isinstance(value, (int, float)):
-            return float(value)
-        if isinstance(value, str) and FLOAT.fullmatch(value.strip()):  # YAML 1.1 reads 1e-4 as a string
+        written = isinstance(value, str) and len(value) < QUOTE and FLOAT.fullmatch(value.strip())
+        if written or isinstance(value, (int, float)):  # YAML 1.1 reads 1e-4 as a string
+            if not math.isfinite(float(value)):
+                raise ConfigError(f"{where} is not finite. Got {quoted(value)}, expected a number.")
             return float(value)
     if hint is bool and isinstance(value, bool):
         return value
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > LARGEST:
+            raise ConfigError(f"{where} is too large. Got {quoted(value)}, expected at most {LARGEST}.")
         return value
     if hint is str and isinstance(value, str):
+        if "\0" in value:
+            raise ConfigError(f"{where} holds a NUL character. Got {quoted(value)}, expected text without.")
         return value
-    raise ConfigError(f"{where} has the wrong type. Got {value!r}, expected {_words(hint)}.")
+    raise ConfigError(f"{where} has the wrong type. Got {quoted(value)}, expected {_words(hint)}.")
 
 
 def _words(hint: Any) -> str:
