@@ -4,14 +4,15 @@ dictionaries. Not here: what a number means to a model.
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rec_trak.data.tables import read_csv
+from rec_trak.config.documents import load_json
+from rec_trak.data.tables import DIGITS, read_csv
 from rec_trak.errors import ConfigError, DataError, listed, told
+from rec_trak.words import quoted
 
 
 def read_numbers(path: str | Path, name: str, number: str) -> dict[str, int]:
@@ -23,9 +24,9 @@ def read_numbers(path: str | Path, name: str, number: str) -> dict[str, int]:
     table = read_csv(path, (name, number), delimiter="\t")
     names, numbers = table.column(name), table.column(number)
     for i, text in enumerate(numbers):
-        if not (text.isascii() and text.isdigit()):
+        if not (text.isascii() and text.isdigit() and len(text) < DIGITS):
             where = f"{path}, line {table.first[i]}"
-            raise DataError(f"{where}: `{number}` is no number. Got {text!r}, expected a whole one, from 0.")
+            raise DataError(f"{where}: `{number}` is no number. Got {quoted(text)}, expected a whole one, from 0.")
     if len(table.values[name]) < len(names):
         raise DataError(f"{path}: a name in `{name}` stands twice. Got {len(names)} lines, expected different names.")
     return {name: int(number) for name, number in zip(names, numbers, strict=True)}
@@ -48,7 +49,7 @@ def read_dictionary(path: str | Path) -> dict[str, int]:
     advice = "Give a pickled dictionary, or the same as .json."
     try:
         with open(path, "rb") as file:
-            content = json.load(file) if path.suffix == ".json" else _PlainUnpickler(file).load()
+            content = load_json(file.read()) if path.suffix == ".json" else _PlainUnpickler(file).load()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. {advice}") from None
     except Exception as error:  # a damaged or foreign pickle makes the unpickler raise almost anything

@@ -166,11 +166,11 @@ def parse_list(string: str) -> list[str] | None:
         return [entry[1:-1] for entry in strings]
     try:
         entries = ast.literal_eval(string)
+        if not isinstance(entries, list) or not all(type(entry) in (str, int) for entry in entries):
+            return None
+        return [str(entry) for entry in entries]  # which Python refuses of a number of thousands of digits
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
-    if not isinstance(entries, list) or not all(type(entry) in (str, int) for entry in entries):
-        return None
-    return [str(entry) for entry in entries]
 
 
 def _disagreements(impression: np.ndarray, article: np.ndarray, differs: np.ndarray) -> list[str]:

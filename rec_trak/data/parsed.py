@@ -20,6 +20,7 @@ from rec_trak.data.numbered import read_numbers
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import Table, read_csv
 from rec_trak.errors import DataError, listed
+from rec_trak.words import quoted
 
 PARSED_BEHAVIORS = "behaviors_parsed.tsv"
 
@@ -82,14 +83,13 @@ def _named(table: Table, column: str, i: int, names: Sequence[str], path: Path, 
     cell = table.values[column][table.codes[column][i]]
     try:
         held = json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         held = None
     numbers = held if kind is list else [held]
     if type(held) is not kind or not all(type(n) is int and 0 <= n < len(names) for n in numbers):
-        got = cell if len(cell) < 40 else f"{cell[:40]}..."
         raise DataError(
-            f"{path}, line {table.first[i]}: `{column}` does not hold numbers of known names. Got {got!r}, expected "
-            f"whole numbers from 0 to {len(names) - 1}. Give both files of one preprocessing."
+            f"{path}, line {table.first[i]}: `{column}` does not hold numbers of known names. Got {quoted(cell)}, "
+            f"expected whole numbers from 0 to {len(names) - 1}. Give both files of one preprocessing."
         )
     return tuple(names[n] for n in numbers)
 
@@ -107,8 +107,8 @@ def _rows(articles: Articles, folder: Path) -> Impressions:
     for i, (row, clicked) in enumerate(zip(candidates, table.column("clicked"), strict=True)):
         if len(row) < 2 or clicked.split() != ["1", *"0" * (len(row) - 1)]:
             raise DataError(
-                f"{path}, line {table.first[i]}: not one click before its negatives. Got {clicked!r} for {len(row)} "
-                "candidate(s), expected 1, then 0 for each other one."
+                f"{path}, line {table.first[i]}: not one click before its negatives. Got {quoted(clicked)} for "
+                f"{len(row)} candidate(s), expected 1, then 0 for each other one."
             )
     return Impressions(
         user_ids=np.array([users[number] for number in table.column("user")], dtype=object),

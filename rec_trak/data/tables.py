@@ -14,6 +14,7 @@ import numpy as np
 from rec_trak.errors import DataError
 
 FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}  # the last four: as pandas writes mixed columns
+DIGITS = 19  # of a number in a table that 64 bits may not hold any more
 LINE_BREAK = re.compile(r"[\r\n\0]+")
 
 
@@ -127,5 +128,5 @@ def _header(path: str | Path, header: list[str], required: Sequence[str]) -> lis
 
 
 def one_line(text: str) -> str:
-    """The text with spaces for line breaks, so that it stays on one line of a file or a terminal."""
+    """The text with spaces for line breaks, so that it stays on one line of a file; for a terminal see `words`."""
     return LINE_BREAK.sub(" ", text)

@@ -6,7 +6,6 @@ taken out here, and markup is left to the page, which treats every text as text.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rec_trak.config.documents import load_json
 from rec_trak.errors import DataError
 
 LINES = 1000  # of a table in the page at most; the CSV has the rest
@@ -108,7 +108,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path.read_bytes())
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: cannot be read ({shown(error)}). Run the script that writes it again.") from None
     if not isinstance(content, dict):

@@ -7,13 +7,13 @@ file which scoring it was made from, so that what was found about an earlier one
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from rec_trak.config.documents import read_json
 from rec_trak.store.manifest import digest, write_json
 
 RECORD = "belongs.json"
@@ -42,7 +42,7 @@ def run_digest(metadata: dict[str, Any]) -> str | None:
 def read_record(folder: Path) -> dict[str, str]:
     """File name -> the digest of its scoring; a damaged record says nothing of any file."""
     try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        content = read_json(folder / RECORD)
     except (OSError, ValueError):
         return {}
     return {str(name): str(of) for name, of in content.items()} if isinstance(content, dict) else {}

@@ -6,7 +6,6 @@ data set alone, so that the clean and the poisoned checkpoint share one model.js
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rec_trak.config.analysis import DATASET_TYPES
+from rec_trak.config.documents import DocumentError, read_json
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.config.reader import build
 from rec_trak.config.training import TrainingConfig
@@ -210,8 +210,8 @@ def _users(config: TrainingConfig, impressions: Impressions) -> tuple[str, ...]:
 
 def _mapped_users(path: Path) -> tuple[str, ...]:
     try:
-        numbers: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        numbers: Any = read_json(path)
+    except DocumentError as error:
         raise DataError(f"{path}: not valid JSON ({error}). Expected user id -> number. Mend or remove it.") from None
     if not isinstance(numbers, dict) or not all(isinstance(n, int) for n in numbers.values()):
         raise DataError(f"{path}: not a user map. Expected user id -> whole number. Mend or remove it.")

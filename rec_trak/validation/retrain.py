@@ -6,7 +6,6 @@ what identifies its rows. Weights are not kept.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
@@ -19,13 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from rec_trak.config.documents import DocumentError, read_json
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.batches import Inputs
-from rec_trak.errors import ConfigError, DataError, NumericalError, StoreError
+from rec_trak.errors import ConfigError, DataError, NumericalError, StoreError, reason
 from rec_trak.progress import progress, quietly, set_quiet
 from rec_trak.store.manifest import digest, write_json
 from rec_trak.training.trainer import TrainSettings, train
 from rec_trak.validation.outcomes import Lists, list_exposure, target_margins
+from rec_trak.words import quoted
 
 PLAN = "plan.json"
 
@@ -189,8 +190,10 @@ def _open(folder: Path, plan: dict[str, Any]) -> None:
     """Write the plan where there is none; refuse another one."""
     path = folder / PLAN
     try:
-        held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except ValueError as error:
+        held = read_json(path) if path.is_file() else None
+        if not isinstance(held, dict | None):
+            raise DocumentError(f"{type(held).__name__}, no keys and values")
+    except DocumentError as error:
         raise DataError(f"{path}: damaged ({error}). Expected JSON. Delete the folder and validate again.") from None
     if held is None:
         try:
@@ -202,8 +205,8 @@ def _open(folder: Path, plan: dict[str, Any]) -> None:
     for key in plan | held:
         if plan.get(key) != held.get(key):
             raise StoreError(
-                f"{folder}: retrainings of another plan, `{key}` differs. Got {plan.get(key)}, the folder holds "
-                f"{held.get(key)}. Go back to that, or delete the folder to start anew."
+                f"{folder}: retrainings of another plan, `{key}` differs. Got {quoted(plan.get(key))}, the folder "
+                f"holds {quoted(held.get(key))}. Go back to that, or delete the folder to start anew."
             )
 
 
@@ -229,15 +232,16 @@ def _retrain(experiment: Experiment, one: Retraining, folder: Path) -> None:
 
 def _read(path: Path, count: int) -> Outcome:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         diverged, margins = content["diverged"], content["margins"]
         values = np.full(count, np.nan) if diverged else np.array(margins, dtype=np.float64)
         if values.shape != (count,):
             raise ValueError(f"{values.shape} margins, expected ({count},)")
+        if not (diverged or np.isfinite(values).all()):
+            raise ValueError("margins that are not finite")
         return Outcome(values, content["exposure"], diverged)
     except (ValueError, KeyError, TypeError) as error:
-        problem = " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be read ({problem}). Delete it; it is then trained again.") from None
+        raise DataError(f"{path}: cannot be read ({reason(error)}). Delete it; it is then trained again.") from None
 
 
 @contextmanager

@@ -8,7 +8,6 @@ the table of validation.csv. The run's own validation.json holds that of every s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rec_trak.config.documents import DocumentError, read_json
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.belongs import run_digest, scoring_digest
 from rec_trak.results.files import Writer, as_csv, as_json, write_files
@@ -163,7 +163,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = read_json(path)
+    except DocumentError as error:
         raise DataError(f"{path}: cannot be read ({error}). Delete it; retrainings stand elsewhere.") from None
     return content if isinstance(content, dict) else {}

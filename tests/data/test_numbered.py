@@ -5,6 +5,7 @@ import os
 import pickle
 
 import pytest
+from support import strange
 
 from rec_trak.data.numbered import named_rows, read_dictionary, read_numbers
 from rec_trak.errors import ConfigError, DataError
@@ -31,6 +32,7 @@ def test_a_table_is_read_with_its_quotes(tmp_path):
     [
         ("word\tint\na\t1\na\t2\n", "a name in `word` stands twice. Got 2 lines"),
         ("word\tint\na\t-1\n", "line 2: `int` is no number. Got '-1'"),
+        (f"word\tint\na\t{'9' * 5000}\n", r"line 2: `int` is no number. Got '9+…9+', expected a whole one"),
         ("word\tindex\na\t1\n", r"missing column\(s\) `int`"),
     ],
 )
@@ -66,7 +68,7 @@ def test_other_content_is_refused(tmp_path, content):
         read_dictionary(tmp_path / "a.pkl")
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x04", b"hello"])
+@pytest.mark.parametrize("content", [b"", b"\x80\x04", b"hello", *strange.JSON.values()])
 def test_damaged_files_are_refused(tmp_path, content):
     """Law: a file that is cut short or of another kind is one clear line; so is one that is not there."""
     for name in ("a.pkl", "a.json"):

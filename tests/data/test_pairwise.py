@@ -35,8 +35,11 @@ def test_any_list_that_python_writes_is_read_back(entries):
     assert parse_list(" , ".join(map(repr, entries)).join(("[ ", " ]"))) == entries
 
 
+LONG = (f"[{'9' * 5000}]", f"[0x{'f' * 5000}]", "[" * 5000)
+
+
 @pytest.mark.parametrize(
-    "string", ["", "nan", "a", "['a'", "['a' 'b]", "('a',)", "{'a'}", "[None]", "[True]", "[[1]]", "[x]"]
+    "string", ["", "nan", "a", "['a'", "['a' 'b]", "('a',)", "{'a'}", "[None]", "[True]", "[[1]]", "[x]", *LONG]
 )
 def test_what_is_no_list_of_names(string):
     """Anything else is no list; nothing in it is ever run."""

@@ -141,6 +141,8 @@ def test_a_tree_without_rows_is_refused(tmp_path):
         ("word2int.tsv", "goal\t5", "storm\t5", "word2int.tsv: a name in `word` stands twice"),
         ("news_parsed.tsv", "N2\t3\t4\t", "N2\t3\t[4]\t", r"line 2: `subcategory` does not hold .* Got '\[4\]'"),
         ("news_parsed.tsv", "[0, 4, 0]", "[0, -4, 0]", "line 4: `title` does not hold numbers"),
+        ("news_parsed.tsv", "[0, 4, 0]", "[" * 5000, "line 4: `title` does not hold numbers"),
+        ("news_parsed.tsv", "[0, 4, 0]", f"[{'9' * 5000}]", "line 4: `title` does not hold .* Got '.9+…9+]'"),
         ("news_parsed.tsv", "[0, 4, 0]", "nan", "line 4: `title` does not hold numbers .* Got 'nan'"),
         (
             "news_parsed.tsv",

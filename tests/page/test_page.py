@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from support import ROOT, page_world
+from support import ROOT, page_world, strange
 
 from rec_trak.errors import DataError, StoreError
 from rec_trak.page.page import NOT_VALIDATED, write_page
@@ -190,6 +190,7 @@ def test_columns_are_numbers_only_where_every_cell_is(run):
         ("by_user.csv", b"", r"by_user\.csv: cannot be read"),
         ("by_article.csv", b"a,b\n\xff\xfe,1", r"by_article\.csv: cannot be read"),
         ("validation.json", b"{", r"validation\.json: cannot be read"),
+        *(("trust.json", content, r"trust\.json: cannot be read") for content in strange.JSON.values()),
         ("validation.json", b"[1]", r"validation\.json: no keys and values\. Got list"),
         ("detection.json", b"{}", r"detection\.json: cannot be read \(missing or misplaced: 'verdict'\)"),
         ("detection.json", b'{"verdict": 3, "interval": {"level": 0.9}}', r"detection\.json: cannot be read"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from support import strange
 
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
@@ -197,6 +198,7 @@ def test_a_folder_that_is_no_finished_run_says_what_is_missing(tmp_path, copy):
         ("trak_scores.npy", b"", r"trak_scores\.npy: cannot be read"),
         ("trak_labels.npy", b"not numpy", r"trak_labels\.npy: cannot be read"),
         ("metadata.json", b"{", r"metadata\.json: cannot be read"),
+        *(("metadata.json", content, r"metadata\.json: cannot be read") for content in strange.JSON.values()),
         ("metadata.json", b"[1]", r"metadata\.json: no keys and values\. Got list"),
         ("metadata.json", b"{}", r"metadata\.json: `top_k` is missing"),
         ("rows.csv", b"", r"rows\.csv: cannot be read"),

@@ -1,11 +1,13 @@
 """Retrainings on disk: what a file holds, going on after an interruption, workers, refusals."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from support import strange
 from support.training_inputs import CONFIG, make_inputs
 
 from rec_trak.clicks import margin
@@ -111,13 +113,16 @@ def test_damaged_files_are_named(tmp_path):
     """Law: a retraining or a plan that cannot be read is an error that says which file."""
     retrain_all(EXPERIMENT, WANTED[:1], tmp_path)
     path = tmp_path / WANTED[0].name
-    for text in ("{", '{"margins": [1.0], "diverged": null, "exposure": {}}', "{}"):
-        path.write_text(text)
+    wrong = (b'{"margins": [1.0], "diverged": null, "exposure": {}}', b"{}", b"[]")
+    far = json.dumps(json.loads(path.read_text()) | {"margins": [math.nan] * len(EXPERIMENT.targets)}).encode()
+    for content in (*wrong, far, *strange.JSON.values()):
+        path.write_bytes(content)
         with pytest.raises(DataError, match=r"0_.*json: cannot be read .*trained again"):
             retrain_all(EXPERIMENT, WANTED[:1], tmp_path)
-    (tmp_path / "plan.json").write_text("{")
-    with pytest.raises(DataError, match=r"plan\.json: damaged"):
-        retrain_all(EXPERIMENT, WANTED[:1], tmp_path)
+    for content in (b"{", b"[]", *strange.JSON.values()):
+        (tmp_path / "plan.json").write_bytes(content)
+        with pytest.raises(DataError, match=r"plan\.json: damaged"):
+            retrain_all(EXPERIMENT, WANTED[:1], tmp_path)
 
 
 def test_bad_arguments_are_refused(tmp_path):
