@@ -25,7 +25,7 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.batches import build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.tables import one_line
-from rec_trak.disk import whole
+from rec_trak.disk import replacing
 from rec_trak.errors import ConfigError, told
 from rec_trak.gradients.computers import computer_class, make_batch, row_batch, row_margin
 from rec_trak.scoring.solve import gram, leverage, shortest, solve
@@ -163,7 +163,7 @@ def margins(job: Job, name: str, targets: Impressions, articles: Articles | None
                 rows = (row_batch(inputs, i, job.device) for i in range(len(inputs)))
                 values = [float(row_margin(job.model, output, row)) for row in rows]
             held = np.array(values)
-            with whole(path) as temporary, open(temporary, "wb") as file:
+            with replacing(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, held)
         found.append(held)
     return np.mean(found, axis=0)

@@ -23,9 +23,17 @@ from rec_trak.attribution.job import Job
 from rec_trak.attribution.session import featurize_targets, require_finished
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
-from rec_trak.disk import whole
+from rec_trak.disk import replacing
 from rec_trak.errors import NumericalError, StoreError
-from rec_trak.scoring.solve import Diagnostics, Kernel, diagnose, kernel_column, member_leverage, needs_double, negligible
+from rec_trak.scoring.solve import (
+    Diagnostics,
+    Kernel,
+    diagnose,
+    kernel_column,
+    member_leverage,
+    needs_double,
+    negligible,
+)
 from rec_trak.scoring.streaming import Best, extremes, kept, score_blocks, solve_targets
 from rec_trak.store.manifest import read_member
 from rec_trak.store.saver import reserve
@@ -169,9 +177,9 @@ def _scratch(job: Job, shape: tuple[int, ...], dtype: type) -> Iterator[np.ndarr
 def _written(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
     """A float32 .npy of this shape, to be filled; it takes its place only when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as temporary:
+    with replacing(path) as temporary:
         array = open_memmap(temporary, mode="w+", shape=shape, dtype=np.float32)
-        reserve(temporary, temporary.stat().st_size, path.name)
+        reserve(temporary, temporary.stat().st_size)
         yield array
         array.flush()
 

@@ -25,7 +25,7 @@ from rec_trak.scoring.solve import RidgeScoreComputer
 from rec_trak.sketch.projection import NonFiniteGradient
 from rec_trak.sketch.projectors import make_projector
 from rec_trak.store.manifest import MANIFEST, check_manifest, digest, opened, pending_rows, read_manifest, write_json
-from rec_trak.store.saver import RowSaver
+from rec_trak.store.saver import RowSaver, rows_pending, targets_pending
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
@@ -71,6 +71,7 @@ def featurize(job: Job) -> Featurized:
         "checkpoints": [member.name for member in job.members],
     }
     with opened(job.save_dir, fingerprint(job), recorded):
+        missing = _missing_rows(job)  # another process may have been at it while this one waited or looked
         traker = _traker(job, choice, job.loss)
         with progress(total, "featurize", "row", done=total - missing) as bar:
             for model_id, member in enumerate(job.members):
@@ -113,6 +114,9 @@ def featurize_targets(job: Job, name: str, targets: Impressions, articles: Artic
     inputs = build_inputs(targets, articles, job.model_config)
     features = fingerprint(dataclasses.replace(job, inputs=inputs, articles=articles))["features"]
     wanted = {"digest": digest(features), "count": len(inputs)}
+    manifest = read_manifest(job.save_dir) or {"targets": {}}
+    if manifest["targets"].get(name) == wanted and not _targets_missing(job, name, len(inputs)):
+        return len(inputs)  # all is there, so that nobody's writing is waited for
     with opened(job.save_dir, fingerprint(job), {}) as manifest:
         held = manifest["targets"].get(name)
         if held not in (None, wanted):
@@ -145,12 +149,7 @@ def _missing_rows(job: Job) -> int:
     manifest = read_manifest(job.save_dir)
     if manifest is not None:
         check_manifest(job.save_dir, manifest, fingerprint(job))
-    missing = 0
-    for model_id in range(len(job.members)):
-        mask = job.save_dir / str(model_id) / "_is_featurized.mmap"
-        held = (job.save_dir / f"id_{model_id}.json").exists() and mask.exists()
-        missing += len(pending_rows(np.load(mask, mmap_mode="r"))) if held else len(job.inputs)
-    return missing
+    return sum(rows_pending(job.save_dir, model_id, len(job.inputs)) for model_id in range(len(job.members)))
 
 
 def _traker(job: Job, choice: GradientChoice, loss: str) -> TRAKer:
@@ -205,18 +204,20 @@ def _not_finite(inputs: Inputs, rows: np.ndarray, model_id: int) -> NumericalErr
     )
 
 
+def _targets_missing(job: Job, name: str, count: int) -> int:
+    """Targets without gradients over all members."""
+    return sum(targets_pending(job.save_dir, model_id, name, count) for model_id in range(len(job.members)))
+
+
 def _fill_targets(job: Job, name: str, inputs: Inputs) -> None:
     """Project the gradients of the targets that are missing, for every member."""
-    todo = []
-    for model_id in range(len(job.members)):
-        path = job.save_dir / str(model_id) / f"{name}_done.mmap"
-        todo.append(len(pending_rows(np.load(path, mmap_mode="r"))) if path.exists() else len(inputs))
-    if not any(todo):
+    todo = _targets_missing(job, name, len(inputs))
+    if not todo:
         return
     choice = choose(job, inputs, "softmax")
     traker = _traker(job, choice, "softmax")
     saver = traker.saver
-    with progress(sum(todo), f"targets {name}", "target") as bar:
+    with progress(todo, f"targets {name}", "target") as bar:
         for model_id, member in enumerate(job.members):
             traker.start_scoring_checkpoint(name, member.state_dict(), model_id, len(inputs))
             with saver.targets_allowed(model_id):

@@ -6,7 +6,6 @@ A folder of checkpoints that training wrote holds one `model.json` that says wha
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from rec_trak.checkpoints.files import read_checkpoint_file
 from rec_trak.config.model import ModelConfig, read_model_config
+from rec_trak.disk import replacing
 from rec_trak.errors import CheckpointError, ConfigError, listed
 
 
@@ -71,16 +71,13 @@ def write_state_dict(path: str | Path, model: nn.Module) -> None:
         CheckpointError: the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        torch.save({name: value.detach().cpu() for name, value in model.state_dict().items()}, temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            torch.save({name: value.detach().cpu() for name, value in model.state_dict().items()}, temporary)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise CheckpointError(
             f"{path}: cannot be written ({error}). Free some space or give another folder."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_model_config(path: str | Path, config: ModelConfig) -> None:
@@ -110,6 +107,4 @@ def write_model_config(path: str | Path, config: ModelConfig) -> None:
     path = Path(path)
     check_model_config(path, config)
     if not path.exists():
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        config.write(temporary)
-        os.replace(temporary, path)
+        config.write(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rec_trak.config.reader import build, read_mapping
+from rec_trak.disk import replacing
 
 ARCHITECTURES = ("nrms", "naml", "lstur")
 OWN = "own"  # in the place of these for a class that the YAML names; no settings file can say it
@@ -124,7 +125,8 @@ class ModelConfig:
 
     def write(self, path: str | Path) -> None:
         """Write the configuration as JSON that `read_model_config` reads back."""
-        Path(path).write_text(json.dumps(self.recorded(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        with replacing(Path(path)) as temporary:
+            temporary.write_text(json.dumps(self.recorded(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def recorded(self) -> dict[str, Any]:
         """The configuration as JSON types, habits that are not ours among the sizes: what files and digests are of."""

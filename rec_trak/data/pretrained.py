@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from rec_trak.disk import replacing
 from rec_trak.errors import ConfigError, RecTrakWarning, told
 
 INSTALL = "pip install 'rec-trak[bert]'"
@@ -126,16 +127,12 @@ def _held(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
 def _keep(path: Path, ids: np.ndarray) -> None:
     """Write the array so that `path` holds all of it or what it held before; a cache that cannot be written is warned
     of."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
             np.save(file, ids)
             file.write(_digest(ids))
-        os.replace(temporary, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         warnings.warn(
             f"{path.parent}: tokens are not kept for the next run ({error.strerror}). Set REC_TRAK_CACHE to a folder "
             "that can be written.",

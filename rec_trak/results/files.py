@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
+from rec_trak.config.documents import read_json
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
-from rec_trak.disk import open_new
-from rec_trak.errors import DataError, StoreError
+from rec_trak.disk import beside
+from rec_trak.errors import DataError, StoreError, reason
 from rec_trak.results.belongs import claimed, run_digest, scoring_digest
 from rec_trak.results.plots import DPI, SCORE_NAME, plot_score_distribution, plot_top_influential_samples
 from rec_trak.results.ranking import (
@@ -141,7 +142,7 @@ def read_results(folder: str | Path) -> Results:
         raise DataError(f"{folder}: not a finished run, {', '.join(missing)} missing. Run scripts/score.py first.")
     scores, labels = (_read(folder / name, np.load) for name in (SCORES, LABELS_FILE))
     scores, labels = check_scores(scores, labels, str(folder))
-    metadata = _read(folder / METADATA, lambda path: json.loads(path.read_text(encoding="utf-8")))
+    metadata = _read(folder / METADATA, read_json)
     if not isinstance(metadata, dict):
         raise DataError(f"{folder / METADATA}: no keys and values. Got {type(metadata).__name__}. {AGAIN}")
     rows = _read(folder / ROWS, lambda path: pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8"))
@@ -162,24 +163,23 @@ def write_files(folder: str | Path, writers: dict[str, Writer], of: str | None =
         StoreError: a file cannot be written (no room, no permission, a file in the folder's place).
     """
     folder, path = Path(folder), Path(folder)
-    places = {folder / name: folder / f".{name}.{os.getpid()}.tmp" for name in writers}
+    places: dict[Path, Path] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, temporary in places.items():
-            with open_new(temporary) as file:
-                writers[path.name](file)
-                file.flush()
-                os.fsync(file.fileno())
-        with claimed(folder, list(writers), of):
-            for path, temporary in places.items():
-                os.replace(temporary, path)
+        with ExitStack() as stack:
+            for name, write in writers.items():
+                path = folder / name
+                places[path] = stack.enter_context(beside(path))
+                with open(places[path], "wb") as file:
+                    write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+            with claimed(folder, list(writers), of):
+                for path, temporary in places.items():
+                    os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or error
         raise StoreError(f"{path}: cannot be written ({reason}). Make room, or choose another folder.") from None
-    finally:
-        for temporary in places.values():
-            with suppress(OSError):
-                temporary.unlink()
     return list(places)
 
 
@@ -228,8 +228,7 @@ def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
     try:
         return reader(path)
     except (ValueError, OSError, EOFError) as error:  # pandas' and JSON's own errors are ValueErrors
-        problem = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{path}: cannot be read ({problem}). {AGAIN}") from None
+        raise DataError(f"{path}: cannot be read ({reason(error)}). {AGAIN}") from None
 
 
 def _checked_rows(path: Path, rows: pd.DataFrame, labels: np.ndarray) -> pd.DataFrame:

@@ -6,24 +6,22 @@ every field is equal and is refused, with both values, where one differs. Everyt
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
-from rec_trak.disk import links, open_kept, open_new
+from rec_trak.config.documents import DocumentError, read_json
+from rec_trak.disk import links, replacing, sweep
 from rec_trak.errors import StoreError
+from rec_trak.locks import locked
 
 MANIFEST = "rec_trak.json"
-LOCK = "rec_trak.lock"
 FORMAT = 1
 
 
@@ -41,12 +39,8 @@ def digest(*parts: Any) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open_new(temporary) as file:
-        file.write(json.dumps(content, indent=1, sort_keys=True).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
 
 
 def read_manifest(save_dir: Path) -> dict[str, Any] | None:
@@ -127,42 +121,6 @@ def _short(value: Any) -> str:
 
 
 @contextmanager
-def locked(save_dir: Path) -> Iterator[None]:
-    """Hold the directory's writer lock; the operating system drops it when the process ends, however it ends.
-
-    Raises:
-        StoreError: another process holds it; the message names process and host.
-    """
-    with _lock_file(save_dir / LOCK) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read().strip() or "another process"
-            raise StoreError(
-                f"{save_dir}: in use. Got a lock held by {owner}, expected a directory that nobody writes to. "
-                "Wait for it to end, or give another `save_dir`."
-            ) from None
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
-
-
-def _lock_file(path: Path) -> IO[str]:
-    try:
-        return open_kept(path)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            _refuse_link(path)
-        raise
-
-
-@contextmanager
 def opened(save_dir: Path, wanted: dict[str, Any], recorded: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The directory, locked and known to fit; yields its manifest. A new one gets its manifest here.
 
@@ -174,27 +132,49 @@ def opened(save_dir: Path, wanted: dict[str, Any], recorded: dict[str, Any]) -> 
     Raises:
         StoreError: another writer, another run's directory, a damaged or foreign one.
     """
-    save_dir.mkdir(parents=True, exist_ok=True)
-    with locked(save_dir):
+    with locked(save_dir, "give another `save_dir`"):
         manifest = read_manifest(save_dir)
         if manifest is None:
             manifest = {"format": FORMAT, "targets": {}, "recorded": recorded, **wanted}
-            features = wanted["features"]
-            traker_metadata = {
-                "JL dimension": features["proj_dim"],
-                "JL matrix type": features["projector"],
-                "train set size": features["row_count"],
-            }
             write_json(save_dir / MANIFEST, manifest)
-            write_json(save_dir / "metadata.json", traker_metadata)
-            write_json(save_dir / "experiments.json", {})
         else:
             check_manifest(save_dir, manifest, wanted)
+            _sweep(save_dir, manifest)
             added = {**manifest["models"], **wanted["models"]}
             if added != manifest["models"]:
                 manifest["models"] = added
                 write_json(save_dir / MANIFEST, manifest)
+        _write_for_traker(save_dir, manifest["features"])
         yield manifest
+
+
+def _sweep(save_dir: Path, manifest: dict[str, Any]) -> None:
+    """Remove what processes that died left half written: nobody else writes here, and it may take much room."""
+    for folder in (save_dir, *(save_dir / model_id for model_id in manifest["models"])):
+        if folder.is_dir():
+            sweep(folder, lambda name: name.endswith((".json", ".mmap", ".npy")), former=True)
+
+
+def _write_for_traker(save_dir: Path, features: dict[str, Any]) -> None:
+    """What traker itself keeps in a save directory and does not write whole; it is all told by the manifest."""
+    metadata = {
+        "JL dimension": features["proj_dim"],
+        "JL matrix type": features["projector"],
+        "train set size": features["row_count"],
+    }
+    if read_whole(save_dir / "metadata.json") != metadata:
+        write_json(save_dir / "metadata.json", metadata)
+    if read_whole(save_dir / "experiments.json") is None:
+        write_json(save_dir / "experiments.json", {})
+
+
+def read_whole(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is none that is whole."""
+    try:
+        content = read_json(path)
+    except (OSError, DocumentError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def pending_rows(done: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,12 +13,45 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from trak.savers import MmapSaver
 
+from rec_trak.disk import beside
 from rec_trak.errors import StoreError
-from rec_trak.store.manifest import write_json
+from rec_trak.store.manifest import pending_rows, read_whole, write_json
 
 
-def reserve(path: Path, size: int) -> None:
+def mapped(path: Path) -> np.ndarray | None:
+    """The array of a memory map, read-only; None where there is none that is whole."""
+    try:
+        return open_memmap(path, mode="r")
+    except (OSError, ValueError):
+        return None
+
+
+def member_state(save_dir: Path, model_id: int) -> dict[str, int] | None:
+    """What traker keeps of a member; None before all its maps are there. It is written after them."""
+    state = (read_whole(save_dir / f"id_{model_id}.json") or {}).get(str(model_id))
+    known = isinstance(state, dict) and {"is_featurized", "is_finalized"} <= state.keys()
+    return state if known else None
+
+
+def rows_pending(save_dir: Path, model_id: int, count: int) -> int:
+    """How many of `count` rows a member lacks."""
+    mask = mapped(save_dir / str(model_id) / "_is_featurized.mmap")
+    return count if mask is None or member_state(save_dir, model_id) is None else len(pending_rows(mask))
+
+
+def targets_pending(save_dir: Path, model_id: int, name: str, count: int) -> int:
+    """How many of the `count` targets of a set a member lacks; all of them where one of the set's maps is not whole."""
+    gradients, mask = (mapped(save_dir / str(model_id) / f"{name}_{part}.mmap") for part in ("grads", "done"))
+    return count if gradients is None or mask is None else len(pending_rows(mask))
+
+
+def reserve(path: Path, size: int, name: str | None = None) -> None:
     """Take `size` bytes of disk for an existing file now, since a full disk under a sparse map kills the process later.
+
+    Args:
+        path: the file.
+        size: bytes.
+        name: what it is going to be called, for the message.
 
     Raises:
         StoreError: there is no room; the file is removed.
@@ -31,7 +63,7 @@ def reserve(path: Path, size: int) -> None:
         path.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
         raise StoreError(
-            f"{path.parent}: no room for {path.name} ({error.strerror}). Got {free / 1e9:.2f} GB free, "
+            f"{path.parent}: no room for {name or path.name} ({error.strerror}). Got {free / 1e9:.2f} GB free, "
             f"expected {size / 1e9:.2f} GB. Make room, or choose another `save_dir` or a smaller `proj_dim`."
         ) from None
 
@@ -43,19 +75,24 @@ class RowSaver(MmapSaver):
     (N, K) features and (N, M) scores are never made: scores are solved block by block from the gradients.
     """
 
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.model_ids = {}
-        for path in sorted(self.save_dir.glob("id_*.json")):
-            self.model_ids |= {int(i): v for i, v in json.loads(path.read_text(encoding="utf-8")).items()}
+    def __init__(self, load_from_save_dir: bool = True, **arguments: Any) -> None:
+        # traker would read the JSON of every folder below, and write its own in place.
+        super().__init__(load_from_save_dir=False, **arguments)
+        numbers = (path.stem.removeprefix("id_") for path in sorted(self.save_dir.glob("id_*.json")))
+        states = {int(number): member_state(self.save_dir, int(number)) for number in numbers if number.isdecimal()}
+        self.model_ids = {number: state for number, state in states.items() if state is not None}
+        self.experiments = read_whole(self.experiments_file) or {}
 
     def _load(self, fname: Path, shape: tuple[int, ...], mode: str, dtype: Any = None) -> np.memmap:
         dtype = np.dtype(np.float32 if dtype is None else dtype)
         if mode == "w+":
-            array = open_memmap(fname, mode=mode, shape=shape, dtype=dtype)
-            reserve(Path(fname), Path(fname).stat().st_size)
+            with beside(Path(fname)) as temporary:
+                array = open_memmap(temporary, mode=mode, shape=shape, dtype=dtype)
+                reserve(temporary, temporary.stat().st_size, Path(fname).name)
+                os.replace(temporary, fname)
             return array
         try:
+            open_memmap(fname, mode="r")  # to write, numpy would lengthen a file that is too short
             array = open_memmap(fname, mode=mode)
         except (OSError, ValueError) as error:
             raise StoreError(
@@ -92,8 +129,9 @@ class RowSaver(MmapSaver):
                 f"{exp_name}_grads": (folder / f"{exp_name}_grads.mmap", (m, self.proj_dim), None),
                 f"{exp_name}_done": (folder / f"{exp_name}_done.mmap", (m,), np.int32),
             }
+        half_made = exp_name is not None and any(mapped(path) is None for path, _, _ in wanted.values())
+        create = mode == "w+" or half_made
         for name, (path, shape, dtype) in wanted.items():
-            create = mode == "w+" or (exp_name is not None and not path.exists())
             self.current_store[name] = self._load(path, shape, "w+" if create else "r+", dtype)
 
     def serialize_current_model_id_metadata(self, already_exists: bool = True) -> None:
