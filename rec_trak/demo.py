@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rec_trak import words
 from rec_trak.attribution.job import Run, read_job
 from rec_trak.attribution.session import featurize
 from rec_trak.comparison.run import compare_runs, write_comparison
@@ -83,7 +84,7 @@ class Found:
 def run_demo(
     folder: str | Path,
     seed: int = 0,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = words.say,
     settings: WorldSettings | None = None,
 ) -> Found:
     """Build the demo world in `folder` and do the whole job on it; what an earlier demo wrote there is replaced.

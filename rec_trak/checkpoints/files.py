@@ -8,6 +8,7 @@ safetensors have none, so a flipped bit in a weight stays unseen there.
 from __future__ import annotations
 
 import contextlib
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rec_trak import words
 from rec_trak.checkpoints.pytorch_files import LEGACY_MAGIC, Storages, read_legacy, read_zip
 from rec_trak.checkpoints.rebuild import Inert, StoredTensor
 from rec_trak.checkpoints.unpickle import plain
@@ -33,6 +35,7 @@ FOREIGN = (  # first bytes, what such a file is, what to do
 )
 EXPANDED = 2**20  # numbers; a tensor that shows its storage several times over may not claim more
 UNPACKED, RATIO = 2**30, 100  # a zip member that is larger in bytes may not unpack to more than so many times its size
+BREAKS = re.compile(r"[^\S ]")  # white space that is no blank
 FOLDER = 0x10  # a bit of a zip member's attributes
 
 Content = tuple[Any, tuple[str, ...], Storages | None]
@@ -90,8 +93,8 @@ def _unreadable(path: Path, what: str, do: str) -> CheckpointError:
 
 
 def printable(text: str, length: int = 200) -> str:
-    """Text from a file, cut to so many characters, and without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in text[:length])
+    """Text from a file, cut to so many characters, with `?` for line breaks and all that a terminal would obey."""
+    return words.plain(BREAKS.sub("?", text[:length]), mark="?")
 
 
 def _format(path: Path) -> tuple[str, Callable[[Path], Content]]:
@@ -210,7 +213,7 @@ def _split(path: Path, content: Any, classes: tuple[str, ...]) -> tuple[dict[str
         named = ", ".join(printable(name) for name in classes[:3])
         raise _unreadable(path, f"it holds no tensors, but names {named}", EXPECTED)
     name, value = next((n, v) for n, v in state.items() if not isinstance(n, str) or not _is_tensor(v))
-    shown = repr(name[:200]) if isinstance(name, str) else f"of type {type(name).__name__}"
+    shown = words.quoted(name) if isinstance(name, str) else f"of type {type(name).__name__}"
     raise CheckpointError(
         f"{path}: not a state_dict. Got {_kind(value)} at key {shown}, expected parameter names and tensors, at the "
         f"top or under {', '.join(f'`{key}`' for key in STATE_KEYS)}."
@@ -239,7 +242,7 @@ def _tensor(path: Path, name: str, value: Tensor | StoredTensor, storages: Stora
     there = tensor.untyped_storage().nbytes() // tensor.itemsize
     if tensor.numel() > max(there, EXPANDED):
         raise CheckpointError(
-            f"{path}: tensor {printable(name)!r} shows its few numbers many times over. Got {tensor.numel():,} "
+            f"{path}: tensor {words.quoted(name)} shows its few numbers many times over. Got {tensor.numel():,} "
             f"elements from {there:,}, expected at most as many. Save `.contiguous()` tensors."
         )
     return tensor

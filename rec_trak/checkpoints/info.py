@@ -37,6 +37,7 @@ WORD_WIDTHS = (  # of our names, those whose second dimension is the width of a 
     re.compile(r"(text_encoders\.\w+|title_encoder)\.convs?(\.0)?\.weight"),
 )
 SLICE = re.compile(r"(.+)\[(\d+):(\d+)\]")
+MOST_BITS = 256  # of a number that is told
 PATHS = re.compile(r"pathlib\.(Pure)?(Posix|Windows)?Path")
 MOST, DEEPEST = 2000, 20  # settings, and entries within them, that are told
 
@@ -264,7 +265,7 @@ def _plain(value: Any, left: list[int], depth: int = 0) -> Any:
     """`value` for JSON, stand-ins as text or by their attributes; `left[0]` is how many more entries to tell."""
     left[0] -= 1
     if value is None or isinstance(value, int):
-        return value
+        return value if value is None or value.bit_length() < MOST_BITS else f"a number of {value.bit_length():,} bits"
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, float):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rec_trak.commands.shared import add_run_flags, print_diagnostics, print_notes, print_paths, run_from
+from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +21,9 @@ def run(args: argparse.Namespace) -> None:
     job = read_job(run)
     print_notes(job)
     done = featurize(job)
-    print(f"featurized {done.computed:,} of {done.rows * done.members:,} rows")
+    say(f"featurized {done.computed:,} of {done.rows * done.members:,} rows")
     result, paths = score_rows(run, job)
     print_diagnostics(result.diagnostics, job.proj_dim)
     for note in nothing_notes(result.nothing):
-        print(f"note: {note}")
+        say(f"note: {note}")
     print_paths(paths)

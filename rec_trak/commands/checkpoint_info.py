@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from rec_trak.words import say
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help=".pt, .pth, .ckpt, .bin, .safetensors or .npz")
@@ -15,4 +17,7 @@ def run(args: argparse.Namespace) -> None:
     from rec_trak.checkpoints.info import describe_checkpoint, description_lines
 
     description = describe_checkpoint(args.checkpoint)
-    print(json.dumps(description, indent=1) if args.json else "\n".join(description_lines(description)))
+    if args.json:
+        say(*json.dumps(description, indent=1).split("\n"), limit=None)
+    else:
+        say(*description_lines(description))

@@ -6,6 +6,7 @@ import argparse
 
 from rec_trak.commands.shared import print_paths
 from rec_trak.errors import ConfigError
+from rec_trak.words import say
 
 EPILOG = "Flags narrow each other: a row goes if all that are given name it."
 
@@ -38,12 +39,12 @@ def run(args: argparse.Namespace) -> None:
     output = None if args.dry_run else args.output
     done = clean_log(args.results_dir, output, choice, args.data_path, args.news_items_path)
     rows = len(done.dropped)
-    print(f"{rows:,} rows go from {done.source} ({done.lines:,} lines), {done.rows_left:,} stay")
+    say(f"{rows:,} rows go from {done.source} ({done.lines:,} lines), {done.rows_left:,} stay")
     if done.changed:
-        print(f"{done.changed:,} lines lose a click and keep others")
-    print(format_table(done.dropped.head(10).drop(columns="reason")))
+        say(f"{done.changed:,} lines lose a click and keep others")
+    say(*format_table(done.dropped.head(10).drop(columns="reason")).split("\n"))
     for line in done.left_aside:
-        print(f"note: {line}")
+        say(f"note: {line}")
     if args.dry_run:
-        print("Nothing was written.")
+        say("Nothing was written.")
     print_paths(done.paths)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rec_trak.commands.shared import print_paths
+from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +18,5 @@ def run(args: argparse.Namespace) -> None:
     from rec_trak.comparison.run import compare_runs, write_comparison
 
     comparison = compare_runs(args.clean_dir, args.poisoned_dir)
-    for line in comparison.summary():
-        print(line)
-    print(f"\n{comparison.movers()}\n")
+    say(*comparison.summary(), "", *comparison.movers().split("\n"), "")
     print_paths(write_comparison(comparison, args.output_dir))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rec_trak.commands.shared import print_paths
+from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -18,18 +19,22 @@ def run(args: argparse.Namespace) -> None:
 
     found = run_demo(args.folder, args.seed)
     counts = found.world.counts
-    print(
-        f"\n{counts['poisoned']} of {counts['train_poisoned']:,} training clicks were injected by bots; they and "
-        f"{counts['genuine_on_promoted']} genuine\nclicks promote {len(found.world.promoted)} fake articles. "
-        "How well each ranking finds the bots' clicks:\n"
+    say(
+        "",
+        f"{counts['poisoned']} of {counts['train_poisoned']:,} training clicks were injected by bots; they and "
+        f"{counts['genuine_on_promoted']} genuine",
+        f"clicks promote {len(found.world.promoted)} fake articles. How well each ranking finds the bots' clicks:",
+        "",
+        *detection_text(found.detection).split("\n"),
+        "",
+        f"How far to trust them: {'; '.join(f'{name}: {word}' for name, word in found.verdicts.items())}",
+        "",
+        "The ten clicks that taught the model most about the promoted articles:",
+        "",
+        *found.top.to_string(index=False, max_colwidth=60).split("\n"),
+        "",
+        "Files:",
     )
-    print(detection_text(found.detection))
-    print("\nHow far to trust them:", "; ".join(f"{name}: {word}" for name, word in found.verdicts.items()))
-    print("\nThe ten clicks that taught the model most about the promoted articles:\n")
-    print(found.top.to_string(index=False, max_colwidth=60))
-    print("\nFiles:")
     print_paths(found.paths)
-    print("\nThe report's first screen:")
-    for fact in found.page.facts:
-        print(f"  {fact}")
-    print(f"\nOpen the report: {found.page.path}")
+    say("", "The report's first screen:", *(f"  {fact}" for fact in found.page.facts))
+    say("", f"Open the report: {found.page.path}")

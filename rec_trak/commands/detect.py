@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rec_trak.commands.shared import print_paths
+from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -44,5 +45,5 @@ def run(args: argparse.Namespace) -> None:
         args.news_items_path,
         args.seed,
     )
-    print(detection_text(found))
+    say(*detection_text(found).split("\n"))
     print_paths(write_detection(args.results_dir, found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rec_trak.commands.shared import add_run_flags, print_notes, run_from
+from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -22,18 +23,18 @@ def run(args: argparse.Namespace) -> None:
     print_notes(job)
     if args.dry_run:
         cost = estimate(job)
-        print(f"rows        {cost.rows:,} x {cost.members} checkpoint(s)")
-        print(f"parameters  {cost.parameters:,} (K = {job.proj_dim:,})")
-        print(f"gradient    {cost.gradient.name}: {cost.gradient.reason}")
-        print(f"projector   {job.projector}")
-        print(f"time        about {cost.seconds:,.0f} s")
-        print(f"disk        {cost.disk / 1e6:,.0f} MB in {job.save_dir}")
-        print(f"memory      about {cost.memory / 1e6:,.0f} MB beyond the libraries")
-        print("Nothing was written.")
+        say(f"rows        {cost.rows:,} x {cost.members} checkpoint(s)")
+        say(f"parameters  {cost.parameters:,} (K = {job.proj_dim:,})")
+        say(f"gradient    {cost.gradient.name}: {cost.gradient.reason}")
+        say(f"projector   {job.projector}")
+        say(f"time        about {cost.seconds:,.0f} s")
+        say(f"disk        {cost.disk / 1e6:,.0f} MB in {job.save_dir}")
+        say(f"memory      about {cost.memory / 1e6:,.0f} MB beyond the libraries")
+        say("Nothing was written.")
         return
     done = featurize(job)
     there = done.rows * done.members - done.computed
-    print(f"featurized {done.computed:,} rows, {there:,} were there already ({done.members} checkpoint(s))")
+    say(f"featurized {done.computed:,} rows, {there:,} were there already ({done.members} checkpoint(s))")
     if done.gradient:
-        print(f"gradient path: {done.gradient.name} ({done.gradient.reason})")
-    print(f"save directory: {job.save_dir}")
+        say(f"gradient path: {done.gradient.name} ({done.gradient.reason})")
+    say(f"save directory: {job.save_dir}")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from rec_trak.commands.shared import print_paths
+from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +24,5 @@ def run(args: argparse.Namespace) -> None:
     paths = rewrite_results(args.results_dir)
     command = shlex.join([Path(sys.executable).name, *sys.argv])
     page = write_page(args.results_dir, args.compare_dir, args.output, command)
-    for fact in page.facts:
-        print(fact)
-    for line in page.left_aside:
-        print(f"note: {line}")
+    say(*page.facts, *(f"note: {line}" for line in page.left_aside))
     print_paths([*paths, *page.others, page.path])

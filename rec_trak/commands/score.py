@@ -6,6 +6,7 @@ import argparse
 
 from rec_trak.commands.shared import add_run_flags, print_diagnostics, print_paths, run_from
 from rec_trak.errors import ConfigError
+from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -42,23 +43,23 @@ def run(args: argparse.Namespace) -> None:
     job = read_job(run)
     if args.explain:
         lines, path = explain_row(run, job, *args.explain)
-        print("\n".join(lines))
+        say(*lines)
         print_paths([path])
         return
     if args.history is not None:
         if not args.targets:
             raise ConfigError("--history: on which targets? Got no --targets, expected a target set. Name one.")
         lines, path = score_history(run, job, args.targets, args.history)
-        print("\n".join(lines))
+        say(*lines)
         print_paths([path])
         return
     if args.targets:
         result, paths = score_targets(run, job, args.targets, args.save_matrix, args.group_by)
-        print(f"influence of {len(job.impressions):,} impressions on {result.targets:,} targets")
+        say(f"influence of {len(job.impressions):,} impressions on {result.targets:,} targets")
     else:
         result, paths = score_rows(run, job, args.group_by)
-        print(f"self-influence of {len(job.impressions):,} impressions")
+        say(f"self-influence of {len(job.impressions):,} impressions")
     print_diagnostics(result.diagnostics, job.proj_dim)
     print_paths(paths)
     for note in [NOT_A_COUNTERFACTUAL, *nothing_notes(result.nothing)]:
-        print(f"note: {note}")
+        say(f"note: {note}")

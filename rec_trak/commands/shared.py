@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rec_trak.config.analysis import DATASET_TYPES, MODEL_TYPES, read_analysis_config
 from rec_trak.errors import ConfigError
+from rec_trak.words import say
 
 if TYPE_CHECKING:  # both bring torch, which `--help` does without
     from rec_trak.attribution.job import Job, Run
@@ -53,13 +54,13 @@ def run_from(args: argparse.Namespace) -> Run:
 def print_notes(job: Job) -> None:
     """What the readers did that a user should know."""
     for note in job.impressions.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
 
 
 def print_diagnostics(diagnostics: tuple[Diagnostics, ...], proj_dim: int) -> None:
     """How well posed each member's system was, one line a member."""
     for member, numbers in enumerate(diagnostics):
-        print(
+        say(
             f"checkpoint {member}: K = {proj_dim}, effective dimension {numbers.effective_dimension:.1f}, "
             f"condition number {numbers.condition_number:.3g}, leverage mean {numbers.mean_leverage:.3f} "
             f"max {numbers.max_leverage:.3f}"
@@ -69,4 +70,4 @@ def print_diagnostics(diagnostics: tuple[Diagnostics, ...], proj_dim: int) -> No
 def print_paths(paths: list) -> None:
     """The files that were written, one a line."""
     for path in paths:
-        print(f"  {path}")
+        say(f"  {path}")

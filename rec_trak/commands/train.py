@@ -7,6 +7,7 @@ import dataclasses
 import json
 
 from rec_trak.config.analysis import DATASET_TYPES
+from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -32,4 +33,4 @@ def run(args: argparse.Namespace) -> None:
     device = choose_device(args.device, asked_for=True)
     for path in train_run(config, args.dataset_type, args.members, args.halves, device):
         best = max(json.loads(path.with_suffix(".json").read_text())["epochs"], key=lambda e: e.get("auc", e["epoch"]))
-        print(f"{path}: " + ", ".join(f"{key} {value:.4g}" for key, value in best.items()))
+        say(f"{path}: " + ", ".join(f"{key} {value:.4g}" for key, value in best.items()))

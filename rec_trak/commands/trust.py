@@ -6,6 +6,7 @@ import argparse
 
 from rec_trak.commands.shared import print_paths
 from rec_trak.config.analysis import read_analysis_config
+from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -19,5 +20,5 @@ def run(args: argparse.Namespace) -> None:
 
     given = read_analysis_config(args.config) if args.config else None
     content = trust_run(args.results_dir, args.seed, given=given)
-    print("\n".join(trust_lines(content)))
+    say(*trust_lines(content))
     print_paths(write_trust(args.results_dir, content))

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 
 from rec_trak.commands.shared import add_run_flags, print_paths, run_from
+from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     job = read_job(run)
     case = make_case(run, job, training, args.training, args.targets, args.max_targets, args.seed, args.workers)
     content = validate(case, args.what, args.subsets, args.trainings, args.removal_seeds, args.removal_targets)
-    print(f"{case.name}: {content['verdict']}")
+    say(f"{case.name}: {content['verdict']}")
     print_paths(write_validation(run.folder, case, content))
     for note in content["notes"]:
-        print(f"note: {note}")
+        say(f"note: {note}")

@@ -16,11 +16,11 @@ import pandas as pd
 
 from rec_trak.config.documents import load_json
 from rec_trak.errors import DataError
+from rec_trak.words import harmless
 
 LINES = 1000  # of a table in the page at most; the CSV has the rest
 CELL = 240  # characters of a cell
 SHORT = 16  # characters that are never wrapped
-HIDDEN = re.compile("[\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 SPACES = re.compile(r"\s+")
 TEXTS = (
     "user_id",
@@ -70,7 +70,7 @@ class Table:
 
 def shown(text: Any, limit: int | None = CELL) -> str:
     """The text on one line, U+FFFD for what is not seen or reorders its neighbours, cut to `limit` characters."""
-    line = SPACES.sub(" ", HIDDEN.sub("\ufffd", str(text))).strip()
+    line = SPACES.sub(" ", harmless(str(text))).strip()
     return line if limit is None or len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from rec_trak.words import plain
+
 
 def format_table(table: pd.DataFrame, width: int = 100) -> str:
     """The table as text for a terminal: words to the left, numbers to the right, `-` for what cannot be given.
@@ -13,7 +15,7 @@ def format_table(table: pd.DataFrame, width: int = 100) -> str:
         width: columns of text, at most. What is wider gets its headings stacked, word over word; then the longest
             words, and at last whole lines, are cut and end in `...`.
     """
-    names = [str(name) for name in table.columns]
+    names = [plain(str(name), mark=" ") for name in table.columns]
     cells = [list(map(_cell, table[name])) for name in table.columns]
     words = [i for i, name in enumerate(table.columns) if not pd.api.types.is_numeric_dtype(table[name])]
     headings = [[name] for name in names]
@@ -47,7 +49,7 @@ def _cell(value: object) -> str:
     if value is None or value != value:  # NaN is the one number that differs from itself
         return "-"
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return "".join(c if c.isprintable() else " " for c in text)  # a headline must not steer the terminal
+    return plain(text, mark=" ")  # a headline must not steer the terminal
 
 
 def _cut(text: str, width: int) -> str:

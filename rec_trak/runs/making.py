@@ -17,7 +17,6 @@ from rec_trak.attribution.history import PLACES, history_influence, places_table
 from rec_trak.attribution.influence import SelfInfluence, TargetInfluence, self_influence, target_influence
 from rec_trak.attribution.job import Job, Run, fingerprint, versions, within
 from rec_trak.attribution.target_sets import NamedTargets, named_targets
-from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError
 from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.files import as_csv, write_files, write_results
@@ -26,6 +25,7 @@ from rec_trak.results.ranking import rows_table
 from rec_trak.results.target_tables import ends_table, targets_table
 from rec_trak.scoring.solve import Diagnostics
 from rec_trak.store.manifest import read_manifest, read_member
+from rec_trak.words import plain
 
 NAMED = 5  # articles printed of each end
 ENDS = 100  # proponents and opponents listed of each target, at most
@@ -203,8 +203,7 @@ def _with_notes(metadata: dict[str, Any], notes: list[str]) -> dict[str, Any]:
 
 def _terminal(line: str) -> str:
     """The line with U+FFFD for what cannot be seen or commands a terminal, cut to WIDTH characters."""
-    plain = "".join(c if c.isprintable() else "\ufffd" for c in one_line(line))
-    return plain if len(plain) <= WIDTH else f"{plain[: WIDTH - 1]}…"
+    return plain(line) if len(line) <= WIDTH else f"{plain(line[: WIDTH - 1])}…"
 
 
 def _folder(run: Run, targets: NamedTargets) -> Path:
