@@ -1,30 +1,34 @@
 """What a language model's folder or hub name holds, and texts as its token ids, kept on disk. Not here: the model.
 
-Nothing from the folder is run. A file in the cache is an .npy array with the hash of its numbers behind it: it is
-mapped into memory, and one that is damaged is made again.
+Nothing from the folder is run. A file in the cache is an .npy array and behind it a hash of its numbers and of what
+they are made from: it is mapped into memory, and one that is damaged, or of other texts, is told of and made again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
+import stat
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy
 
 from rec_trak.disk import replacing
-from rec_trak.errors import ConfigError, RecTrakWarning, told
+from rec_trak.errors import ConfigError, RecTrakWarning, reason, told
 
 INSTALL = "pip install 'rec-trak[bert]'"
 AT_ONCE = 4096
 DIGEST = 16
+FORMAT = 2  # of a file in the cache
 
 
 def read_pretrained(pretrained: str, kind: str, **more: Any) -> Any:
@@ -82,8 +86,9 @@ def token_ids(texts: Sequence[str], pretrained: str, length: int) -> np.ndarray:
             f"`title_length`, `body_length`: no room for a word. Got {length}, expected more than the {special} "
             f"special tokens that {pretrained} puts into each text."
         )
-    path = _folder() / "tokens" / f"{_key(tokeniser, texts, length)}.npy"
-    held = _held(path, (len(texts), length))
+    key = _key(tokeniser, texts, length)
+    path = _folder() / "tokens" / f"{key}.npy"
+    held = _held(path, key, (len(texts), length), _largest(tokeniser))
     if held is not None:
         return held
     ids = np.zeros((len(texts), length), dtype=np.int32)
@@ -92,7 +97,7 @@ def token_ids(texts: Sequence[str], pretrained: str, length: int) -> np.ndarray:
         encoded = tokeniser(some, max_length=length, truncation=True, padding=False, return_attention_mask=False)
         for i, tokens in enumerate(encoded["input_ids"], start):
             ids[i, : len(tokens)] = np.asarray(tokens, dtype=np.int32) + 1
-    _keep(path, ids)
+    _keep(path, key, ids)
     return ids
 
 
@@ -102,7 +107,7 @@ def _folder() -> Path:
 
 def _key(tokeniser: Any, texts: Sequence[str], length: int) -> str:
     """A name for what these texts become: the tokeniser's files, the library that reads them, length and texts."""
-    found = hashlib.blake2b(f"{version('tokenizers')} {length} {len(texts)}".encode(), digest_size=DIGEST)
+    found = hashlib.blake2b(f"{FORMAT} {version('tokenizers')} {length} {len(texts)}".encode(), digest_size=DIGEST)
     with tempfile.TemporaryDirectory() as folder:
         tokeniser.save_pretrained(folder)
         parts = [file.read_bytes() for file in sorted(Path(folder).rglob("*")) if file.is_file()]
@@ -112,26 +117,62 @@ def _key(tokeniser: Any, texts: Sequence[str], length: int) -> str:
     return found.hexdigest()
 
 
-def _held(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """The array in the cache, or None where there is none that is whole."""
+def _largest(tokeniser: Any) -> int:
+    """The largest number that `token_ids` gives."""
+    return max(len(tokeniser), 1 + max(tokeniser.get_vocab().values(), default=0))
+
+
+def _held(path: Path, key: str, shape: tuple[int, int], largest: int) -> np.ndarray | None:
+    """The array in the cache, None where there is none; another file in its place is warned of."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        with open(path, "rb") as file:
-            file.seek(-DIGEST, os.SEEK_END)
-            whole = file.read() == _digest(array)
-    except (OSError, ValueError, EOFError):
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            return _checked(file, key, shape, largest)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return array if whole and array.shape == shape and array.dtype == np.int32 else None
+    except OSError as error:
+        got = "a link" if error.errno == errno.ELOOP else f"what cannot be read ({error.strerror})"
+    except ValueError as error:
+        got = reason(error)
+    warnings.warn(
+        f"{path}: not the tokens of these texts. Got {got}, expected a file that this command made of them. They are "
+        "made again; let nobody else write to that folder.",
+        RecTrakWarning,
+        stacklevel=3,
+    )
+    return None
 
 
-def _keep(path: Path, ids: np.ndarray) -> None:
+def _checked(file: BinaryIO, key: str, shape: tuple[int, int], largest: int) -> np.ndarray:
+    """The array of an open file of the cache.
+
+    Raises:
+        ValueError: it is anything else than what `_keep` writes under this key.
+    """
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("something that is no file")
+    if npy.read_magic(file) != (1, 0) or npy.read_array_header_1_0(file) != (shape, False, np.dtype(np.int32)):
+        raise ValueError("an array of another shape or kind")
+    start, size = file.tell(), 4 * shape[0] * shape[1]
+    if status.st_size != start + size + DIGEST:
+        raise ValueError("a file of another length")
+    array = np.memmap(file, dtype=np.int32, mode="r", offset=start, shape=shape)
+    file.seek(start + size)
+    if file.read() != _digest(key, array):
+        raise ValueError("other numbers than were written, or those of other texts")
+    if array.min() < 0 or array.max() > largest:
+        raise ValueError("numbers that the tokeniser does not know")
+    return array
+
+
+def _keep(path: Path, key: str, ids: np.ndarray) -> None:
     """Write the array so that `path` holds all of it or what it held before; a cache that cannot be written is warned
     of."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.save(file, ids)
-            file.write(_digest(ids))
+            file.write(_digest(key, ids))
     except OSError as error:
         warnings.warn(
             f"{path.parent}: tokens are not kept for the next run ({error.strerror}). Set REC_TRAK_CACHE to a folder "
@@ -141,8 +182,11 @@ def _keep(path: Path, ids: np.ndarray) -> None:
         )
 
 
-def _digest(array: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(array), digest_size=DIGEST).digest()
+def _digest(key: str, array: np.ndarray) -> bytes:
+    """Of the numbers as those of a key: the same ones under another key have another."""
+    found = hashlib.blake2b(f"{key} {array.dtype.str} {array.shape}".encode(), digest_size=DIGEST)
+    found.update(np.ascontiguousarray(array))
+    return found.digest()
 
 
 @contextlib.contextmanager

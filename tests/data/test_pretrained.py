@@ -1,5 +1,6 @@
 """Token ids are the tokeniser's own plus 1, and the cache gives the same numbers or is made again."""
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from support import tiny_lm
 
 from rec_trak.config.model import ModelConfig, TextConfig
+from rec_trak.data import pretrained
 from rec_trak.data.articles import encode_articles, read_news_items
 from rec_trak.data.batches import build_inputs
 from rec_trak.data.impressions import Impressions
@@ -83,28 +85,93 @@ DAMAGE = {
     "empty": lambda whole: b"",
     "a flipped bit": lambda whole: whole[:140] + bytes([whole[140] ^ 4]) + whole[141:],
     "a pickle": lambda whole: b"\x80\x04N.",
+    "more behind it": lambda whole: whole + b"\0",
+    "no hash": lambda whole: whole[:-16],
+    "a header of megabytes": lambda whole: whole[:8] + b"\xff\xff" + whole[10:],
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_file_is_made_again(damage, folder, cache):
-    """Whatever happened to it, the numbers are right, and so is the file afterwards."""
+    """Whatever happened to it, the numbers are right, and so is the file afterwards; it is told."""
     expected = token_ids(TEXTS, folder, 6)
     (file,) = cache.iterdir()
     whole = file.read_bytes()
     file.write_bytes(DAMAGE[damage](whole))
-    np.testing.assert_array_equal(token_ids(TEXTS, folder, 6), expected)
+    with pytest.warns(
+        RecTrakWarning, match=r"\.npy: not the tokens of these texts. Got .* made again; let nobody else"
+    ):
+        np.testing.assert_array_equal(token_ids(TEXTS, folder, 6), expected)
     assert file.read_bytes() == whole
     assert len(list(cache.iterdir())) == 1
+
+
+def forged(path, array, key):
+    """A file as the cache has it, of other numbers."""
+    with open(path, "wb") as file:
+        np.save(file, array)
+        file.write(pretrained._digest(key, array))
+
+
+OTHER = np.array(IDS, dtype=np.int32)[::-1].copy()
+FORGERIES = {
+    "of another key": lambda path: forged(path, OTHER, "0" * 32),
+    "of no key": lambda path: forged(path, OTHER, ""),
+    "beyond the vocabulary": lambda path: forged(path, OTHER + 1000, path.stem),
+    "below zero": lambda path: forged(path, OTHER - 1, path.stem),
+    "of another kind": lambda path: forged(path, OTHER.astype(np.float32), path.stem),
+    "of another shape": lambda path: forged(path, OTHER.reshape(6, 4), path.stem),
+    "in another order": lambda path: forged(path, np.asfortranarray(OTHER), path.stem),
+    "a plain array": lambda path: np.save(path, OTHER),
+    "a pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_file_that_was_put_there_is_not_taken(forgery, folder, cache):
+    """Numbers that were not made of these texts, whatever stands behind them, and what is no file."""
+    expected = token_ids(TEXTS, folder, 6)
+    (file,) = cache.iterdir()
+    whole = file.read_bytes()
+    file.unlink()
+    FORGERIES[forgery](file)
+    with pytest.warns(RecTrakWarning, match="not the tokens of these texts"):
+        np.testing.assert_array_equal(token_ids(TEXTS, folder, 6), expected)
+    assert file.read_bytes() == whole
+
+
+def test_the_file_of_other_texts_is_not_taken(folder, cache):
+    """One that is whole, of the same shape, in the wrong place."""
+    expected = token_ids(TEXTS, folder, 6)
+    (file,) = cache.iterdir()
+    token_ids(TEXTS[::-1], folder, 6)
+    (other,) = set(cache.iterdir()) - {file}
+    file.write_bytes(other.read_bytes())
+    with pytest.warns(RecTrakWarning, match="Got other numbers than were written, or those of other texts"):
+        np.testing.assert_array_equal(token_ids(TEXTS, folder, 6), expected)
+
+
+def test_a_link_is_not_followed(folder, cache, tmp_path):
+    """Neither when it is read nor when it is written: what it leads to stays, and a file takes its place."""
+    expected = token_ids(TEXTS, folder, 6)
+    (file,) = cache.iterdir()
+    whole = file.read_bytes()
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    with pytest.warns(RecTrakWarning, match="not the tokens of these texts. Got a link"):
+        np.testing.assert_array_equal(token_ids(TEXTS, folder, 6), expected)
+    assert not file.is_symlink()
+    assert file.read_bytes() == (tmp_path / "elsewhere").read_bytes() == whole
 
 
 def test_a_cache_that_cannot_be_written_is_warned_of(folder, tmp_path, monkeypatch):
     """The ids come all the same."""
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("REC_TRAK_CACHE", str(tmp_path / "file"))
-    with pytest.warns(RecTrakWarning, match="tokens are not kept .* Set REC_TRAK_CACHE"):
+    with pytest.warns(RecTrakWarning, match="tokens are not kept .* Set REC_TRAK_CACHE") as told:
         found = token_ids(TEXTS, folder, 6)
     assert found.tolist() == IDS
+    assert len(told) == 1
 
 
 def test_texts_of_blanks_need_no_tokeniser():
