@@ -29,6 +29,7 @@ INSTALL = "pip install 'rec-trak[bert]'"
 AT_ONCE = 4096
 DIGEST = 16
 FORMAT = 2  # of a file in the cache
+ROOT = 0
 
 
 def read_pretrained(pretrained: str, kind: str, **more: Any) -> Any:
@@ -151,6 +152,8 @@ def _checked(file: BinaryIO, key: str, shape: tuple[int, int], largest: int) -> 
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("something that is no file")
+    if status.st_uid not in (os.geteuid(), ROOT):
+        raise ValueError("a file of another user")
     if npy.read_magic(file) != (1, 0) or npy.read_array_header_1_0(file) != (shape, False, np.dtype(np.int32)):
         raise ValueError("an array of another shape or kind")
     start, size = file.tell(), 4 * shape[0] * shape[1]

@@ -151,6 +151,18 @@ def test_the_file_of_other_texts_is_not_taken(folder, cache):
         np.testing.assert_array_equal(token_ids(TEXTS, folder, 6), expected)
 
 
+def test_the_file_of_another_user_is_not_taken(folder, cache, monkeypatch):
+    """Whoever can write to the folder could give it the right hash."""
+    expected = token_ids(TEXTS, folder, 6)
+    (file,) = cache.iterdir()
+    if os.geteuid() == 0:
+        os.chown(file, 12345, -1)
+    else:
+        monkeypatch.setattr(pretrained.os, "geteuid", lambda: 12345)
+    with pytest.warns(RecTrakWarning, match="Got a file of another user"):
+        np.testing.assert_array_equal(token_ids(TEXTS, folder, 6), expected)
+
+
 def test_a_link_is_not_followed(folder, cache, tmp_path):
     """Neither when it is read nor when it is written: what it leads to stays, and a file takes its place."""
     expected = token_ids(TEXTS, folder, 6)
