@@ -61,8 +61,8 @@ def make_parts(found: Features, exact: int, lambda_rel: float = 1.0) -> Parts:
     parts = []
     for phi, q, targets in zip(found.phis, found.qs, found.targets, strict=True):
         phi = np.array(phi)
-        factor = _factor(gram(phi), len(phi), lambda_rel)
-        loss = _columns(phi * q[:, None], _factor(gram(phi, q), len(phi), lambda_rel), targets)
+        factor = _factor(gram(phi, lambda_rel=lambda_rel), len(phi), lambda_rel)
+        loss = _columns(phi * q[:, None], _factor(gram(phi, q, lambda_rel), len(phi), lambda_rel), targets)
         parts.append((_columns(phi, factor, targets), loss, _leverage(phi, factor)))
     plain, loss, leverage = map(np.stack, zip(*parts, strict=True))
     return Parts(plain, loss, _exact(found, exact, lambda_rel), leverage, np.stack(found.qs), found.seen)
@@ -73,7 +73,7 @@ def kernels(found: Features, proj_dim: int, lambda_rel: float) -> np.ndarray:
     values = []
     for pair in zip(found.phis, found.targets, strict=True):
         phi, targets = (np.array(part).reshape(len(part), -1, proj_dim).sum(axis=1) for part in pair)
-        values.append(_columns(phi, _factor(gram(phi), len(phi), lambda_rel), targets))
+        values.append(_columns(phi, _factor(gram(phi, lambda_rel=lambda_rel), len(phi), lambda_rel), targets))
     return np.stack(values)
 
 

@@ -103,7 +103,7 @@ def top_of_targets(folder: Path) -> dict:
         return extremes(blocks, len(targets), TOP_K)
 
     with watched() as memory:
-        solve_targets(solve(gram(phi), len(phi), 1.0), targets, columns)
+        solve_targets(solve(gram(phi, lambda_rel=1.0), len(phi), 1.0), targets, columns)
         run(BLOCK)
         begin = time.perf_counter()
         proponents, opponents = run(len(phi))

@@ -121,7 +121,7 @@ def _sketch(stored: np.ndarray, one: Setting) -> np.ndarray:
 
 def _kernel(phi: np.ndarray, targets: np.ndarray, lambda_rel: float) -> np.ndarray:
     """(N, M)."""
-    system = gram(phi)
+    system = gram(phi, lambda_rel=lambda_rel)
     with warnings.catch_warnings():  # that some ridges are too small is the point
         warnings.simplefilter("ignore", RecTrakWarning)
         system.diagonal().add_(relative_ridge(system, len(phi), lambda_rel))

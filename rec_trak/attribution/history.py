@@ -157,7 +157,7 @@ def _places(history: Ragged, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def _member(job: Job, model_id: int, name: str, path: str, cut: Inputs, owner: np.ndarray, bar) -> np.ndarray:
     """(5, n) of one checkpoint: k and Q of each place's row, k and Q of the row without it, the place's leverage."""
     phi, q = read_member(job.save_dir, model_id)
-    system = solve(gram(phi), len(phi), job.lambda_rel)
+    system = solve(gram(phi, lambda_rel=job.lambda_rel), len(phi), job.lambda_rel)
     gradients = np.load(job.save_dir / str(model_id) / f"{name}_grads.mmap", mmap_mode="r")
     mean = torch.from_numpy(gradients.mean(axis=0, dtype=np.float64))
     solved = torch.cholesky_solve(mean[:, None], system.factor)[:, 0]

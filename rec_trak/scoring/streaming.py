@@ -39,11 +39,11 @@ class Best:
 
 
 def solve_targets(kernel: Kernel, gradients: np.ndarray, out: np.ndarray) -> None:
-    """Fill `out` (M, K) float32 with (Phi'Phi + ridge I)^-1 phi_t for each of the projected gradients (M, K)."""
+    """Fill `out` (M, K), float32 or float64, with (Phi'Phi + ridge I)^-1 phi_t for each projected gradient (M, K)."""
     for start in range(0, len(gradients), TARGETS):
         targets = slice(start, start + TARGETS)
         block = torch.from_numpy(np.array(gradients[targets], dtype=np.float64))
-        out[targets] = torch.cholesky_solve(block.T, kernel.factor).T.float().numpy()
+        out[targets] = torch.cholesky_solve(block.T, kernel.factor).T.numpy()
 
 
 def score_blocks(
@@ -55,38 +55,39 @@ def score_blocks(
 
     Args:
         phis: for each of E members, projected gradients (N, K); memory maps stay on disk.
-        columns: for each member, the solved targets c_t (M, K).
+        columns: for each member, the solved targets c_t (M, K), in the precision in which they are multiplied: float64
+            where `solve.needs_double` of the ridge.
         weights: (N,) mean Q.
         starts: (I + 1,) int64; impression i has the rows from `starts[i]` to `starts[i + 1]`.
     """
-    members, (count, k) = len(phis), columns[0].shape
+    members, (count, k), dtype = len(phis), columns[0].shape, columns[0].dtype
     wide = min(TARGETS, count)
     tall = min(ROWS, max(CHUNK, BLOCK_BYTES // (8 * members * k) // CHUNK * CHUNK))
-    weights = (np.asarray(weights, dtype=np.float64) / members).astype(np.float32)
-    buffer = torch.empty(0)
+    weights = (np.asarray(weights, dtype=np.float64) / members).astype(dtype)
+    buffer = torch.from_numpy(np.empty(0, dtype=dtype))
     last = 0
     while last < len(starts) - 1:
         first = last
         last = max(first + 1, int(np.searchsorted(starts, starts[first] + tall, side="right")) - 1)
         parts = [_summed(phi, weights, starts[first : last + 1]) for phi in phis]
         if len(buffer) < (last - first) * wide:
-            buffer = torch.empty((last - first) * wide)
+            buffer = buffer.new_empty((last - first) * wide)
         for left in range(0, count, wide):
             targets = slice(left, min(left + wide, count))
             scores = buffer[: (last - first) * (targets.stop - left)].view(last - first, -1)
             for member, (part, column) in enumerate(zip(parts, columns, strict=True)):
-                block = torch.from_numpy(np.array(column[targets], dtype=np.float32))
+                block = torch.from_numpy(np.array(column[targets]))
                 torch.addmm(scores, part, block.T, beta=min(member, 1), out=scores)
-            yield slice(first, last), targets, scores
+            yield slice(first, last), targets, scores.float()
 
 
 def _summed(phi: np.ndarray, weights: np.ndarray, starts: np.ndarray) -> Tensor:
-    """(I, K): the rows `starts[0]` to `starts[-1]`, each times its weight, added up by impression."""
+    """(I, K): the rows `starts[0]` to `starts[-1]`, each times its weight, added up by impression; as the weights."""
     rows = slice(int(starts[0]), int(starts[-1]))
     part = phi[rows] * weights[rows, None]
     if len(starts) <= len(part):
         part = np.add.reduceat(part, starts[:-1] - starts[0], axis=0)
-    return torch.from_numpy(np.asarray(part, dtype=np.float32))
+    return torch.from_numpy(np.asarray(part, dtype=weights.dtype))
 
 
 def kept(blocks: Iterable[Block], matrix: np.ndarray) -> Iterator[Block]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rec_trak.scoring.solve import blocks, gram
+from rec_trak.scoring.solve import blocks, gram, needs_double
 from rec_trak.trust.systems import Margins, View, largest_eigenvalue, solve_view
 
 BUCKET_SPLITS = 3
@@ -81,11 +81,13 @@ def see_member(
     Raises:
         NumericalError: a gradient that is not finite, or a system that cannot be solved.
     """
-    xtx = gram(phi, weights)
+    smallest = min(view.of(lambda_rel) for view in views.values())
+    xtx = gram(phi, weights, smallest)
     largest = largest_eigenvalue(xtx)
-    part = torch.from_numpy(np.array(phi if len(rows) == len(phi) else phi[rows], dtype=np.float32))
+    dtype = np.float64 if weights is not None and needs_double(smallest) else np.float32
+    part = torch.from_numpy(np.array(phi if len(rows) == len(phi) else phi[rows], dtype=dtype))
     if weights is not None:
-        part *= torch.as_tensor(np.asarray(weights, dtype=np.float32)[rows])[:, None]
+        part *= torch.as_tensor(np.asarray(weights, dtype=dtype)[rows])[:, None]
     margins = None if q is None else _margins(phi, q, rows)
     solved = {
         name: solve_view(view, xtx, largest, len(phi), lambda_rel, part, targets, margins)
@@ -95,7 +97,7 @@ def see_member(
     leverage = {name: one.leverage for name, one in solved.items()}
     kernel = {name: one.kernel for name, one in solved.items()}
     leverage["dot"] = part.square().sum(dim=1).double().numpy() / trace
-    kernel["dot"] = (part @ targets.T).numpy() / trace
+    kernel["dot"] = (part.float() @ targets.T).numpy() / trace
     explained = {views[name].of(lambda_rel): one.explained for name, one in solved.items() if one.explained is not None}
     return Member(leverage, kernel, explained, solved["whole"].condition_number, len(phi))
 

@@ -96,7 +96,7 @@ def solve_view(
         largest: its largest eigenvalue.
         count: N, the rows it was summed over.
         lambda_rel: the run's ridge.
-        phi: (n, K) float32, the rows to look at.
+        phi: (n, K), the rows to look at.
         targets: (T, K) float32; T may be 0.
         margins: to be explained, or None.
 
@@ -122,11 +122,11 @@ def solve_view(
             f"trust: Phi'Phi + ridge is not positive definite. Got `lambda_rel` {lambda_rel:g}, expected "
             "a larger ridge. Set `lambda_rel` to 1.0 and go on from there."
         )
-    columns = torch.cholesky_solve(targets.to(dtype).T, factor).float()
+    columns = torch.cholesky_solve(targets.to(dtype).T, factor)
     condition = _condition(factor, largest, ridge) if _is_run(view) else bound
     h = _leverage(factor, phi)
     explained = None if margins is None else _explained(factor, phi, h, margins)
-    return Solved(h, (phi @ columns).numpy(), condition, explained)
+    return Solved(h, _kernel(phi, columns), condition, explained)
 
 
 def _factor(system: Tensor) -> Tensor | None:
@@ -158,6 +158,15 @@ def _leverage(factor: Tensor, phi: Tensor) -> np.ndarray:
         part = phi[start : start + step].to(factor.dtype)
         h[start : start + step] = torch.linalg.solve_triangular(factor, part.T, upper=False).square_().sum(dim=0)
     return h
+
+
+def _kernel(phi: Tensor, columns: Tensor) -> np.ndarray:
+    """(n, T) float32 products of rows and solved targets (K, T), in the precision of the targets."""
+    kernel = np.empty((len(phi), columns.shape[1]), dtype=np.float32)
+    step = max(1, len(phi)) if columns.dtype == torch.float32 else CHUNK
+    for start in range(0, len(phi), step):
+        kernel[start : start + step] = phi[start : start + step].to(columns.dtype) @ columns
+    return kernel
 
 
 def _explained(factor: Tensor, phi: Tensor, h: np.ndarray, margins: Margins) -> float | None:

@@ -57,11 +57,11 @@ def group_scores(
     found: dict[str, np.ndarray] = {}
     for m in range(members):
         phi, targets = read(m)[0], read_targets(m)
-        columns = np.empty(targets.shape, dtype=np.float32)
-        solve_targets(solve(gram(phi), len(phi), lambda_rel), targets, columns)
+        columns = np.empty(targets.shape)
+        solve_targets(solve(gram(phi, lambda_rel=lambda_rel), len(phi), lambda_rel), targets, columns)
         for name, weight in weights.items():
             sums = group_sums(phi, weight, groups)
-            found[name] = found.get(name, 0) + sums @ columns.T.astype(np.float64) / members
+            found[name] = found.get(name, 0) + sums @ columns.T / members
         plain = sums @ np.asarray(targets, dtype=np.float64).T / members  # of NO_Q, the last
         found[DOT] = found.get(DOT, 0) + plain
     return found
@@ -87,7 +87,7 @@ def row_scores(
     kernels, residuals = [], []
     for m in range(members):
         phi, q = read(m)
-        kernel = solve(gram(phi), len(phi), lambda_rel)
+        kernel = solve(gram(phi, lambda_rel=lambda_rel), len(phi), lambda_rel)
         kernels.append(_columns(phi, kernel, np.array(read_targets(m)[chosen], dtype=np.float64)))
         residuals.append(q)
     return np.mean(kernels, axis=0) * np.mean(residuals, axis=0)[:, None]

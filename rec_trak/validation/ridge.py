@@ -96,7 +96,7 @@ def predictions(case: Case, groups: np.ndarray) -> dict[tuple[int, float], np.nd
     found: dict[tuple[int, float], np.ndarray] = {}
     for m in range(members):
         phi, targets = case.member(m)[0], np.asarray(case.member_targets(m))
-        sums, whole = group_sums(phi, mean_q, groups), gram(phi)
+        sums, whole = group_sums(phi, mean_q, groups), gram(phi, lambda_rel=min(ridges))
         for parts in FOLDS:
             k, rest = divmod(phi.shape[1], parts)
             if rest or (parts > 1 and k < SMALLEST):

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 from support import tiny
+from support.small_ridges import closed_form, steep
 
 from rec_trak.attribution import influence
 from rec_trak.attribution.influence import target_influence
@@ -57,6 +58,28 @@ def test_ends_and_matrix_equal_the_closed_form(tmp_path, keys):
         order = np.argsort(-sign * expected, axis=0, kind="stable")[:5].T
         np.testing.assert_array_equal(best.rows, order)
         np.testing.assert_allclose(best.scores, np.take_along_axis(expected.T, order, axis=1), **tolerance)
+
+
+@pytest.mark.filterwarnings("ignore:.*is small for N")
+@pytest.mark.parametrize("lambda_rel", [1e-2, 1e-6])
+@pytest.mark.parametrize("proj_dim", [8, 32], ids=["N > 2K", "N < K"])
+def test_a_small_ridge_is_the_closed_form_too(tmp_path, proj_dim, lambda_rel):
+    """Of gradients that single precision cannot tell apart: scores, their mean, and leverages of either form."""
+    job, targets = featurized(tmp_path, proj_dim=proj_dim, lambda_rel=lambda_rel)
+    target_influence(job, "mixed", targets)
+    for seed, name in enumerate(("grads", "mixed_grads")):
+        held = np.load(job.save_dir / "0" / f"{name}.mmap", mmap_mode="r+")
+        held[:] = steep(*held.shape, seed)
+        held.flush()
+    result = target_influence(job, "mixed", targets, matrix=tmp_path / "scores.npy")
+    expected = dense(job, "mixed")
+    most = np.abs(expected).max(axis=0)
+    np.testing.assert_allclose(np.load(tmp_path / "scores.npy") / most, expected / most, atol=1e-4)
+    np.testing.assert_allclose(result.plain, expected.mean(axis=1), atol=1e-4 * np.abs(expected.mean(axis=1)).max())
+    phi, q = read_member(job.save_dir, 0)
+    for form, weights in (("self_influence", 1), ("loss_gradient", q[:, None])):
+        own = np.diag(closed_form(phi * weights, lambda_rel)) * (q if form == "self_influence" else 1)
+        np.testing.assert_allclose(influence.self_influence(job, form).scores, own, rtol=1e-4)
 
 
 def test_block_sizes_change_no_result(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from support.small_ridges import RIDGES, closed_form, steep
 
 from rec_trak.errors import NumericalError, RecTrakWarning
 from rec_trak.scoring import solve as scoring
@@ -15,14 +16,6 @@ def phi():
     """(60, 12) gradients of unequal scale, so that an eigenvalue is not like another."""
     rng = np.random.default_rng(3)
     return (rng.normal(size=(60, 12)) * np.geomspace(1, 30, 12)).astype(np.float32)
-
-
-def closed_form(phi, lambda_rel):
-    """(N, N) of phi (phi'phi + ridge)^-1 phi' in float64."""
-    x = phi.astype(np.float64)
-    gram = x.T @ x
-    ridge = lambda_rel * np.trace(gram) / min(x.shape)
-    return x @ np.linalg.solve(gram + ridge * np.eye(x.shape[1]), x.T)
 
 
 @pytest.mark.parametrize("lambda_rel", [0.0, 0.1, 1.0])
@@ -36,6 +29,48 @@ def test_leverage_and_kernel_equal_the_closed_form(phi, lambda_rel):
     one = scoring.kernel_column(phi, kernel, torch.from_numpy(phi[0]))
     assert one.shape == (60,)
     np.testing.assert_allclose(one, columns[:, 0], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:.*is small for N")
+@pytest.mark.parametrize("lambda_rel", RIDGES)
+@pytest.mark.parametrize("rows", [900, 60], ids=["N > 2K", "N < K"])
+def test_any_ridge_is_the_closed_form(rows, lambda_rel, monkeypatch):
+    """Leverage, kernel and the leverage of the loss gradient have four digits where eigenvalues are far apart."""
+    monkeypatch.setattr(scoring, "DOUBLE_BLOCK", 250)
+    phi, q = steep(rows, 96), np.linspace(1, 0.01, rows)
+    h, kernel = scoring.member_leverage(phi, lambda_rel)
+    expected = closed_form(phi, lambda_rel)
+    own = np.diag(expected)
+    np.testing.assert_allclose(h, own, rtol=1e-4)
+    columns = scoring.kernel_column(phi, kernel, torch.from_numpy(phi[-5:]))
+    np.testing.assert_allclose(
+        columns / np.sqrt(np.outer(own, own[-5:])), expected[:, -5:] / np.sqrt(np.outer(own, own[-5:])), atol=1e-4
+    )
+    weighted, _ = scoring.member_leverage(phi, lambda_rel, weights=q)
+    np.testing.assert_allclose(weighted, np.diag(closed_form(phi * q[:, None], lambda_rel)), rtol=1e-4)
+
+
+def test_the_usual_ridges_multiply_in_single_precision(phi):
+    """Double precision takes twice as long: from SINGLE_RIDGE on the Gram matrix is that of single precision."""
+    single = (torch.from_numpy(phi).T @ torch.from_numpy(phi)).double()
+    double = torch.from_numpy(phi).double().T @ torch.from_numpy(phi).double()
+    torch.testing.assert_close(scoring.gram(phi, lambda_rel=scoring.SINGLE_RIDGE), single, rtol=0, atol=0)
+    torch.testing.assert_close(scoring.gram(phi, lambda_rel=scoring.SINGLE_RIDGE / 3), double, rtol=1e-14, atol=0)
+    torch.testing.assert_close(scoring.gram(phi), double, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("lambda_rel", [0.0, 1e-15])
+def test_a_ridge_that_rounding_would_outweigh_is_refused(lambda_rel):
+    """More than MOST_CONDITION is refused with the ridge that is enough, and that one is taken and right."""
+    x = np.random.default_rng(0).standard_normal((300, 20)) * np.logspace(0, -7, 20)
+    x = x.astype(np.float32)
+    with pytest.raises(
+        NumericalError, match=r"is too small, rounding would decide.*expected at most 1e\+12.*1e-10 or"
+    ) as told:
+        scoring.member_leverage(x, lambda_rel)
+    least = float(str(told.value).split("Set `lambda_rel` to ")[1].split(" or more")[0])
+    h, _ = scoring.member_leverage(x, least)
+    np.testing.assert_allclose(h, np.diag(closed_form(x, least)), rtol=1e-3)
 
 
 def test_weights_give_the_leverage_of_the_loss_gradient(phi):
@@ -68,6 +103,7 @@ def test_blocks_change_nothing(phi, monkeypatch):
     """Any block of rows gives the same numbers."""
     whole, _ = scoring.member_leverage(phi, 0.3)
     monkeypatch.setattr(scoring, "BLOCK", 7)
+    monkeypatch.setattr(scoring, "DOUBLE_BLOCK", 7)
     parts, _ = scoring.member_leverage(phi, 0.3)
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
 

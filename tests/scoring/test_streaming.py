@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from support.small_ridges import RIDGES, closed_form, steep
 
 from rec_trak.errors import NumericalError
 from rec_trak.scoring import streaming
-from rec_trak.scoring.solve import gram, solve
+from rec_trak.scoring.solve import gram, needs_double, solve
 from rec_trak.scoring.streaming import extremes, kept, score_blocks, solve_targets
 
 N, M, K, E = 150, 11, 6, 4
@@ -104,3 +105,20 @@ def test_solved_targets_are_those_of_the_inverse(monkeypatch):
     wide = phi.astype(np.float64)
     system = wide.T @ wide + kernel.ridge * np.eye(K)
     np.testing.assert_allclose(out, np.linalg.solve(system, targets.T).T, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:.*is small for N")
+@pytest.mark.parametrize("lambda_rel", RIDGES)
+@pytest.mark.parametrize("rows", [600, 30], ids=["N > 2K", "N < K"])
+def test_solved_targets_keep_what_the_ridge_needs(rows, lambda_rel):
+    """Scores through solved targets have four digits of what they can be at most, whatever the ridge."""
+    phi, targets, q = steep(rows, 48), steep(9, 48, seed=1), np.linspace(0, 1, rows)
+    columns = np.empty(targets.shape, dtype=np.float64 if needs_double(lambda_rel) else np.float32)
+    solve_targets(solve(gram(phi, lambda_rel=lambda_rel), rows, lambda_rel), targets, columns)
+    starts = np.r_[0, 5, np.arange(6, rows + 1)]
+    found = np.full((len(starts) - 1, 9), np.nan)
+    for _, _, scores in kept(score_blocks([phi], [columns], q, starts), found):
+        assert scores.dtype == torch.float32
+    expected = np.add.reduceat(q[:, None] * closed_form(phi, lambda_rel, targets), starts[:-1], axis=0)
+    most = np.abs(expected).max(axis=0)
+    np.testing.assert_allclose(found / most, expected / most, atol=1e-4)

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from support.small_ridges import closed_form, steep
 
 from rec_trak.scoring.solve import gram
 from rec_trak.sketch.projection import SketchProjector
 from rec_trak.trust import systems
+from rec_trak.trust.members import see_member, views_of
 from rec_trak.trust.systems import View, largest_eigenvalue, solve_view
 
 N, K = 120, 32
@@ -17,6 +19,26 @@ def arrays():
     rng = np.random.default_rng(0)
     scale = np.linspace(2, 0.1, K)
     return [(rng.standard_normal((n, K)) * scale).astype(np.float32) for n in (N, 4)]
+
+
+@pytest.mark.parametrize("lambda_rel", [1.0, 1e-2, 1e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize("weights", [None, np.linspace(1, 0.01, 3 * N)], ids=["", "weighted"])
+def test_all_views_of_a_member_are_the_closed_form(lambda_rel, weights, monkeypatch):
+    """Law: the run's ridge, a third and three times of it, and the usual ones, where eigenvalues are far apart."""
+    monkeypatch.setattr(systems, "CHUNK", 50)
+    phi, targets = steep(3 * N, K), steep(4, K, seed=1)
+    views = {
+        name: view for name, view in views_of(K, lambda_rel, np.random.default_rng(0)).items() if "half" not in name
+    }
+    found = see_member(phi, np.arange(1, 3 * N), torch.from_numpy(targets), lambda_rel, views, weights)
+    own = phi if weights is None else phi * weights[:, None]
+    for name, view in views.items():
+        h = np.diag(closed_form(own, view.of(lambda_rel)))[1:]
+        np.testing.assert_allclose(found.leverage[name], h, rtol=1e-3)
+        if view.fixed is None:
+            expected = closed_form(own, view.of(lambda_rel), targets)[1:]
+            most = np.abs(expected).max(axis=0)
+            np.testing.assert_allclose(found.kernel[name] / most, expected / most, atol=1e-3)
 
 
 @pytest.mark.parametrize("lambda_rel", [1.0, 1e-3, 1e-7])

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from support import tiny, validated
+from support.small_ridges import RIDGES, closed_form, steep
 
 from rec_trak.attribution.influence import target_influence
 from rec_trak.attribution.job import Run, read_job
@@ -73,6 +74,22 @@ def test_groups_are_sums_of_the_runs_own_scores(run):
         dot = dot + in_rows @ phi @ aims.T / 2
     np.testing.assert_allclose(found[NO_Q], no_q, rtol=1e-3, atol=1e-5 * np.abs(no_q).max())
     np.testing.assert_allclose(found[DOT], dot, rtol=1e-3, atol=1e-5 * np.abs(dot).max())
+
+
+@pytest.mark.filterwarnings("ignore:.*is small for N")
+@pytest.mark.parametrize("lambda_rel", RIDGES)
+@pytest.mark.parametrize("rows", [200, 20], ids=["N > 2K", "N < K"])
+def test_any_ridge_is_the_closed_form(rows, lambda_rel):
+    """Law: of gradients that single precision cannot tell apart too, for groups and for single rows."""
+    phi, aims, q = steep(rows, 32), steep(5, 32, seed=1), np.linspace(0.1, 1, rows)
+    groups = (np.random.default_rng(0).random((6, rows)) < 0.5).astype(float)
+    expected = q[:, None] * closed_form(phi, lambda_rel, aims)
+    read = (lambda m: (phi, q)), (lambda m: aims)
+    found = group_scores(1, *read, groups, lambda_rel)[RUN]
+    most = np.abs(expected).max(axis=0)
+    np.testing.assert_allclose(found / most, groups @ expected / most, atol=1e-4)
+    single = row_scores(1, *read, np.array([0, 3]), lambda_rel)
+    np.testing.assert_allclose(single / most[[0, 3]], expected[:, [0, 3]] / most[[0, 3]], atol=1e-4)
 
 
 def test_scores_of_rows_are_the_matrix(run):

@@ -1,9 +1,12 @@
 """The search for ridge and K: folded sketches, the same scores as the run's own code, halves apart, refusals."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from support import validated
+from support.small_ridges import closed_form, steep
 
 from rec_trak.errors import ConfigError
 from rec_trak.results.plots import plot_ridge_search
@@ -58,6 +61,22 @@ def test_settings_predict_what_the_runs_code_predicts(case, monkeypatch):
             lambda_rel,
         )[RUN]
         np.testing.assert_allclose(found[k, lambda_rel], expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.filterwarnings("ignore:.*is small for N")
+@pytest.mark.parametrize("rows", [200, 20], ids=["N > 2K", "N < K"])
+def test_a_small_ridge_is_the_closed_form_too(rows):
+    """Law: of gradients that single precision cannot tell apart, every ridge and every K."""
+    phi, aims, q = steep(rows, 32), steep(5, 32, seed=1), np.linspace(0.1, 1, rows)
+    groups = (np.random.default_rng(0).random((6, rows)) < 0.5).astype(float)
+    job = SimpleNamespace(members=[0], proj_dim=32, lambda_rel=1e-6)
+    found = predictions(SimpleNamespace(job=job, member=lambda m: (phi, q), member_targets=lambda m: aims), groups)
+    assert (32, 1e-6) in found
+    for (k, lambda_rel), sums in found.items():
+        own, tops = (fold(part.astype(np.float64), 32 // k) for part in (phi, aims))
+        scores = q[:, None] * closed_form(own, lambda_rel, tops)
+        most = np.abs(scores).max(axis=0)
+        np.testing.assert_allclose(sums / most, groups @ scores / most, atol=1e-4)
 
 
 def test_the_search_chooses_on_one_half_and_judges_on_the_other(case, monkeypatch):
