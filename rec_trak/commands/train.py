@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 
 from rec_trak.config.analysis import DATASET_TYPES
 from rec_trak.words import say
@@ -24,6 +23,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from rec_trak.attribution.job import choose_device
+    from rec_trak.config.reader import read_mapping
     from rec_trak.config.training import read_training_config
     from rec_trak.training.job import train_run
 
@@ -32,5 +32,6 @@ def run(args: argparse.Namespace) -> None:
     config = dataclasses.replace(read_training_config(args.config), **given)
     device = choose_device(args.device, asked_for=True)
     for path in train_run(config, args.dataset_type, args.members, args.halves, device):
-        best = max(json.loads(path.with_suffix(".json").read_text())["epochs"], key=lambda e: e.get("auc", e["epoch"]))
+        epochs = read_mapping(path.with_suffix(".json")).get("epochs") or [{}]
+        best = max(epochs, key=lambda e: e.get("auc", e.get("epoch", 0)))
         say(f"{path}: " + ", ".join(f"{key} {value:.4g}" for key, value in best.items()))

@@ -7,13 +7,13 @@ and target sets, verdicts or explanations of an earlier scoring may lie in it. N
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rec_trak.config.analysis import AnalysisConfig, analysis_config
+from rec_trak.config.documents import read_json
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.belongs import read_record, scoring_digest, scoring_parts
 from rec_trak.results.files import METADATA, Results, read_results
@@ -256,7 +256,7 @@ def _other_parent(results: Results) -> Iterator[str]:
 def _metadata(path: Path) -> dict[str, Any]:
     """The content of a set's metadata.json; {} where it is damaged, which whoever reads the set is told."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -20,6 +20,7 @@ from rec_trak.config.documents import DocumentError, read_json
 from rec_trak.disk import links, replacing, sweep
 from rec_trak.errors import StoreError
 from rec_trak.locks import locked
+from rec_trak.words import quoted
 
 MANIFEST = "rec_trak.json"
 FORMAT = 1
@@ -59,15 +60,28 @@ def read_manifest(save_dir: Path) -> dict[str, Any] | None:
             )
         return None
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        manifest = read_json(path)
+        if not isinstance(manifest, dict):
+            raise DocumentError(f"{type(manifest).__name__}, no keys and values")
+        if manifest.get("format") == FORMAT and not _is_whole(manifest):
+            raise DocumentError("`features`, `models` or `targets` are missing or are something else")
+    except DocumentError as error:
         raise StoreError(f"{path}: damaged ({error}). Expected JSON. Delete {save_dir} and featurize again.") from None
     if manifest.get("format") != FORMAT:
         raise StoreError(
-            f"{path}: written by another version. Got format {manifest.get('format')}, expected {FORMAT}. "
+            f"{path}: written by another version. Got format {quoted(manifest.get('format'))}, expected {FORMAT}. "
             "Choose another `save_dir`."
         )
     return manifest
+
+
+def _is_whole(manifest: dict[str, Any]) -> bool:
+    """Whether each part is of its kind: fields, members by number, target sets with digest and count."""
+    features, models, targets = (manifest.get(key) for key in ("features", "models", "targets"))
+    if not (isinstance(features, dict) and isinstance(models, dict) and isinstance(targets, dict)):
+        return False
+    sets = all(isinstance(one, dict) and {"digest", "count"} <= one.keys() for one in targets.values())
+    return sets and all(number.isdecimal() and len(number) < 10 for number in models)
 
 
 def check_links(save_dir: Path) -> None:

@@ -25,6 +25,7 @@ from rec_trak.data.sources import data_format, read_data
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning
 from rec_trak.models.build import ARCHITECTURES
 from rec_trak.training.trainer import TrainSettings, train_members
+from rec_trak.words import quoted
 
 USER_MAP = "user_to_idx_map.json"
 TEXT_KEYS = ("tokeniser", "title_length", "body_length")
@@ -122,8 +123,8 @@ def _texts(config: TrainingConfig, model_config: ModelConfig) -> tuple:
 
 def _refuse_model(where: str, key: str, value: Any, held: Any) -> None:
     raise ConfigError(
-        f"{where}: trains another model than the run's. Got `{key}` {value!r}, the checkpoints have {held!r}. Give the "
-        "YAML that they were trained with."
+        f"{where}: trains another model than the run's. Got `{key}` {quoted(value)}, the checkpoints have "
+        f"{quoted(held)}. Give the YAML that they were trained with."
     )
 
 

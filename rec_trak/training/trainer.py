@@ -25,6 +25,7 @@ from rec_trak.errors import ConfigError, DataError, NumericalError
 from rec_trak.models.build import build_model
 from rec_trak.progress import progress
 from rec_trak.training.metrics import ranking_quality
+from rec_trak.words import quoted
 
 
 @dataclass(frozen=True)
@@ -279,8 +280,8 @@ def _is_finished(path: Path, plan: dict[str, Any]) -> bool:
     if different:
         key = different[0]
         raise ConfigError(
-            f"{path}: this checkpoint was trained otherwise. Got `{key}` {plan[key]!r}, it has {made.get(key)!r}. "
-            f"Give another name or folder, or delete it."
+            f"{path}: this checkpoint was trained otherwise. Got `{key}` {quoted(plan[key])}, it has "
+            f"{quoted(made.get(key))}. Give another name or folder, or delete it."
         )
     return True
 

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from support import strange
 
 from rec_trak.errors import StoreError
 from rec_trak.store import saver as saver_module
@@ -101,6 +102,24 @@ def test_two_writers_at_once_are_refused(store):
         second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert f"in use. Got a lock held by process {os.getpid()} on" in second.stderr
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *strange.JSON.values(),
+        b"[]",
+        b'{"format": 1}',
+        b'{"format": 1, "features": {}, "models": [], "targets": {}}',
+        b'{"format": 1, "features": {}, "models": {"x": "a"}, "targets": {}}',
+        b'{"format": 1, "features": {}, "models": {}, "targets": {"t": 1}}',
+    ],
+)
+def test_a_manifest_that_is_none_is_one_line(store, content):
+    """Whatever its reader raises of it, and whatever stands in it instead."""
+    (store / MANIFEST).write_bytes(content)
+    with pytest.raises(StoreError, match=r"rec_trak.json: damaged \(.*\)\. Expected JSON\. Delete .* featurize again"):
+        read_manifest(store)
 
 
 def test_damaged_manifest_is_named(store):
