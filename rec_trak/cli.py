@@ -6,16 +6,23 @@ The modules of commands import what they need when they run, so that `--help` an
 from __future__ import annotations
 
 import argparse
+import atexit
 import difflib
+import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
+from types import FrameType
+from typing import NoReturn
 
 from rec_trak.errors import RecTrakError, RecTrakWarning
+from rec_trak.locks import set_waiting
 from rec_trak.progress import set_quiet
+from rec_trak.words import LINE, plain, say
 
 COMMANDS = (  # in the order in which a user needs them
     *("demo", "checkpoint_info", "train", "featurize", "score", "analyze", "trust", "compare", "detect", "validate"),
@@ -33,35 +40,32 @@ def main(command: str | None = None, arguments: Sequence[str] | None = None) -> 
         arguments: of the command line; None for the process's.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    name = command or _command(words)
-    module = import_module(f"rec_trak.commands.{name}")
-    parser = argparse.ArgumentParser(prog=None if command else f"rec-trak {name}", description=module.__doc__)
-    module.add_flags(parser)
-    run_script(module.run, parser, words)
+    with _ending():
+        name = command or _command(words)
+        module = import_module(f"rec_trak.commands.{name}")
+        parser = _Parser(prog=None if command else f"rec-trak {name}", description=module.__doc__)
+        module.add_flags(parser)
+        _run(module.run, parser, words)
 
 
 def run_script(
     body: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, words: Sequence[str] | None = None
 ) -> None:
     """Parse, call, and end as `main`."""
+    with _ending():
+        _run(body, parser, words)
+
+
+def _run(body: Callable, parser: argparse.ArgumentParser, words: Sequence[str] | None) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     args = parser.parse_args(words)
     set_quiet(args.quiet)
     warnings.showwarning = _show_warning
+    set_waiting(getattr(args, "wait", False))
     try:
-        with _terminated():
-            body(args)
-    except RecTrakError as error:
-        sys.exit(_fail(str(error)))
-    except KeyboardInterrupt:
-        print(f"interrupted: {KEPT}", file=sys.stderr)
-        sys.exit(130)
-    except _TerminatedError:
-        print(f"terminated: {KEPT}", file=sys.stderr)
-        sys.exit(143)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        sys.exit(_fail(f"{place}{error.strerror or error}. Check the path, its permissions and the room on the disk."))
+        body(args)
+    finally:
+        set_waiting(False)
 
 
 def overview() -> str:
@@ -74,34 +78,86 @@ def overview() -> str:
     )
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors, too, are harmless: argparse repeats unknown words as they were typed."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(plain(message, LINE))
+
+
 class _TerminatedError(BaseException):
     """SIGTERM, raised where the process stands, so that locks are let go and temporary files removed."""
 
 
+ENDS = {signal.SIGINT: (KeyboardInterrupt, "interrupted", 130), signal.SIGTERM: (_TerminatedError, "terminated", 143)}
+
+
 @contextmanager
-def _terminated() -> Iterator[None]:
-    """While in here SIGTERM unwinds like Ctrl-C."""
-
-    def stop(*_) -> None:
-        raise _TerminatedError
-
-    before = signal.signal(signal.SIGTERM, stop)
+def _ending() -> Iterator[None]:
+    """What comes out of here, a signal too, ends the process with one line and the code that `main` names."""
+    stopped: list[int] = []
+    heeded = [number for number in ENDS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, partial(_stop, stopped)) for number in heeded}
+    atexit.unregister(_leave_quietly)
+    atexit.register(_leave_quietly)
     try:
         yield
+    except BaseException as error:  # whatever a library made of the exception that a signal raised in it
+        if isinstance(error, KeyboardInterrupt | _TerminatedError):
+            stopped.append(signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
+        if stopped:
+            for number in before:
+                signal.signal(number, signal.SIG_DFL)
+            before = {}
+            sys.exit(_tell(stopped[0]))
+        if isinstance(error, RecTrakError):
+            sys.exit(_fail(str(error)))
+        if isinstance(error, OSError):
+            where, what = f"{error.filename}: " if error.filename else "", error.strerror or error
+            sys.exit(_fail(f"{where}{what}. Check the path, its permissions and the room on the disk."))
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(stopped: list[int], number: int, frame: FrameType | None) -> None:
+    """Unwind from where the process stands; but inside an import, where nothing is to be unwound and much can swallow
+    or change what is raised, end it."""
+    stopped.append(number)
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            with suppress(Exception):
+                sys.stdout.flush()
+                _tell(number)
+            os._exit(ENDS[number][2])
+        frame = frame.f_back
+    raise ENDS[number][0]
+
+
+def _tell(number: int) -> int:
+    _, word, code = ENDS[number]
+    say(f"{word}: {KEPT}", to=sys.stderr)
+    sys.stderr.flush()
+    return code
+
+
+def _leave_quietly() -> None:
+    """From the end of a command to that of the interpreter, Ctrl-C ends the process without a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _command(words: list[str]) -> str:
     """The command that the first word names, taken out of the words; overview and version end here."""
     first = words.pop(0) if words else "--help"
     if first in ("--help", "-h"):
-        print(overview())
+        say(*overview().split("\n"))
         sys.exit(0)
     if first == "--version":
         from importlib.metadata import version
 
-        print(f"rec-trak {version('rec-trak')}")
+        say(f"rec-trak {version('rec-trak')}")
         sys.exit(0)
     name = first.replace("-", "_")
     if name not in COMMANDS:
@@ -112,10 +168,10 @@ def _command(words: list[str]) -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    say(f"error: {' '.join(message.split())}", to=sys.stderr)
     return 2
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     if issubclass(category, RecTrakWarning):
-        print(f"warning: {message}", file=sys.stderr)
+        say(f"warning: {' '.join(str(message).split())}", to=sys.stderr)

@@ -31,7 +31,11 @@ class NumericalError(RecTrakError, ArithmeticError):
 
 
 class StoreError(RecTrakError, RuntimeError):
-    """A save directory that cannot be used: another run's, locked, damaged, or no room left."""
+    """A save directory, or another folder, that cannot be used: another run's, locked, damaged, or no room left."""
+
+
+class WorkerError(RecTrakError, RuntimeError):
+    """A process that worked for this one and ended before it was done."""
 
 
 class RecTrakWarning(UserWarning):

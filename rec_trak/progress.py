@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from rec_trak.words import plain
+
+if TYPE_CHECKING:  # it is most of what a command loads before it can answer a signal with a word
+    from tqdm import tqdm
 
 WIDTH = 60  # characters of what is being done, at most
 _quiet = False
@@ -40,5 +42,7 @@ def progress(total: int, desc: str, unit: str, done: int = 0) -> tqdm:
         unit: what is counted, in the singular.
         done: how many were finished by an earlier run.
     """
+    from tqdm import tqdm
+
     off = _quiet or not sys.stderr.isatty()
     return tqdm(total=total, desc=plain(desc, WIDTH), unit=unit, initial=done, disable=off, dynamic_ncols=True)

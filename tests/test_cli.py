@@ -5,11 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+import types
+import warnings
 
 import pytest
 
+from rec_trak import cli
 from rec_trak.cli import COMMANDS, main, overview
+from rec_trak.errors import ConfigError, DataError, RecTrakWarning, StoreError
 from rec_trak.validation.run import PARTS
+from rec_trak.words import LINE
 
 
 def ended(arguments, capsys):
@@ -58,19 +63,93 @@ def test_help_of_validate_names_its_checks(capsys):
     assert f"some of {', '.join(PARTS)}" in " ".join(out.split())
 
 
+ODD = "\x1b[31m\x07\r\n\x9b2J\u202e\u2066\u2028\ud800"
+
+
+def stopped(error):
+    """A command that ends so."""
+
+    def run(args):
+        if isinstance(error, Warning):
+            warnings.warn(error, stacklevel=1)
+        else:
+            raise error
+
+    return types.SimpleNamespace(__doc__="x", add_flags=lambda parser: None, run=run)
+
+
+@pytest.mark.parametrize("error", [ConfigError, DataError, StoreError, OSError, RecTrakWarning])
+@pytest.mark.parametrize("length", [10, 25_000_000])
+def test_an_error_is_one_harmless_line_of_a_sensible_length(error, length, capsys, monkeypatch):
+    """Whatever it quotes; where it is and what to do are still there."""
+    what = error(f"{ODD}a.csv: Got {'x' * length}{ODD}. Mend the file.")
+    monkeypatch.setattr(cli, "import_module", lambda name: stopped(what))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        if error is RecTrakWarning:
+            main("demo", [])
+            err = capsys.readouterr().err
+        else:
+            code, _, err = ended(["demo"], capsys)
+            assert code == 2
+    (line,) = err.splitlines()
+    assert line.isprintable()
+    assert len(line) <= LINE
+    assert "a.csv: Got x" in line
+    assert "Mend the file." in line
+
+
+@pytest.mark.parametrize("words", [["demo", ODD], ["demo", "--seed", ODD], [ODD], ["score", f"--{ODD}"], ["x" * 99999]])
+def test_a_mistyped_flag_is_harmless(words, capsys):
+    """argparse repeats some words as they were typed."""
+    code, _, err = ended(words, capsys)
+    assert code == 2
+    assert all(line.isprintable() and len(line) < LINE + 50 for line in err.splitlines())
+
+
+def test_an_encoding_that_lacks_a_character_is_no_traceback(tmp_path):
+    """A name that is not of this encoding, and one that is no text at all, are printed with a mark for it."""
+    name = os.fsdecode(b"caf\xc3\xa9\xff.pt")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "rec_trak", "checkpoint_info", name], capture_output=True, env=environment
+    )
+    assert (done.returncode, done.stderr[:20]) == (2, b"error: caf??.pt: no ")
+
+
 ENDS = [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
 
 
+SWALLOWS = (
+    "import time\nopen('ready', 'w').close()\ntry:\n    time.sleep(60)\nexcept BaseException:\n    raise ImportError\n"
+)
+WHERE = {  # what stands in for the command, whose run, flags or import take long
+    "running": "def run(args):\n    open('ready', 'w').close()\n    time.sleep(60)\n",
+    "an import in run": "def run(args):\n    import slow\n",
+    "parsing": "def run(args): ...\ndef flags(parser):\n    open('ready', 'w').close()\n    time.sleep(60)\n",
+    "its module": "def run(args): ...\ndef get(name):\n    import slow\n",
+}
+
+
+@pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize(("sign", "code", "word"), ENDS)
-def test_a_signal_ends_with_a_word(sign, code, word, tmp_path):
-    """SIGTERM and Ctrl-C unwind, say that what is finished is kept, and give the shell's codes."""
+def test_a_signal_ends_with_a_word(sign, code, word, where, tmp_path):
+    """SIGTERM and Ctrl-C end a command wherever it is with one line and the shell's codes, even inside an import that
+    makes something else of what is raised in it."""
+    (tmp_path / "slow.py").write_text(SWALLOWS)
     script = (
-        "import sys, time, types, rec_trak.cli as cli\n"
-        "body = types.SimpleNamespace(__doc__='x', add_flags=lambda parser: None)\n"
-        "def run(args):\n    open('ready', 'w').close()\n    time.sleep(60)\n"
-        "body.run = run\ncli.import_module = lambda name: body\ncli.main('demo', [])\n"
+        f"import sys, time, types, rec_trak.cli as cli\nflags = lambda parser: None\n{WHERE[where]}"
+        "body = types.SimpleNamespace(__doc__='x', add_flags=flags, run=run)\n"
+        "cli.import_module = get if 'get' in dir() else lambda name: body\ncli.main('demo', [])\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A suite that runs in the background of a shell inherits an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not (tmp_path / "ready").exists():
         assert process.poll() is None
         time.sleep(0.01)
@@ -78,3 +157,10 @@ def test_a_signal_ends_with_a_word(sign, code, word, tmp_path):
     _, err = process.communicate(timeout=20)
     assert (process.returncode, err.split(":")[0]) == (code, word)
     assert len(err.splitlines()) == 1
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path):
+    """As under nohup or in the background of a shell."""
+    script = "import os, signal, rec_trak.cli as cli, argparse\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    script += "cli.run_script(lambda args: os.kill(os.getpid(), signal.SIGINT), argparse.ArgumentParser(), [])\n"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -6,10 +6,7 @@ what identifies its rows. Weights are not kept.
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,11 +18,14 @@ import torch
 from rec_trak.config.documents import DocumentError, read_json
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.batches import Inputs
+from rec_trak.disk import sweep
 from rec_trak.errors import ConfigError, DataError, NumericalError, StoreError, reason
+from rec_trak.locks import locked
 from rec_trak.progress import progress, quietly, set_quiet
 from rec_trak.store.manifest import digest, write_json
 from rec_trak.training.trainer import TrainSettings, train
 from rec_trak.validation.outcomes import Lists, list_exposure, target_margins
+from rec_trak.validation.workers import in_processes
 from rec_trak.words import quoted
 
 PLAN = "plan.json"
@@ -139,22 +139,23 @@ def retrain_all(
     Raises:
         ConfigError: fewer than one worker, or a model that cannot be built.
         DataError: rows that cannot be trained on; a damaged file.
-        StoreError: the folder holds the retrainings of another experiment; the message names what differs.
+        StoreError: the folder holds the retrainings of another experiment (the message names what differs), or another
+            process is filling it.
+        WorkerError: a process ended before it was done.
     """
     if workers < 1:
         raise ConfigError(f"--workers: too few. Got {workers}, expected at least 1. Give a larger number.")
-    folder = Path(folder)
-    _open(folder, plan_of(experiment))
-    different = {one.name: one for one in wanted}
-    missing = [one for name, one in different.items() if not (folder / name).is_file()]
-    with progress(len(different), desc, "model", done=len(different) - len(missing)) as bar:
-        if workers == 1 or len(missing) < 2:
-            with _one_thread(), quietly():
-                for one in missing:
-                    _retrain(experiment, one, folder)
-                    bar.update(1)
-        else:
-            _in_processes(experiment, missing, folder, min(workers, len(missing)), bar)
+    folder, different = Path(folder), {one.name: one for one in wanted}
+    with _held(folder, plan_of(experiment)):
+        missing = [one for name, one in different.items() if not (folder / name).is_file()]
+        with progress(len(different), desc, "model", done=len(different) - len(missing)) as bar:
+            if workers == 1 or len(missing) < 2:
+                with _one_thread(), quietly():
+                    for one in missing:
+                        _retrain(experiment, one, folder)
+                        bar.update(1)
+            else:
+                in_processes(_work, (experiment, folder), missing, workers, lambda: bar.update(1))
     found = {name: _read(folder / name, len(experiment.targets)) for name in different}
     return [found[one.name] for one in wanted]
 
@@ -186,6 +187,21 @@ def inputs_digest(inputs: Inputs) -> str:
     return digest(*tables, inputs.users, *views)
 
 
+@contextmanager
+def _held(folder: Path, plan: dict[str, Any]) -> Iterator[None]:
+    """The folder, known to be of this plan. Nobody else fills it meanwhile: two would train the same."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder / PLAN}: cannot be written ({error.strerror}). Choose another folder.") from None
+    with locked(folder, "stop it: what it has trained is kept"):
+        _open(folder, plan)
+        try:
+            yield
+        finally:
+            sweep(folder, lambda name: name.endswith(".json"), former=True)  # of workers that were ended
+
+
 def _open(folder: Path, plan: dict[str, Any]) -> None:
     """Write the plan where there is none; refuse another one."""
     path = folder / PLAN
@@ -197,7 +213,6 @@ def _open(folder: Path, plan: dict[str, Any]) -> None:
         raise DataError(f"{path}: damaged ({error}). Expected JSON. Delete the folder and validate again.") from None
     if held is None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             write_json(path, plan)
         except OSError as error:
             raise StoreError(f"{path}: cannot be written ({error.strerror}). Choose another folder.") from None
@@ -255,29 +270,8 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-_shared: tuple[Experiment, Path] | None = None
-
-
-def _start(experiment: Experiment, folder: Path) -> None:
-    """Make a fresh process a worker; Ctrl-C is for its parent, which lets it end what it has begun."""
-    global _shared
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _work(shared: tuple[Experiment, Path], one: Retraining) -> None:
+    """What a worker does."""
     set_quiet(True)
     torch.set_num_threads(1)
-    _shared = (experiment, folder)
-
-
-def _work(one: Retraining) -> None:
-    experiment, folder = _shared
-    _retrain(experiment, one, folder)
-
-
-def _in_processes(experiment: Experiment, missing: list[Retraining], folder: Path, workers: int, bar: Any) -> None:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(experiment, folder)) as pool:
-        try:
-            for done in as_completed([pool.submit(_work, one) for one in missing]):
-                done.result()
-                bar.update(1)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    _retrain(shared[0], one, shared[1])
