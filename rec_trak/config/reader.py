@@ -101,7 +101,7 @@ def _as_type(value: Any, hint: Any, where: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         options = [a for a in arguments if a is not type(None)]
-        if str in options and type(value) is int:  # an id, which may be longer than a number that is computed with
+        if {str, int} <= set(options) and type(value) is int:  # an id, longer perhaps than a number to compute with
             return value
         if isinstance(value, dict):  # keys and values mean the dataclass, whose own error says which key is wrong
             options = [a for a in options if dataclasses.is_dataclass(a)] or options
