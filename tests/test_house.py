@@ -110,6 +110,17 @@ def test_only_the_session_makes_a_traker():
     assert [p.name for p in users] == ["session.py"]
 
 
+def test_one_function_prints():
+    """What a command prints passes `words.say`, so that no value of a file commands a terminal."""
+    users = set()
+    for path in sorted((ROOT / "rec_trak").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            word = ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
+            if word in ("print", "sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer", "os.write"):
+                users.add(path.name)
+    assert users == {"words.py"}
+
+
 def test_the_documents_draw_this_line():
     """CONTRIBUTING shows the packages in the order that the imports keep."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

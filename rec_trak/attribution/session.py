@@ -26,6 +26,7 @@ from rec_trak.sketch.projection import NonFiniteGradient
 from rec_trak.sketch.projectors import make_projector
 from rec_trak.store.manifest import MANIFEST, check_manifest, digest, opened, pending_rows, read_manifest, write_json
 from rec_trak.store.saver import RowSaver, rows_pending, targets_pending
+from rec_trak.words import quoted
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
@@ -108,7 +109,7 @@ def featurize_targets(job: Job, name: str, targets: Impressions, articles: Artic
         ConfigError: the name cannot name a file.
     """
     if not name or not set(name) <= NAME_CHARACTERS or name.startswith(("id_", ".")):
-        raise ConfigError(f"targets: {name!r} cannot name a file. Expected letters, digits, _ - and . alone.")
+        raise ConfigError(f"targets: {quoted(name)} cannot name a file. Expected letters, digits, _ - and . alone.")
     require_finished(job)
     articles = job.articles if articles is None else articles
     inputs = build_inputs(targets, articles, job.model_config)
@@ -121,7 +122,7 @@ def featurize_targets(job: Job, name: str, targets: Impressions, articles: Artic
         held = manifest["targets"].get(name)
         if held not in (None, wanted):
             raise StoreError(
-                f"{job.save_dir}: another target set is stored as {name!r}. Got {len(inputs)} targets "
+                f"{job.save_dir}: another target set is stored as {quoted(name)}. Got {len(inputs)} targets "
                 f"({wanted['digest']}), the directory holds {held['count']} ({held['digest']}). Choose another name."
             )
         manifest["targets"][name] = wanted

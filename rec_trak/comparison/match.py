@@ -16,6 +16,7 @@ import pandas as pd
 from rec_trak.errors import DataError
 from rec_trak.results.files import METADATA, ROWS, Results
 from rec_trak.results.ranking import IDENTITY, percentiles
+from rec_trak.words import LINE, plain, quoted
 
 SIDES = ("clean", "poisoned")
 PARTS = ("q", "leverage")  # columns of rows.csv whose product is self-influence
@@ -96,7 +97,7 @@ def _own_columns(run: Results, side: str) -> pd.DataFrame:
     twice = run.rows.duplicated(list(IDENTITY))
     if twice.any():
         row = run.rows.loc[twice.idxmax()]
-        identity = ", ".join(f"{part} {row[part]}" for part in IDENTITY if part != "history_ids")
+        identity = plain(", ".join(f"{part} {row[part]}" for part in IDENTITY if part != "history_ids"), LINE // 2)
         raise DataError(
             f"{run.folder / ROWS}: row {row['sample_idx']} stands twice. Got {identity} again, expected each once."
         )
@@ -115,8 +116,8 @@ def _part(run: Results, part: str) -> np.ndarray:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         raise DataError(
-            f"{run.folder / ROWS}: `{part}` of row {bad[0]}. Got {run.rows[part].iloc[bad[0]]!r}, expected a finite "
-            "number. Run scripts/score.py again."
+            f"{run.folder / ROWS}: `{part}` of row {bad[0]}. Got {quoted(run.rows[part].iloc[bad[0]])}, expected a "
+            "finite number. Run scripts/score.py again."
         )
     return values
 

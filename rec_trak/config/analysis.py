@@ -11,6 +11,7 @@ from typing import Any
 from rec_trak.config.reader import build, read_mapping
 from rec_trak.config.targets import TargetSet, check_target_set
 from rec_trak.errors import ConfigError, RecTrakWarning
+from rec_trak.words import QUOTE, plain, quoted
 
 MODEL_TYPES = ("clean", "poisoned")
 CODE_BASES = ("auto", "rec_trak", "plm4newsrs", "yusanshi", "newsreclib", "keras")
@@ -80,8 +81,8 @@ def analysis_config(mapping: dict, where: str = "config") -> AnalysisConfig:
     config = build(AnalysisConfig, mapping, where, ignored=UNUSED)
     if config.forward is not None and config.model is None:
         raise ConfigError(
-            f"{where}: `forward` needs a model to call. Got {config.forward!r} without `model`, expected both. Name "
-            "the class as `model: {class: ...}`."
+            f"{where}: `forward` needs a model to call. Got {quoted(config.forward)} without `model`, expected both. "
+            "Name the class as `model: {class: ...}`."
         )
     for name, wanted in config.targets.items():
         if isinstance(wanted, TargetSet):
@@ -105,7 +106,8 @@ def checkpoint_paths(config: AnalysisConfig, model_type: str) -> list[Path]:
         unknown = sorted(given.keys() - set(MODEL_TYPES))
         if unknown or model_type not in given:
             raise ConfigError(
-                f"`checkpoints`: no entry for {model_type!r}. Got {sorted(given)}, expected clean, poisoned."
+                f"`checkpoints`: no entry for {quoted(model_type)}. Got {quoted(sorted(given))}, expected clean, "
+                "poisoned."
             )
         key, given = f"checkpoints.{model_type}", given[model_type]
     single = given is None
@@ -129,7 +131,8 @@ def _matches(pattern: str, key: str) -> list[Path]:
         return [Path(pattern)]
     found = sorted(Path(p) for p in glob.glob(pattern, recursive=True) if Path(p).is_file())
     if not found:
-        raise ConfigError(f"`{key}`: no such file. Got {pattern}, expected a checkpoint. Mend the path.")
+        got = plain(pattern, QUOTE)
+        raise ConfigError(f"`{key}`: no such file. Got {got}, expected a checkpoint. Mend the path.")
     return found
 
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from rec_trak.config.model import TextConfig
 from rec_trak.data.pretrained import token_ids
-from rec_trak.data.tables import FLAGS, read_csv, read_lines
+from rec_trak.data.tables import DIGITS, FLAGS, read_csv, read_lines
 from rec_trak.errors import ConfigError, DataError
+from rec_trak.words import QUOTE, plain, quoted
 
 MIND_COLUMNS = ("id", "category", "subcategory", "title", "abstract", "url", "title entities", "abstract entities")
 WORDS_AND_SIGNS = re.compile(r"\w+|[.,!?;|]")
@@ -64,7 +65,9 @@ def read_news_items(path: str | Path) -> Articles:
     if len(wrong):
         got = table.column("is_fake")[wrong[0]]
         where = f"{path}, line {table.first[wrong[0]]}"
-        raise DataError(f"{where}: `is_fake` is wrong in {len(wrong)} line(s). Got {got!r}, expected 0, 1 or nothing.")
+        raise DataError(
+            f"{where}: `is_fake` is wrong in {len(wrong)} line(s). Got {quoted(got)}, expected 0, 1 or nothing."
+        )
     names = ("item_id", "title", "text", "category", "subcategory")
     return _articles(path, [table.column(name) for name in names], is_fake, table.first)
 
@@ -100,7 +103,9 @@ def _articles(path: str | Path, columns: list[tuple[str, ...]], is_fake: np.ndar
         raise DataError(f"{path}, line {empty[0]}: the article id is empty ({len(empty)} such line(s)). Give every id.")
     repeated = [article_id for article_id, count in Counter(ids).items() if count > 1]
     if repeated:
-        named = ", ".join(f"`{article_id}`" for article_id in repeated[:3]) + (", …" if len(repeated) > 3 else "")
+        named = ", ".join(f"`{plain(article_id, QUOTE)}`" for article_id in repeated[:3]) + (
+            ", …" if len(repeated) > 3 else ""
+        )
         raise DataError(f"{path}: {len(repeated)} article id(s) stand more than once: {named}. Keep one line of each.")
     return Articles(*columns, is_fake=is_fake, source=str(path))
 
@@ -115,7 +120,7 @@ def tokenise(text: str, tokeniser: str) -> list[str]:
         return WORDS_AND_SIGNS.findall(text.lower())
     if tokeniser == "whitespace":
         return text.lower().split()
-    raise ConfigError(f"tokenise: unknown tokeniser. Got {tokeniser!r}, expected regex or whitespace.")
+    raise ConfigError(f"tokenise: unknown tokeniser. Got {quoted(tokeniser)}, expected regex or whitespace.")
 
 
 def build_vocabulary(articles: Articles, tokeniser: str, views: Sequence[str], min_count: int = 1) -> tuple[str, ...]:
@@ -154,7 +159,7 @@ def read_word_vectors(path: str | Path, words: Sequence[str]) -> tuple[np.ndarra
             for number, line in enumerate(file, 1):
                 if number == 1:
                     fields = line.split()
-                    header = len(fields) == 2 and all(field.isdigit() for field in fields)
+                    header = len(fields) == 2 and all(field.isdigit() and len(field) < DIGITS for field in fields)
                     dim = int(fields[1]) if header else len(fields) - 1
                     if dim < 1 or header:
                         continue
@@ -229,7 +234,9 @@ def encode_articles(articles: Articles, text: TextConfig, views: Sequence[str]) 
             numbers = {name: i + 1 for i, name in enumerate(known)}
             encoded[view] = np.array([numbers.get(name, 0) for name in said], dtype=np.int32)
         else:
-            raise ConfigError(f"views: unknown view. Got {view!r}, expected title, body, category or subcategory.")
+            raise ConfigError(
+                f"views: unknown view. Got {quoted(view)}, expected title, body, category or subcategory."
+            )
     return encoded
 
 

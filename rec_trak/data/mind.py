@@ -11,6 +11,7 @@ from typing import NamedTuple
 from rec_trak.data.articles import Articles
 from rec_trak.data.tables import read_lines
 from rec_trak.errors import DataError
+from rec_trak.words import QUOTE, plain, quoted
 
 
 class BehaviorLine(NamedTuple):
@@ -42,9 +43,9 @@ def read_behavior_lines(path: str | Path, articles: Articles) -> Iterator[Behavi
             raise DataError(f"{where}: Got {len(fields)} columns, {expected}. Give MIND's behaviors.tsv.")
         impression, user, time, history, slate = fields
         if not user.strip():
-            raise DataError(f"{where}: the user id is empty. Got {user!r}, expected an id. Mend the line.")
+            raise DataError(f"{where}: the user id is empty. Got {quoted(user)}, expected an id. Mend the line.")
         candidates, read = slate.split(), history.split()
-        unlabelled = [candidate for candidate in candidates if candidate[-2:] not in ("-0", "-1")]
+        unlabelled = [plain(candidate, QUOTE) for candidate in candidates if candidate[-2:] not in ("-0", "-1")]
         if unlabelled:
             expected = f"expected `{unlabelled[0]}-1` or `{unlabelled[0]}-0`"
             raise DataError(
@@ -60,7 +61,9 @@ def read_behavior_lines(path: str | Path, articles: Articles) -> Iterator[Behavi
             yield BehaviorLine(impression, user, _day(time.split(" ")[0]), read, clicked, others)
     if unknown:
         (_, number), *_ = unknown.items()
-        named = ", ".join(f"`{article_id}`" for article_id in list(unknown)[:3]) + (", …" if len(unknown) > 3 else "")
+        named = ", ".join(f"`{plain(article_id, QUOTE)}`" for article_id in list(unknown)[:3]) + (
+            ", …" if len(unknown) > 3 else ""
+        )
         what = f"{len(unknown)} unknown article id(s). Got {named}, expected articles of {articles.source}"
         raise DataError(f"{path}, line {number}: {what}. Give the news.tsv of the same release.")
 

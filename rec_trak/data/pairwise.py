@@ -17,6 +17,7 @@ import pandas as pd
 from rec_trak.data.articles import Articles
 from rec_trak.data.tables import FLAGS, Table, read_csv
 from rec_trak.errors import DataError
+from rec_trak.words import QUOTE, plain, quoted
 
 NEEDED = ("user_id", "history_titles", "candidate_id", "label", "candidate_is_fake")
 KNOWN = (*NEEDED, "history_ids", "candidate_title")
@@ -107,9 +108,11 @@ def _wrong(table: Table, name: str, wrong: np.ndarray, expected: str) -> list[Pr
     if not len(lines):
         return []
     got = table.values[name][table.codes[name][lines[0]]]
-    got = got if len(got) <= 60 else got[:60] + "…"
     return [
-        (int(table.first[lines[0]]), f"`{name}` is wrong in {len(lines)} line(s). Got {got!r}, expected {expected}")
+        (
+            int(table.first[lines[0]]),
+            f"`{name}` is wrong in {len(lines)} line(s). Got {quoted(got)}, expected {expected}",
+        )
     ]
 
 
@@ -122,7 +125,7 @@ def _look_up(
     if not len(lines):
         return found, []
     unknown = list(dict.fromkeys(name for value in names for name in value if name not in position))
-    named = ", ".join(f"`{name}`" for name in unknown[:3]) + (", …" if len(unknown) > 3 else "")
+    named = ", ".join(f"`{plain(name, QUOTE)}`" for name in unknown[:3]) + (", …" if len(unknown) > 3 else "")
     what = f"{len(unknown)} unknown article(s) in `{column}`, in {len(lines)} line(s)"
     return found, [(int(table.first[lines[0]]), f"{what}. Got {named}, expected articles of {articles.source}")]
 

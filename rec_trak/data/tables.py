@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from rec_trak.errors import DataError
+from rec_trak.words import LINE, QUOTE, plain
 
 FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}  # the last four: as pandas writes mixed columns
 DIGITS = 19  # of a number in a table that 64 bits may not hold any more
@@ -117,11 +118,11 @@ def read_csv(path: str | Path, required: Sequence[str], delimiter: str = ",") ->
 
 
 def _header(path: str | Path, header: list[str], required: Sequence[str]) -> list[str]:
-    got = ", ".join(f"`{name}`" for name in header)
+    got = plain(", ".join(f"`{name}`" for name in header), LINE // 2)
     missing = [f"`{name}`" for name in required if name not in header]
     if missing:
         raise DataError(f"{path}: missing column(s) {', '.join(missing)}. Got {got}. Add or rename them.")
-    repeated = [f"`{name}`" for name, times in Counter(header).items() if name and times > 1]
+    repeated = [f"`{plain(name, QUOTE)}`" for name, times in Counter(header).items() if name and times > 1]
     if repeated:
         raise DataError(f"{path}: column(s) {', '.join(repeated)} stand twice. Got {got}. Keep one of each.")
     return header

@@ -24,6 +24,7 @@ from rec_trak.results.files import Results, as_csv, write_files
 from rec_trak.results.ranking import best_first
 from rec_trak.runs.click_log import ClickLog, line_numbers
 from rec_trak.runs.finished import open_run
+from rec_trak.words import LINE, plain, quoted
 
 WORD = re.compile(r"\s*\S+|\s+")  # a candidate with the blanks before it, or the end of the line
 LOG_COLUMNS = ("sample_idx", "user_id", "article_id", "title", "rank", "score", "source_lines", "reason")
@@ -165,8 +166,8 @@ def _scores(results: Results, by: str) -> np.ndarray:
     numeric = pd.to_numeric(results.rows[by], errors="coerce") if by in results.rows else None
     if numeric is None or not np.isfinite(numeric).all():
         raise ConfigError(
-            f"--by: not a column of numbers. Got {by!r}, expected `score` or one of {', '.join(results.rows.columns)} "
-            f"in {results.folder} that holds numbers only."
+            f"--by: not a column of numbers. Got {quoted(by)}, expected `score` or one of "
+            f"{plain(', '.join(results.rows.columns), LINE // 2)} in {results.folder} that holds numbers only."
         )
     return numeric.to_numpy(dtype=np.float64)
 

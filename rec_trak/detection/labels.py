@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rec_trak.data.tables import FLAGS, read_csv
+from rec_trak.data.tables import DIGITS, FLAGS, read_csv
 from rec_trak.errors import DataError, listed
 from rec_trak.runs.click_log import ClickLog, line_numbers
+from rec_trak.words import LINE, plain, quoted
 
 FAKE_COLUMN = "candidate_is_fake"
 NUMBER = "sample_idx"
@@ -37,7 +38,7 @@ def labels_from_column(log: ClickLog, column: str) -> tuple[np.ndarray, list[str
             )
         return log.rows.is_fake.astype(np.int64), []
     if column not in log.rows.columns:
-        there = ", ".join(f"`{name}`" for name in (*log.rows.columns, FAKE_COLUMN))
+        there = plain(", ".join(f"`{name}`" for name in (*log.rows.columns, FAKE_COLUMN)), LINE // 2)
         raise DataError(
             f"{log.path}: no column says which rows are poisoned. Got {there}, expected `{column}`. Name another "
             "column, or give the labels as a file."
@@ -48,7 +49,7 @@ def labels_from_column(log: ClickLog, column: str) -> tuple[np.ndarray, list[str
     if len(wrong):
         raise DataError(
             f"{log.path}, line(s) {log.rows.sources[wrong[0]]}: `{column}` is wrong in the click of {len(wrong)} "
-            f"row(s). Got {values[wrong[0]]!r}, expected 0 or 1. Mend the file."
+            f"row(s). Got {quoted(values[wrong[0]])}, expected 0 or 1. Mend the file."
         )
     return labels, _disagreements(log, column, labels) if log.form == "pairwise" else []
 
@@ -73,7 +74,7 @@ def labels_from_file(path: str | Path, n: int, column: str = "poisoned") -> np.n
     if len(wrong):
         raise DataError(
             f"{path}, line {table.first[wrong[0]]}: `{column}` is wrong in {len(wrong)} line(s). Got "
-            f"{said[wrong[0]]!r}, expected 0 or 1. Mend the file."
+            f"{quoted(said[wrong[0]])}, expected 0 or 1. Mend the file."
         )
     if len(rows) < n:
         absent = np.setdiff1d(np.arange(n), rows)
@@ -97,12 +98,14 @@ def read_row_numbers(path: str | Path, n: int) -> np.ndarray:
     """
     table = read_csv(path, (NUMBER,))
     texts = table.column(NUMBER)
-    numbers = np.array([int(text) if text.isascii() and text.isdigit() else -1 for text in texts])
+    numbers = np.array(
+        [int(text) if text.isascii() and text.isdigit() and len(text) < DIGITS else -1 for text in texts]
+    )
     wrong = np.flatnonzero((numbers < 0) | (numbers >= n))
     if len(wrong):
         raise DataError(
             f"{path}, line {table.first[wrong[0]]}: not the number of a row ({len(wrong)} such line(s)). Got "
-            f"{texts[wrong[0]]!r}, expected 0 to {n - 1}. Mend the file."
+            f"{quoted(texts[wrong[0]])}, expected 0 to {n - 1}. Mend the file."
         )
     if len(np.unique(numbers)) < len(numbers):
         twice = np.flatnonzero(np.bincount(numbers) > 1)

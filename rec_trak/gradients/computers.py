@@ -21,6 +21,7 @@ from rec_trak.data.batches import Batch, Inputs, Pairs, grouped_pairs, moved, pa
 from rec_trak.errors import ConfigError
 from rec_trak.gradients.factors import Factors, Recorder
 from rec_trak.gradients.takers import TAKERS
+from rec_trak.words import quoted
 
 
 def select_parameters(model: nn.Module, patterns: Iterable[str] | None) -> list[str]:
@@ -40,8 +41,9 @@ def select_parameters(model: nn.Module, patterns: Iterable[str] | None) -> list[
         patterns = [patterns] if isinstance(patterns, str) else list(patterns)
         for pattern in patterns:
             if not fnmatch.filter(trainable, pattern):
+                got = quoted(pattern)
                 raise ConfigError(
-                    f"`grad_wrt`: {pattern!r} matches no trainable parameter. Got {pattern!r}, expected a pattern over "
+                    f"`grad_wrt`: {got} matches no trainable parameter. Got {got}, expected a pattern over "
                     f"{', '.join(trainable[:8])}{', ...' if len(trainable) > 8 else ''}. Mend the pattern."
                 )
         chosen = {name for pattern in patterns for name in fnmatch.filter(trainable, pattern)}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rec_trak.data.pretrained import read_pretrained
 from rec_trak.errors import ConfigError, listed, told
+from rec_trak.words import quoted
 
 
 class LanguageModel(nn.Module):
@@ -107,7 +108,7 @@ def _built(config: Any, pretrained: str) -> nn.Module:
     except Exception as error:  # a configuration may make a foreign constructor raise anything
         raise ConfigError(
             f"`pretrained` {pretrained}: no model can be built from its config.json ({told(error)}). Got "
-            f"`model_type` {config.model_type!r}, expected an encoder that AutoModel knows. Name another one."
+            f"`model_type` {quoted(config.model_type)}, expected an encoder that AutoModel knows. Name another one."
         ) from None
 
 

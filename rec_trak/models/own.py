@@ -22,6 +22,7 @@ from rec_trak.config.model import ARCHITECTURES, OWN, ModelConfig
 from rec_trak.config.reader import build, read_mapping
 from rec_trak.data.batches import Batch
 from rec_trak.errors import ConfigError, listed, told
+from rec_trak.words import quoted
 
 KEYS = ("class", "args")
 TABLES = ("_parameters", "_buffers", "_non_persistent_buffers_set", "_modules")
@@ -112,12 +113,14 @@ def build_own(model: dict[str, Any], forward: str | None = None, where: str = "c
     unknown = sorted(set(model) - set(KEYS))
     if unknown or "class" not in model:
         problem = listed("unknown key(s)", unknown) or "`class` is missing"
-        raise ConfigError(f"{where}: `model`: {problem}. Got {sorted(model)}, expected `class` and perhaps `args`.")
+        raise ConfigError(
+            f"{where}: `model`: {problem}. Got {quoted(sorted(model))}, expected `class` and perhaps `args`."
+        )
     arguments = model.get("args") or {}
     if not _is_plain(arguments):
         raise ConfigError(
-            f"{where}: `model.args` has the wrong type. Got {arguments!r}, expected keys and values, these being text, "
-            "numbers, true, false, lists, or keys and values again."
+            f"{where}: `model.args` has the wrong type. Got {quoted(arguments)}, expected keys and values, these being "
+            "text, numbers, true, false, lists, or keys and values again."
         )
     function = None if forward is None else _imported(forward, "forward", where)
     try:
@@ -127,7 +130,7 @@ def build_own(model: dict[str, Any], forward: str | None = None, where: str = "c
     except Exception as error:  # whatever a user's code raises
         raise ConfigError(
             f"{where}: `model.class`: {model['class']} cannot be built. Got {told(error)} with `args` "
-            f"{arguments}, expected its keyword arguments. Mend `model.args`."
+            f"{quoted(arguments)}, expected its keyword arguments. Mend `model.args`."
         ) from error
     if not isinstance(inner, nn.Module):
         raise ConfigError(
@@ -142,8 +145,8 @@ def _imported(spec: Any, key: str, where: str) -> Callable:
     module, _, name = spec.partition(":") if isinstance(spec, str) else ("", "", "")
     if not all(part.isidentifier() for part in (*module.split("."), name)):
         raise ConfigError(
-            f"{where}: `{key}` is not a name to import. Got {spec!r}, expected 'package.module:Name'. Put a colon "
-            "between module and name."
+            f"{where}: `{key}` is not a name to import. Got {quoted(spec)}, expected 'package.module:Name'. Put a "
+            "colon between module and name."
         )
     if sys.path[:1] not in ([""], [os.getcwd()]):
         sys.path.insert(0, os.getcwd())

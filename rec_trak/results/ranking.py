@@ -13,6 +13,7 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions, row_identities
 from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError, DataError, NumericalError
+from rec_trak.words import quoted
 
 LABELS = {1: "fake", 0: "real", -1: "unknown"}
 TOP, BOTTOM = "top_influential", "bottom_influential"
@@ -179,7 +180,9 @@ def check_top_k(top_k: Any) -> int:
         ConfigError: it is not a whole number of at least 1.
     """
     if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or top_k < 1:
-        raise ConfigError(f"`top_k`: not the length of a list. Got {top_k!r}, expected a whole number of at least 1.")
+        raise ConfigError(
+            f"`top_k`: not the length of a list. Got {quoted(top_k)}, expected a whole number of at least 1."
+        )
     return int(top_k)
 
 

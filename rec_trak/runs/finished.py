@@ -17,6 +17,7 @@ from rec_trak.config.documents import read_json
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.belongs import read_record, scoring_digest, scoring_parts
 from rec_trak.results.files import METADATA, Results, read_results
+from rec_trak.words import quoted
 
 if TYPE_CHECKING:  # each brings torch, which reading scores does without
     from rec_trak.attribution.job import Job
@@ -98,7 +99,7 @@ class FinishedRun:
         name = self.sets[0] if name is None else name
         if name not in self.sets:
             raise ConfigError(
-                f"{folder}: targets not scored. Got {name!r}, expected one of {there}. Run scripts/score.py with "
+                f"{folder}: targets not scored. Got {quoted(name)}, expected one of {there}. Run scripts/score.py with "
                 f"--targets {name}."
             )
         from rec_trak.runs.click_log import check_same_rows

@@ -17,6 +17,7 @@ from rec_trak.attribution.history import PLACES, history_influence, places_table
 from rec_trak.attribution.influence import SelfInfluence, TargetInfluence, self_influence, target_influence
 from rec_trak.attribution.job import Job, Run, fingerprint, versions, within
 from rec_trak.attribution.target_sets import NamedTargets, named_targets
+from rec_trak.data.tables import DIGITS
 from rec_trak.errors import ConfigError
 from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.files import as_csv, write_files, write_results
@@ -166,7 +167,7 @@ def explain_row(run: Run, job: Job, row: str, target: str) -> tuple[list[str], P
         DataError, StoreError: as `score_targets`.
     """
     wanted, colon, number = target.rpartition(":")
-    if not (row.isdecimal() and colon and number.isdecimal()):
+    if not (colon and all(told.isdecimal() and len(told) < DIGITS for told in (row, number))):
         raise ConfigError(
             f"--explain: a row and a target are needed. Got {row} {target}, expected two numbers, the second after the "
             "name of its set, as in `--explain 12 honeypot:3`."

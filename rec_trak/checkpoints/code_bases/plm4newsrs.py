@@ -26,6 +26,7 @@ from rec_trak.config.model import Habits, ModelConfig, TextConfig
 from rec_trak.config.reader import build
 from rec_trak.data.articles import Articles, build_vocabulary, read_word_vectors
 from rec_trak.errors import ConfigError
+from rec_trak.words import quoted
 
 NAME = "plm4newsrs"
 HABITS = Habits(output_projection=True)
@@ -120,8 +121,8 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
     if given.glove == any(name.startswith(LANGUAGE_MODEL) for name in state):
         there = "a language model" if given.glove else "no language model"
         raise ConfigError(
-            f"{where}: `model_name` does not fit the checkpoint. Got {given.model_name!r} and a checkpoint that holds "
-            f"{there}, expected them to agree. Give the settings that it was trained with."
+            f"{where}: `model_name` does not fit the checkpoint. Got {quoted(given.model_name)} and a checkpoint that "
+            f"holds {there}, expected them to agree. Give the settings that it was trained with."
         )
     return ModelConfig(
         architecture=architecture,
