@@ -22,6 +22,7 @@ from typing import NoReturn
 from rec_trak.errors import RecTrakError, RecTrakWarning
 from rec_trak.locks import set_waiting
 from rec_trak.progress import set_quiet
+from rec_trak.results.cells import set_spreadsheet_safe
 from rec_trak.words import LINE, plain, say
 
 COMMANDS = (  # in the order in which a user needs them
@@ -62,6 +63,7 @@ def _run(body: Callable, parser: argparse.ArgumentParser, words: Sequence[str] |
     set_quiet(args.quiet)
     warnings.showwarning = _show_warning
     set_waiting(getattr(args, "wait", False))
+    set_spreadsheet_safe(getattr(args, "spreadsheet_safe", False))
     try:
         body(args)
     finally:

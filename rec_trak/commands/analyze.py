@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-from rec_trak.commands.shared import add_run_flags, print_diagnostics, print_notes, print_paths, run_from
+from rec_trak.commands.shared import (
+    add_run_flags,
+    add_spreadsheet_flag,
+    print_diagnostics,
+    print_notes,
+    print_paths,
+    run_from,
+)
 from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     add_run_flags(parser)
+    add_spreadsheet_flag(parser)
 
 
 def run(args: argparse.Namespace) -> None:

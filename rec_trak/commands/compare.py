@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rec_trak.commands.shared import print_paths
+from rec_trak.commands.shared import add_spreadsheet_flag, print_paths
 from rec_trak.words import say
 
 
@@ -12,6 +12,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clean_dir", required=True, help="results of the clean model")
     parser.add_argument("--poisoned_dir", required=True, help="results of the poisoned model")
     parser.add_argument("--output_dir", default="./trak_comparison", help="where the comparison goes")
+    add_spreadsheet_flag(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rec_trak.commands.shared import print_paths
+from rec_trak.commands.shared import add_spreadsheet_flag, print_paths
 from rec_trak.words import say
 
 
@@ -28,6 +28,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data_path", help="the data tree, where it is no longer where the run read it")
     parser.add_argument("--news_items_path", help="the articles, likewise")
     parser.add_argument("--seed", type=int, default=0, help="of the random ranking and the bootstrap")
+    add_spreadsheet_flag(parser)
 
 
 def run(args: argparse.Namespace) -> None:

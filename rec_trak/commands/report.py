@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from rec_trak.commands.shared import print_paths
+from rec_trak.commands.shared import add_spreadsheet_flag, print_paths
 from rec_trak.words import say
 
 
@@ -15,6 +15,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results_dir", required=True, help="the folder that score.py wrote")
     parser.add_argument("--compare_dir", help="the folder that compare.py wrote about this run and another")
     parser.add_argument("--output", help="the page, or a folder for report.html (default: --results_dir)")
+    add_spreadsheet_flag(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rec_trak.commands.shared import add_run_flags, print_diagnostics, print_paths, run_from
+from rec_trak.commands.shared import add_run_flags, add_spreadsheet_flag, print_diagnostics, print_paths, run_from
 from rec_trak.errors import ConfigError
 from rec_trak.words import say
 
@@ -32,6 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar=("ROW", "TARGET"),
         help="why row ROW (its sample_idx) has its influence on a target, named as its set, a colon and its number",
     )
+    add_spreadsheet_flag(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -35,6 +35,15 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--news_items_path", help="the articles, instead of the YAML's")
 
 
+def add_spreadsheet_flag(parser: argparse.ArgumentParser) -> None:
+    """Of every command that writes CSV with texts from the data; cli.py obeys it."""
+    parser.add_argument(
+        "--spreadsheet_safe",
+        action="store_true",
+        help="CSV: an apostrophe before text that a spreadsheet would compute (begins with = + - @); numbers stay",
+    )
+
+
 def run_from(args: argparse.Namespace) -> Run:
     """The run that parsed flags name; a flag goes before the YAML.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rec_trak.commands.shared import print_paths
+from rec_trak.commands.shared import add_spreadsheet_flag, print_paths
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.words import say
 
@@ -13,6 +13,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results_dir", required=True, help="the folder that score.py wrote, targets/ in it")
     parser.add_argument("--config", help="the run's YAML: for a model of your own, it names what is imported")
     parser.add_argument("--seed", type=int, default=0, help="of the splits that are compared")
+    add_spreadsheet_flag(parser)
 
 
 def run(args: argparse.Namespace) -> None:

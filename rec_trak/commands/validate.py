@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from rec_trak.commands.shared import add_run_flags, print_paths, run_from
+from rec_trak.commands.shared import add_run_flags, add_spreadsheet_flag, print_paths, run_from
 from rec_trak.words import say
 
 
@@ -23,6 +23,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--removal_targets", type=int, default=10, help="targets whose own proponents are removed")
     parser.add_argument("--workers", type=int, default=2, help="processes that retrain; changes no result")
     parser.add_argument("--seed", type=int, default=0, help="of the subsets, retrainings and draws")
+    add_spreadsheet_flag(parser)
 
 
 def run(args: argparse.Namespace) -> None:

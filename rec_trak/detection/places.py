@@ -10,6 +10,7 @@ import pandas as pd
 from rec_trak.attribution.history import PLACES
 from rec_trak.detection.baselines import holds
 from rec_trak.errors import DataError
+from rec_trak.results.cells import guard
 from rec_trak.runs.click_log import ClickLog
 
 COLUMNS = ("sample_idx", "article_id", "influence", "leverage")
@@ -38,7 +39,7 @@ def place_rankings(path: Path | None, log: ClickLog, promoted: list[int]) -> tup
         return {}, ["Histories hold a promoted article; what its places did is not known: score.py --history tells."]
     table = _read(path)
     ids = [log.articles.ids[a] for a in promoted]
-    table = table[table["article_id"].isin(ids)]
+    table = table[table["article_id"].isin([*ids, *map(guard, ids)])]
     rows = table["sample_idx"].to_numpy()
     if len(rows) and not (rows.min() >= 0 and rows.max() < len(read) and read[rows].all()):
         raise DataError(

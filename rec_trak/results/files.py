@@ -25,6 +25,7 @@ from rec_trak.data.impressions import Impressions
 from rec_trak.disk import beside
 from rec_trak.errors import DataError, StoreError, reason
 from rec_trak.results.belongs import claimed, run_digest, scoring_digest
+from rec_trak.results.cells import guarded, spreadsheet_safe, unguarded
 from rec_trak.results.plots import DPI, SCORE_NAME, plot_score_distribution, plot_top_influential_samples
 from rec_trak.results.ranking import (
     LABELS,
@@ -38,6 +39,7 @@ from rec_trak.results.ranking import (
 )
 
 SCORES, LABELS_FILE, ROWS, METADATA = "trak_scores.npy", "trak_labels.npy", "rows.csv", "metadata.json"
+GUARD = "spreadsheet_safe"  # in metadata.json: text cells of rows.csv have an apostrophe that is not the data's
 AGAIN = "Run scripts/score.py again."
 Writer = Callable[[BinaryIO], Any]
 
@@ -100,6 +102,7 @@ def write_results(
         **dict.fromkeys(("config", "dataset_type", "model_type", "proj_dim")),
         **metadata,
         **({"scoring": of} if (of := run_digest(metadata)) else {}),
+        **({GUARD: True} if spreadsheet_safe() else {}),
         "top_k": top_k,
         "score_name": score_name,
         **_numbers(scores, labels, rows),
@@ -146,6 +149,7 @@ def read_results(folder: str | Path) -> Results:
     if not isinstance(metadata, dict):
         raise DataError(f"{folder / METADATA}: no keys and values. Got {type(metadata).__name__}. {AGAIN}")
     rows = _read(folder / ROWS, lambda path: pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8"))
+    rows = unguarded(rows) if metadata.get(GUARD) is True else rows
     return Results(folder, scores, labels, _checked_rows(folder / ROWS, rows, labels), metadata)
 
 
@@ -184,8 +188,8 @@ def write_files(folder: str | Path, writers: dict[str, Writer], of: str | None =
 
 
 def as_csv(table: pd.DataFrame) -> Writer:
-    """A writer of the table as UTF-8 CSV without an index."""
-    return lambda file: table.to_csv(file, mode="wb", index=False, encoding="utf-8")
+    """A writer of the table as UTF-8 CSV without an index; see `cells` for text that a spreadsheet would compute."""
+    return lambda file: guarded(table).to_csv(file, mode="wb", index=False, encoding="utf-8")
 
 
 def as_json(content: Any) -> Writer:
