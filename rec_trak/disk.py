@@ -60,8 +60,22 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with beside(path) as temporary:
         yield temporary
+        put_in_place({path: temporary})
+
+
+def put_in_place(places: dict[Path, Path]) -> None:
+    """Rename files that are complete to what they are going to be called, in this order, when all are on the disk.
+
+    Args:
+        places: final name -> name of now.
+
+    Raises:
+        OSError: one cannot be brought to the disk or renamed.
+    """
+    for temporary in places.values():
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
+    for path, temporary in places.items():
         os.replace(temporary, path)
 
 

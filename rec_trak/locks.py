@@ -61,7 +61,10 @@ def _taken(folder: Path, instead: str) -> IO[str]:
     told = None
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        file = _lock_file(folder / LOCK)
+        try:
+            file = _lock_file(folder / LOCK)
+        except FileNotFoundError:  # whoever made the folder found nothing in it
+            continue
         owner = _holder(file, folder, instead)
         if owner is None and is_at(file.fileno(), folder / LOCK):
             return file

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 from support import finished, tiny
@@ -9,7 +11,7 @@ from support import finished, tiny
 from rec_trak.attribution.job import Run, read_job
 from rec_trak.attribution.session import featurize
 from rec_trak.config.analysis import read_analysis_config
-from rec_trak.disk import links, open_kept, open_new
+from rec_trak.disk import beside, links, open_kept, open_new, replacing, sweep
 from rec_trak.errors import StoreError
 from rec_trak.results.files import write_files
 from rec_trak.runs.making import score_targets
@@ -95,3 +97,90 @@ def test_results_replace_links(tmp_path):
     assert (tmp_path / "mine").read_text() == "mine"
     assert (folder / "a.csv").read_text() == "new"
     assert not (folder / "a.csv").is_symlink()
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    """It takes its place when the block ends well; otherwise the old one stays, and nothing else."""
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def half():
+        with replacing(path) as temporary:
+            temporary.write_text("ne")
+            assert path.read_text() == "old"
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half()
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("a.json", "old")]
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("a.json", "new")]
+    assert path.stat().st_mode & 0o777 == 0o666 & ~current_umask()
+
+
+def current_umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+DEAD = 2**22 + 1  # a number that Linux gives to no process
+
+
+def test_leftovers_of_the_same_file_go_when_it_is_written_again(tmp_path):
+    """Those of dead processes; what a living one writes, and what is no leftover of this file, stays."""
+    path = tmp_path / "a.csv"
+    for name in (f".a.csv.{DEAD}.tmp", f".a.csv.{DEAD}-3.tmp", f".a.csv.{os.getpid()}.tmp"):
+        (tmp_path / name).write_text("dead")
+    kept = {f".b.csv.{DEAD}.tmp", f".a.csv.{DEAD}", ".a.csv.x.tmp", f".a.csv.{os.getppid()}.tmp", f"a.csv.{DEAD}.tmp"}
+    for name in kept:
+        (tmp_path / name).write_text("mine")
+    with beside(path) as writing, replacing(path) as temporary:
+        temporary.write_text("new")
+        assert writing.exists()
+        assert writing != temporary
+        assert {one.name for one in tmp_path.iterdir()} == kept | {writing.name, temporary.name}
+    assert {one.name for one in tmp_path.iterdir()} == kept | {"a.csv"}
+
+
+def test_the_file_of_a_living_process_elsewhere_stays(tmp_path):
+    """Its number says nothing here (another host, another container); that it is locked does."""
+    script = "import os, sys, time\nfrom pathlib import Path\nfrom rec_trak.disk import beside\n"
+    script += f"os.getpid = lambda: {DEAD}\nwith beside(Path('a.csv')) as name: print(name, flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    name = process.stdout.readline().strip()
+    assert name == f".a.csv.{DEAD}.tmp"
+    with replacing(tmp_path / "a.csv"):
+        assert (tmp_path / name).exists()
+    process.kill()
+    process.wait()
+    with replacing(tmp_path / "a.csv"):
+        assert not (tmp_path / name).exists()
+
+
+def test_leftovers_of_former_builds_go_when_they_are_old(tmp_path):
+    """These were not locked: an hour must have passed, and the folder be ours alone."""
+    names = [f".a.json.{DEAD}", f".b.json.{DEAD}", f".c.txt.{DEAD}"]
+    for name in names:
+        (tmp_path / name).write_text("{")
+    for name in names[1:]:
+        os.utime(tmp_path / name, (0, 0))
+    sweep(tmp_path, lambda name: True)
+    assert {one.name for one in tmp_path.iterdir()} == set(names)
+    sweep(tmp_path, lambda name: True, former=True)
+    assert {one.name for one in tmp_path.iterdir()} == {names[0], names[2]}
+
+
+def test_without_locks_nothing_is_swept(tmp_path, monkeypatch):
+    """Writing goes on as ever; whether a writer lives cannot be told there."""
+
+    def none(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("rec_trak.disk.fcntl.flock", none)
+    (tmp_path / f".a.csv.{DEAD}.tmp").write_text("whose?")
+    for _ in range(2):
+        with replacing(tmp_path / "a.csv") as temporary:
+            temporary.write_text("new")
+    assert {one.name for one in tmp_path.iterdir()} == {"a.csv", f".a.csv.{DEAD}.tmp"}

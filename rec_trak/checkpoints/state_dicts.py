@@ -64,6 +64,11 @@ def load_into(model: nn.Module, state_dict: dict[str, Tensor], where: str) -> No
     model.load_state_dict(state_dict)
 
 
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameter name -> tensor on the CPU."""
+    return {name: value.detach().cpu() for name, value in model.state_dict().items()}
+
+
 def write_state_dict(path: str | Path, model: nn.Module) -> None:
     """Write the model's state_dict, on the CPU, so that `path` holds either all of it or what it held before.
 
@@ -73,7 +78,7 @@ def write_state_dict(path: str | Path, model: nn.Module) -> None:
     path = Path(path)
     try:
         with replacing(path) as temporary:
-            torch.save({name: value.detach().cpu() for name, value in model.state_dict().items()}, temporary)
+            torch.save(weights_of(model), temporary)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise CheckpointError(
             f"{path}: cannot be written ({error}). Free some space or give another folder."

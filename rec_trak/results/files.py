@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import pandas as pd
 from rec_trak.config.documents import read_json
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
-from rec_trak.disk import beside
+from rec_trak.disk import beside, put_in_place
 from rec_trak.errors import DataError, StoreError, reason
 from rec_trak.results.belongs import claimed, run_digest, scoring_digest
 from rec_trak.results.cells import guarded, spreadsheet_safe, unguarded
@@ -40,6 +39,7 @@ from rec_trak.results.ranking import (
 
 SCORES, LABELS_FILE, ROWS, METADATA = "trak_scores.npy", "trak_labels.npy", "rows.csv", "metadata.json"
 GUARD = "spreadsheet_safe"  # in metadata.json: text cells of rows.csv have an apostrophe that is not the data's
+GRADIENTS = "trak_gradients.npy"
 AGAIN = "Run scripts/score.py again."
 Writer = Callable[[BinaryIO], Any]
 
@@ -113,7 +113,7 @@ def write_results(
         LABELS_FILE: lambda file: np.save(file, labels),
     }
     if gradients is not None:
-        writers["trak_gradients.npy"] = lambda file: np.save(file, gradients)
+        writers[GRADIENTS] = lambda file: np.save(file, gradients)
     return write_files(folder, writers | {METADATA: as_json(content)}, scoring_digest(content))
 
 
@@ -176,11 +176,8 @@ def write_files(folder: str | Path, writers: dict[str, Writer], of: str | None =
                 places[path] = stack.enter_context(beside(path))
                 with open(places[path], "wb") as file:
                     write(file)
-                    file.flush()
-                    os.fsync(file.fileno())
             with claimed(folder, list(writers), of):
-                for path, temporary in places.items():
-                    os.replace(temporary, path)
+                put_in_place(places)
     except OSError as error:
         reason = error.strerror or error
         raise StoreError(f"{path}: cannot be written ({reason}). Make room, or choose another folder.") from None

@@ -24,7 +24,8 @@ from rec_trak.data.impressions import Impressions
 from rec_trak.data.sources import data_format, read_data
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning
 from rec_trak.models.build import ARCHITECTURES
-from rec_trak.training.trainer import TrainSettings, train_members
+from rec_trak.training.members import train_members
+from rec_trak.training.trainer import TrainSettings
 from rec_trak.words import quoted
 
 USER_MAP = "user_to_idx_map.json"

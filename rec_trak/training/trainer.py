@@ -1,4 +1,4 @@
-"""A small trainer: for the demo, for ensembles, and for checks that retrain. Not here: what a model or a loss is.
+"""A small trainer: for the demo, for ensembles, and for checks that retrain. Not here: what a model is, or files.
 
 It is not a place to tune recommenders: Adam, one learning rate, early stopping on validation AUC.
 """
@@ -6,26 +6,19 @@ It is not a place to tune recommenders: Adam, one learning rate, early stopping 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
-from rec_trak.checkpoints.state_dicts import check_model_config, write_model_config, write_state_dict
 from rec_trak.clicks import LOSSES, check_loss, expand, row_loss
 from rec_trak.config.model import ModelConfig
-from rec_trak.config.reader import read_mapping
 from rec_trak.data.batches import Batch, Inputs, moved, unique_batch
 from rec_trak.errors import ConfigError, DataError, NumericalError
 from rec_trak.models.build import build_model
 from rec_trak.progress import progress
 from rec_trak.training.metrics import ranking_quality
-from rec_trak.words import quoted
 
 
 @dataclass(frozen=True)
@@ -133,51 +126,6 @@ def half(n: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(n)[: n // 2]).astype(np.int64)
 
 
-def train_members(
-    config: ModelConfig,
-    inputs: Inputs,
-    validation: Inputs | None,
-    settings: TrainSettings,
-    folder: str | Path,
-    name: str,
-    seed: int,
-    members: int = 1,
-    halves: bool = False,
-    word_vectors: np.ndarray | None = None,
-    device: str = "cpu",
-) -> list[Path]:
-    """The checkpoints of `members` models, trained one after the other; those that are finished are left alone.
-
-    Member m has the seed `seed + m` and, with `halves`, the random half of the rows under that seed. It is
-    `<folder>/<name>.pt` (`<name>_<m>.pt` for several), with its seed, settings and metrics in a .json and the rows it
-    saw in a `_rows.npy` beside it. `<folder>/model.json` describes the model of all members in the folder.
-
-    Args:
-        config, inputs, validation, settings, word_vectors, device: as `train`.
-        folder: made if need be; nothing is written into it before the first member is trained.
-        name: the start of the files' names, for example `clean`.
-        seed, members, halves: see above.
-
-    Raises:
-        ConfigError: the folder holds another model, or a checkpoint of that name that was trained otherwise.
-        CheckpointError: a checkpoint cannot be written.
-        ConfigError, DataError, NumericalError: as `train`.
-    """
-    folder, config = Path(folder), replace(config, loss=settings.loss)
-    check_model_config(folder / "model.json", config)
-    stems = [name] if members == 1 else [f"{name}_{m}" for m in range(members)]
-    plans = []
-    for m, stem in enumerate(stems):
-        seen = half(len(inputs), seed + m) if halves else np.arange(len(inputs), dtype=np.int64)
-        plan = _plan(inputs, validation, settings, seed + m, seen, word_vectors)
-        plans.append((folder / f"{stem}.pt", seen, plan, _is_finished(folder / f"{stem}.pt", plan)))
-    for path, seen, plan, finished in plans:
-        if not finished:
-            how = (settings, plan["seed"], seen, word_vectors, device, f"train {path.stem}")
-            _write_member(path, train(config, inputs, validation, *how), plan, config)
-    return [path for path, *_ in plans]
-
-
 def _rows_of(inputs: Inputs, seen: np.ndarray, loss: str) -> Inputs:
     """The rows `seen`, cut as the loss wants them."""
     if not len(seen):
@@ -252,45 +200,3 @@ def _step(
 
 def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
-
-
-def _plan(
-    inputs: Inputs, validation: Inputs | None, settings: TrainSettings, seed: int, seen: np.ndarray, vectors: Any
-) -> dict[str, Any]:
-    """Everything that decides a member's weights, as JSON: two members with equal plans are the same member."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in filter(None, (inputs, validation)):
-        tables = (part.impressions.history, part.impressions.candidates, part.impressions.labels)
-        arrays = [array for table in tables for array in (table.values, table.offsets)]
-        for array in (*arrays, part.users, *(part.views[view] for view in sorted(part.views))):
-            digest.update(str((array.dtype, array.shape)).encode() + np.ascontiguousarray(array).tobytes())
-    for array in (seen, vectors):
-        digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
-    how = {key: value for key, value in asdict(settings).items() if key != "eval_batch_size"}
-    return {"seed": seed, "rows": len(seen), "rows_of": len(inputs), "settings": how, "data": digest.hexdigest()}
-
-
-def _is_finished(path: Path, plan: dict[str, Any]) -> bool:
-    """Whether the checkpoint is there; one that was made by another plan is refused, never overwritten."""
-    if not path.exists():
-        return False
-    record = path.with_suffix(".json")
-    made = read_mapping(record) if record.exists() else {}
-    different = [key for key, value in plan.items() if made.get(key) != value]
-    if different:
-        key = different[0]
-        raise ConfigError(
-            f"{path}: this checkpoint was trained otherwise. Got `{key}` {quoted(plan[key])}, it has "
-            f"{quoted(made.get(key))}. Give another name or folder, or delete it."
-        )
-    return True
-
-
-def _write_member(path: Path, trained: Trained, plan: dict[str, Any], config: ModelConfig) -> None:
-    """The weights last: a checkpoint that is there is a finished one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_model_config(path.parent / "model.json", config)
-    np.save(path.with_name(f"{path.stem}_rows.npy"), trained.seen)
-    record = {**plan, "epochs": trained.history}
-    path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    write_state_dict(path, trained.model)

@@ -8,11 +8,10 @@ member whose recorded seed lies in one of them is refused.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from rec_trak.config.reader import read_mapping
+from rec_trak.checkpoints.records import read_record
 from rec_trak.errors import ConfigError
 from rec_trak.training.trainer import half
 
@@ -74,12 +73,12 @@ def check_members_apart(checkpoints: Sequence[str], seed: int) -> int:
 
     Raises:
         ConfigError: a member's seed could be one of the validation's.
+        CheckpointError: a record is that of another checkpoint than the one beside it.
     """
     ranges = [(first_seed(purpose, seed), first_seed(purpose, seed) + SPAN) for purpose in PURPOSES]
     known = 0
     for checkpoint in checkpoints:
-        record = Path(checkpoint).with_suffix(".json")
-        made = read_mapping(record).get("seed") if record.is_file() else None
+        made = read_record(checkpoint).get("seed")
         if not isinstance(made, int):
             continue
         known += 1

@@ -1,7 +1,5 @@
-"""Laws of the trainer: it learns what is planted, repeats itself, keeps its best weights, and writes members once."""
+"""Laws of the trainer: it learns what is planted, repeats itself, and keeps its best weights."""
 
-import json
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -9,14 +7,12 @@ import pytest
 import torch
 from support.training_inputs import CONFIG, make_inputs
 
-from rec_trak.checkpoints.state_dicts import read_state_dict
-from rec_trak.config.model import read_model_config
 from rec_trak.data.batches import Inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, DataError, NumericalError
 from rec_trak.models.build import build_model
 from rec_trak.training import trainer as training
-from rec_trak.training.trainer import TrainSettings, evaluate, half, train, train_members
+from rec_trak.training.trainer import TrainSettings, evaluate, half, train
 
 QUICK = TrainSettings(epochs=3, batch_size=16, learning_rate=1e-2)
 
@@ -141,79 +137,3 @@ def test_trainings_that_cannot_begin():
         train(replace(CONFIG, frozen=("*",)), inputs, None, QUICK, seed=0)
     with pytest.raises(ConfigError, match="`loss` is not known"):
         train(CONFIG, inputs, None, replace(QUICK, loss="hinge"), seed=0)
-
-
-def test_members_are_files_that_say_how_they_were_made(tmp_path):
-    """Law: member m is train with seed + m on its own half; weights, record, rows and model.json stand together."""
-    inputs, validation = make_inputs(), make_inputs(16, 1)
-    settings = replace(QUICK, loss="bpr", epochs=1)
-    paths = train_members(CONFIG, inputs, validation, settings, tmp_path, "clean", seed=5, members=2, halves=True)
-    assert [path.name for path in paths] == ["clean_0.pt", "clean_1.pt"]
-    ends = (".json", ".pt", "_rows.npy")
-    assert sorted(os.listdir(tmp_path)) == sorted(
-        [f"clean_{m}{end}" for m in range(2) for end in ends] + ["model.json"]
-    )
-    assert read_model_config(tmp_path / "model.json") == replace(CONFIG, loss="bpr")
-    for m, path in enumerate(paths):
-        rows, record = np.load(tmp_path / f"clean_{m}_rows.npy"), json.loads(path.with_suffix(".json").read_text())
-        assert np.array_equal(rows, half(64, 5 + m))
-        trained = train(CONFIG, inputs, validation, settings, seed=5 + m, seen=rows)
-        assert all(torch.equal(value, trained.model.state_dict()[n]) for n, value in read_state_dict(path).items())
-        assert record["epochs"] == trained.history
-        assert (record["seed"], record["rows"], record["settings"]["loss"]) == (5 + m, 32, "bpr")
-
-
-def test_one_member_on_all_rows_has_the_plain_name(tmp_path):
-    """Law: a single member is `<name>.pt`, with all rows as the rows it saw."""
-    (path,) = train_members(CONFIG, make_inputs(20), None, replace(QUICK, epochs=1), tmp_path / "new", "clean", seed=0)
-    assert path == tmp_path / "new" / "clean.pt"
-    assert np.array_equal(np.load(tmp_path / "new" / "clean_rows.npy"), np.arange(20))
-
-
-def test_finished_members_are_left_alone(tmp_path, monkeypatch):
-    """Law: a second call trains only what is missing; nothing but the evaluation batch size may differ."""
-    inputs, settings = make_inputs(20), replace(QUICK, epochs=1)
-
-    def run(settings=settings, inputs=inputs, seed=0, **more):
-        return train_members(CONFIG, inputs, None, settings, tmp_path, "clean", seed, members=2, **more)
-
-    before = [path.read_bytes() for path in run()]
-    (tmp_path / "clean_1.pt").unlink()
-    trained, real = [], training.train
-    monkeypatch.setattr(training, "train", lambda *args: trained.append(args[4]) or real(*args))
-    assert [path.read_bytes() for path in run(replace(settings, eval_batch_size=3))] == before
-    assert trained == [1]
-    for changed, key in (
-        ({"settings": replace(settings, epochs=2)}, "settings"),
-        ({"seed": 1}, "seed"),
-        ({"halves": True}, "rows"),
-        ({"inputs": make_inputs(20, seed=2)}, "data"),
-    ):
-        with pytest.raises(ConfigError, match=f"clean_0.pt: this checkpoint was trained otherwise. Got `{key}`"):
-            run(**changed)
-    assert [(tmp_path / f"clean_{m}.pt").read_bytes() for m in range(2)] == before
-    (tmp_path / "clean_0.json").unlink()
-    with pytest.raises(
-        ConfigError, match=r"clean_0.pt: this checkpoint was trained otherwise. Got `seed` 0, it has None"
-    ):
-        run()
-
-
-def test_a_folder_holds_one_model(tmp_path):
-    """Law: clean and poisoned share model.json; another model is refused before anything is trained or written."""
-    inputs, settings = make_inputs(20), replace(QUICK, epochs=1)
-    train_members(CONFIG, inputs, None, settings, tmp_path, "clean", seed=0)
-    train_members(CONFIG, inputs, None, settings, tmp_path, "poisoned", seed=0)
-    before = sorted(os.listdir(tmp_path))
-    with pytest.raises(ConfigError, match=r"model.json: another model's checkpoints .* differs in `max_history`"):
-        train_members(replace(CONFIG, max_history=3), inputs, None, settings, tmp_path, "other", seed=0)
-    assert sorted(os.listdir(tmp_path)) == before
-
-
-def test_a_training_that_fails_writes_nothing(tmp_path):
-    """Law: bad rows leave no model.json behind that would stand in the way of the next try."""
-    inputs = make_inputs(4)
-    single = replace(inputs.impressions, candidates=Ragged.of([[0]] * 4), labels=Ragged.of([[1]] * 4))
-    with pytest.raises(DataError, match="no other candidate"):
-        train_members(CONFIG, replace(inputs, impressions=single), None, QUICK, tmp_path / "new", "clean", seed=0)
-    assert not (tmp_path / "new").exists()
