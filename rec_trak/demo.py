@@ -24,6 +24,7 @@ from rec_trak.data.synthetic import World, WorldSettings, write_demo_world
 from rec_trak.detection.run import detect_run, write_detection
 from rec_trak.disk import open_new
 from rec_trak.errors import ConfigError
+from rec_trak.locks import LOCK, locked
 from rec_trak.page.page import Page, write_page
 from rec_trak.results.ranking import rows_table
 from rec_trak.runs.making import score_rows, score_targets
@@ -97,10 +98,19 @@ def run_demo(
 
     Raises:
         ConfigError: the folder holds something that no demo wrote, or a link stands where the demo writes.
+        StoreError: another demo writes into it.
     """
-    folder = _emptied(Path(folder))
+    folder = Path(folder)
+    _check(folder)  # nothing is written into a folder that is not the demo's, not even a lock
+    with locked(folder, "give another --folder"):
+        _check(folder)
+        _empty(folder)
+        return _whole_job(folder, seed, say, settings or WorldSettings())
+
+
+def _whole_job(folder: Path, seed: int, say: Callable[[str], None], settings: WorldSettings) -> Found:
     say("1/5 writing the demo world: articles, genuine readers, bots")
-    world = write_demo_world(folder / "data", seed, settings or WorldSettings())
+    world = write_demo_world(folder / "data", seed, settings)
     training, analysis = folder / "train.yaml", folder / "trak.yaml"
     training.write_text(TRAINING.format(folder=folder, seed=seed), encoding="utf-8")
     analysis.write_text(ANALYSIS.format(folder=folder, seed=seed), encoding="utf-8")
@@ -130,34 +140,40 @@ def run_demo(
     return Found(world, verdicts, detection, top, page, paths)
 
 
-def _emptied(folder: Path) -> Path:
-    """The folder, marked as a demo's and without an earlier demo's files; nothing else is ever removed or written.
+def _check(folder: Path) -> None:
+    """Refuse a folder that is not the demo's.
 
     Raises:
         ConfigError: it is a link or a file, it holds files and not the mark, or a link stands where the demo writes.
     """
     mark = folder / MARK
-    own = [folder / name for name in WRITTEN]
-    link = next((path for path in (folder, mark, *own) if path.is_symlink()), None)
+    link = next((path for path in (folder, mark, *_own(folder)) if path.is_symlink()), None)
     if link is not None:
         raise ConfigError(f"--folder: {link} is a link, and what it leads to is not the demo's. Give a new folder.")
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--folder: {folder} is a file. Expected a new folder or an earlier demo's. Give another.")
-    # A demo that was killed may have left its mark half written, or nothing but the folder.
-    if folder.exists() and any(folder.iterdir()) and not (mark.is_file() and _is_mark(mark)):
+    # A demo that was killed may have left its mark half written, or nothing but the folder and its lock.
+    holds = folder.exists() and any(path.name != LOCK for path in folder.iterdir())
+    if holds and not (mark.is_file() and _is_mark(mark)):
         raise ConfigError(
             f"--folder: {folder} holds other files. Got no {MARK}, which a demo puts into its folder, expected a new "
             "folder or an earlier demo's. Give another."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    with open_new(mark) as file:
+
+
+def _empty(folder: Path) -> None:
+    """Mark the folder as a demo's and remove an earlier demo's files; nothing else is ever removed or written."""
+    with open_new(folder / MARK) as file:
         file.write(MARK_TEXT)
-    for path in own:
+    for path in _own(folder):
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    return folder
+
+
+def _own(folder: Path) -> list[Path]:
+    return [folder / name for name in WRITTEN]
 
 
 def _is_mark(mark: Path) -> bool:

@@ -10,8 +10,9 @@ import warnings
 
 import pytest
 
-from rec_trak import cli
+from rec_trak import cli, locks
 from rec_trak.cli import COMMANDS, main, overview
+from rec_trak.commands.shared import add_wait_flag
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning, StoreError
 from rec_trak.validation.run import PARTS
 from rec_trak.words import LINE
@@ -61,6 +62,22 @@ def test_help_of_validate_names_its_checks(capsys):
     """The flag's help is written out, so that help need not load validation."""
     _, out, _ = ended(["validate", "--help"], capsys)
     assert f"some of {', '.join(PARTS)}" in " ".join(out.split())
+
+
+def test_whoever_takes_a_lock_can_wait(capsys):
+    """Every command that takes a folder's lock has `--wait`, and no other."""
+    waiting = {name for name in COMMANDS if "--wait " in ended([name, "--help"], capsys)[1]}
+    assert waiting == {"demo", "train", "featurize", "score", "analyze", "validate"}
+
+
+def test_waiting_ends_with_the_command(monkeypatch):
+    """What is called after it in this process is refused at once, as it was before."""
+    seen = []
+    body = types.SimpleNamespace(__doc__="x", add_flags=add_wait_flag, run=lambda args: seen.append(locks._waiting))
+    monkeypatch.setattr(cli, "import_module", lambda name: body)
+    main("demo", ["--wait"])
+    main("demo", [])
+    assert [*seen, locks._waiting] == [True, False, False]
 
 
 ODD = "\x1b[31m\x07\r\n\x9b2J\u202e\u2066\u2028\ud800"

@@ -8,7 +8,7 @@ import pytest
 from support.small_world import SMALL as SMALLEST
 
 from rec_trak.demo import MARK, WRITTEN, run_demo
-from rec_trak.errors import ConfigError
+from rec_trak.errors import ConfigError, StoreError
 
 SMALL = replace(SMALLEST, train_users=70)  # enough rows for the demo's top 100
 
@@ -138,6 +138,21 @@ def test_a_linked_or_taken_folder_is_refused(tmp_path):
     (tmp_path / "real" / MARK).write_text("something else")
     with pytest.raises(ConfigError, match="holds other files"):
         run_demo(tmp_path / "real", say=stopped_at(0))
+
+
+def test_two_demos_in_one_folder(tmp_path):
+    """The second is refused by name, and removes nothing of what the first is writing."""
+    demo = tmp_path / "demo"
+
+    def say(line):
+        before = held(demo)
+        with pytest.raises(StoreError, match="in use. Got a lock held by process .* give another --folder"):
+            run_demo(demo, say=stopped_at(0))
+        assert held(demo) == before
+        raise StepError
+
+    with pytest.raises(StepError):
+        run_demo(demo, say=say)
 
 
 @pytest.mark.parametrize("step", range(4))

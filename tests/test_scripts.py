@@ -13,6 +13,8 @@ import pytest
 from support import tiny
 from support.commands import SCRIPTS, call, fail, succeed
 
+from rec_trak.locks import locked
+
 
 @pytest.fixture
 def config(tmp_path):
@@ -73,10 +75,10 @@ def test_save_embeddings_writes_the_projected_gradients(tmp_path, config):
 
 
 def test_dry_run_writes_nothing(tmp_path, config):
-    """Rows, parameters, path, time, disk and memory, and no file."""
+    """Rows, parameters, path, time, disk and memory, of scoring too, and no file."""
     before = sorted(tmp_path.rglob("*"))
     out = succeed("featurize", "--config", config, "--dry_run")
-    for word in ("rows        24 x 1", "parameters", "factored", "sketch", "time", "disk", "memory", "Nothing"):
+    for word in ("rows        24 x 1", "parameters", "factored", "sketch", "time", "disk", "memory", "scoring", "Nothing"):
         assert word in out
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -230,6 +232,37 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, config):
     assert 0 < done < 1500
     out = succeed("featurize", "--config", config, "--batch_size", 50)
     assert f"{done:,} were there already" in out
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, None])
+def test_two_target_sets_at_once(tmp_path, config, sign):
+    """The second is refused with who is at it and how to wait, or waits with a word, until Ctrl-C or its turn."""
+    succeed("featurize", "--config", config)
+    store = tmp_path / "results" / "clean_train_clean" / "store"
+    flags = ("--config", config, "--targets", tmp_path / "data" / "benchmarks" / "benchmark_mixed.csv")
+    command = [sys.executable, str(SCRIPTS / "score.py"), *map(str, flags), "--wait"]
+    with locked(store):
+        assert f"in use. Got a lock held by process {os.getpid()} on " in (refused := fail("score", *flags))
+        assert "Wait for it to end (--wait does), or give another `save_dir`." in refused
+        second = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        assert second.stderr.readline().startswith(f"waiting: {store} is in use by process {os.getpid()} on ")
+        if sign:
+            second.send_signal(sign)
+            assert second.wait(timeout=20) == 130
+    out, err = second.communicate(timeout=60)
+    if sign:
+        assert err.startswith("interrupted: ")
+    else:
+        assert (second.returncode, err) == (0, "")
+        assert "on 11 targets" in out
+        with locked(store):
+            succeed("score", *flags)  # it is all there: nobody is waited for
 
 
 def test_a_fresh_interpreter_ends_with_one_line_and_exit_code_2(tmp_path):

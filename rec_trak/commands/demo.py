@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from rec_trak.commands.shared import print_paths
+from rec_trak.commands.shared import add_wait_flag, print_paths
 from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", default="demo", help="where everything goes")
     parser.add_argument("--seed", type=int, default=0, help="of the world, the training and the sketch")
+    add_wait_flag(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -33,6 +33,14 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output_dir", help="where results go")
     parser.add_argument("--data_path", help="the data tree, instead of the YAML's")
     parser.add_argument("--news_items_path", help="the articles, instead of the YAML's")
+    add_wait_flag(parser)
+
+
+def add_wait_flag(parser: argparse.ArgumentParser) -> None:
+    """Of every command that writes where no two may at once; cli.py obeys it."""
+    parser.add_argument(
+        "--wait", action="store_true", help="where another process writes to the same folder, wait until it has done"
+    )
 
 
 def add_spreadsheet_flag(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
+from rec_trak.commands.shared import add_wait_flag
 from rec_trak.config.analysis import DATASET_TYPES
 from rec_trak.words import say
 
@@ -19,6 +20,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data_path", help="the data tree, instead of the YAML's")
     parser.add_argument("--news_items_path", help="the articles, instead of the YAML's")
     parser.add_argument("--seed", type=int, help="of the first member, instead of the YAML's")
+    add_wait_flag(parser)
 
 
 def run(args: argparse.Namespace) -> None:
