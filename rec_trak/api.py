@@ -62,13 +62,17 @@ class RowLoader:
 
 
 def load_model(
-    checkpoint_path: str | Path, config_path: str | Path, device: str = "cpu", articles: Articles | None = None
+    checkpoint_path: str | Path,
+    config_path: str | Path | None = None,
+    device: str = "cpu",
+    articles: Articles | None = None,
 ) -> nn.Module:
     """The model of a checkpoint, in eval mode.
 
     Args:
         checkpoint_path: a state dict as scripts/train.py writes it, or another code base's checkpoint.
-        config_path: the model.json beside it, or that code base's settings file.
+        config_path: the model.json beside it, or that code base's settings file; None where the model.json stands
+            beside it, or the checkpoint itself says what it was trained with.
         device: cpu or cuda.
         articles: needed where neither file holds the vocabulary (plm4newsrs with GloVe vectors): those of the rows
             that the model will read, `RowLoader.articles`.
@@ -77,8 +81,9 @@ def load_model(
         CheckpointError: the file is no checkpoint, or of another architecture.
         ConfigError: the configuration is wrong, or `articles` are needed.
     """
-    settings = read_settings(config_path)
-    source = read_source(settings, str(config_path), "auto", checkpoint_path, articles or NO_ARTICLES)
+    settings = read_settings(config_path, checkpoint=checkpoint_path)
+    where = None if config_path is None else str(config_path)
+    source = read_source(settings, where, "auto", checkpoint_path, articles or NO_ARTICLES)
     text = source.config.text
     if articles is None and "title" in source.config.views and not (text.words or text.pretrained):
         raise ConfigError(
@@ -86,7 +91,7 @@ def load_model(
             "the rows. Call load_train_data first and pass its loader's `articles`."
         )
     model = build_model(source.config)
-    load_into(model, source.state_dict(checkpoint_path), str(checkpoint_path))
+    load_into(model, source.checked_state_dict(checkpoint_path), str(checkpoint_path))
     return model.to(choose_device(device, asked_for=False)).eval()
 
 
@@ -100,7 +105,7 @@ def load_train_data(
     Args:
         config: the analysis, as the YAML's path, its content, or read.
         model_config: the path of the model.json (or of another code base's settings), or the model.json read; None
-            means the path in `config`.
+            means the path in `config`, or what a checkpoint that it names says.
         dataset_type: `train_clean` or `train_poisoned`.
 
     Raises:
@@ -110,15 +115,15 @@ def load_train_data(
         config = read_analysis_config(config)
     elif isinstance(config, Mapping):
         config = analysis_config(dict(config))
-    where = str(config.model_config if model_config is None else model_config)
-    settings = (
-        model_config if isinstance(model_config, ModelConfig) else read_settings(where, config.model, config.forward)
-    )
     articles, impressions = read_rows(config, dataset_type, asked_for=False)
-    if isinstance(settings, ModelConfig):
+    if not isinstance(model_config, ModelConfig):
+        path = config.model_config if model_config is None else str(model_config)
+        checkpoint = _any_checkpoint(config) if path is None else None
+        settings = read_settings(path, config.model, config.forward, checkpoint)
+        if not isinstance(settings, ModelConfig):
+            checkpoint = checkpoint or _any_checkpoint(config)
+            settings = read_source(settings, path, config.code_base, checkpoint, articles).config
         model_config = settings
-    else:
-        model_config = read_source(settings, where, config.code_base, _any_checkpoint(config), articles).config
     if config.history_truncation:
         model_config = dataclasses.replace(model_config, history_truncation=config.history_truncation)
     inputs = build_inputs(impressions, articles, model_config)

@@ -129,7 +129,7 @@ def read_job(run: Run) -> Job:
     config = run.config
     device = choose_device(config.device, asked_for="device" in run.flags)
     paths = checkpoint_paths(config, run.model_type)
-    settings = read_settings(config.model_config, config.model, config.forward)
+    settings = read_settings(config.model_config, config.model, config.forward, paths[0])
     articles, impressions = read_rows(config, run.dataset_type, asked_for="sample_size" in run.flags)
     source = read_source(settings, config.model_config, config.code_base, paths[0], articles)
     model_config = source.config
@@ -143,7 +143,7 @@ def read_job(run: Run) -> Job:
             stacklevel=2,
         )
     model = build_model(model_config).to(device).eval()
-    members = tuple(_member(path, model, source) for path in paths)
+    members = tuple(_member(path, model, source, run.model_type) for path in paths)
     further = {key: getattr(config, key) for key in SETTINGS}
     return make_job(
         articles, impressions, model, model_config, members, run.save_dir, device, config.grad_wrt, **further
@@ -198,9 +198,9 @@ def make_job(
     )
 
 
-def _member(path: Path, model: nn.Module, source: ModelSource) -> Member:
+def _member(path: Path, model: nn.Module, source: ModelSource, kind: str) -> Member:
     """A checkpoint that was loaded once, so that a file that does not fit is refused before anything is written."""
-    state = source.state_dict(path)
+    state = source.checked_state_dict(path, kind)
     load_into(model, state, str(path))
     return Member(str(path), state_digest(state), source)
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from rec_trak.checkpoints.carried import attributes, path_text
 from rec_trak.checkpoints.code_bases.known import recognise_checkpoint
 from rec_trak.checkpoints.files import printable, read_checkpoint_file
 from rec_trak.checkpoints.rebuild import Inert
@@ -24,7 +25,7 @@ from rec_trak.config.model import HABITS_OF, read_model_config
 from rec_trak.errors import CheckpointError, ConfigError
 from rec_trak.models.build import read_sizes
 
-SETTINGS_KEYS = ("hyper_parameters", "hparams", "config", "cfg", "args", "settings")
+SETTINGS_KEYS = ("hyper_parameters", "datamodule_hyper_parameters", "hparams", "config", "cfg", "args", "settings")
 OUR_HALLMARKS = {  # the first whose names are all there decides
     "nrms": {"title_self_attention.w_q.weight", "user_self_attention.w_q.weight"},
     "lstur": {"gru.weight_ih_l0", "title_encoder.attention.query.weight"},
@@ -38,7 +39,6 @@ WORD_WIDTHS = (  # of our names, those whose second dimension is the width of a 
 )
 SLICE = re.compile(r"(.+)\[(\d+):(\d+)\]")
 MOST_BITS = 256  # of a number that is told
-PATHS = re.compile(r"pathlib\.(Pure)?(Posix|Windows)?Path")
 MOST, DEEPEST = 2000, 20  # settings, and entries within them, that are told
 
 
@@ -247,18 +247,10 @@ def _settings(extras: Mapping[str, Any]) -> dict[str, Any]:
     """What the file says that it was trained with; where that is one object, its attributes."""
     settings: dict[str, Any] = {}
     for key in SETTINGS_KEYS:
-        found = _fields(extras.get(key))
-        inner = _fields(next(iter(found.values()))) if len(found) == 1 else {}
+        found = attributes(extras.get(key))
+        inner = attributes(next(iter(found.values()))) if len(found) == 1 else {}
         settings |= inner or found
     return settings
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    """The entries of a mapping, or the attributes of an object, that have text for a name."""
-    if isinstance(value, Inert):
-        items = [item for item in value.inert_items if isinstance(item, tuple) and len(item) == 2]
-        value = {key: inner for key, inner in items if isinstance(key, str)} | value.inert_attributes
-    return {k: v for k, v in value.items() if isinstance(k, str)} if isinstance(value, dict) else {}
 
 
 def _plain(value: Any, left: list[int], depth: int = 0) -> Any:
@@ -272,14 +264,14 @@ def _plain(value: Any, left: list[int], depth: int = 0) -> Any:
         return value if abs(value) < float("inf") else str(value)
     if isinstance(value, np.ndarray):
         return f"array {value.shape} {value.dtype}"
-    if isinstance(value, Inert) and PATHS.fullmatch(value.inert_class):
-        return printable("/".join(part for part in value.inert_args or () if isinstance(part, str)).replace("//", "/"))
-    if isinstance(value, Inert) and not _fields(value):
+    if path_text(value) is not None:
+        return printable(path_text(value))
+    if isinstance(value, Inert) and not attributes(value):
         return printable(value.inert_class)
     if left[0] < 0 or depth > DEEPEST:
         return "..."
     if isinstance(value, dict | Inert):
-        entries = list(_fields(value).items())[: left[0]]
+        entries = list(attributes(value).items())[: left[0]]
         return {printable(key): _plain(inner, left, depth + 1) for key, inner in entries}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(inner, left, depth + 1) for inner in list(value)[: left[0]]]

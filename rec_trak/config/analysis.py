@@ -24,9 +24,9 @@ CHECKPOINT_KEYS = {"clean": "model_checkpoint", "poisoned": "poisoned_model_chec
 class AnalysisConfig:
     """Every key of the YAML; docs/config.md says what each means. Paths are relative to the working directory."""
 
-    model_config: str
     data_path: str
     output_dir: str
+    model_config: str | None = None
     news_items_path: str | None = None
     model_checkpoint: str | None = None
     poisoned_model_checkpoint: str | None = None

@@ -71,7 +71,7 @@ def train_members(
             for path in missing():  # another process may have trained some while this one waited
                 seen, plan = plans[path]
                 how = (settings, plan["seed"], seen, word_vectors, device, f"train {path.stem}")
-                _write_member(path, train(config, inputs, validation, *how), plan, config)
+                _write_member(path, train(config, inputs, validation, *how), plan | {"name": name}, config)
     return list(plans)
 
 

@@ -46,6 +46,7 @@ from rec_trak.checkpoints.code_bases.turns import (
 )
 from rec_trak.config.model import Habits, ModelConfig, TextConfig
 from rec_trak.config.reader import build
+from rec_trak.config.sections import flat
 from rec_trak.data.articles import Articles
 from rec_trak.data.numbered import named_rows, read_dictionary
 from rec_trak.errors import RecTrakWarning, listed
@@ -118,6 +119,12 @@ def translate(architecture: str, state: Mapping[str, Tensor], where: str) -> Tra
     return apply_rules(named, state, (), where)
 
 
+def chosen(settings: Mapping[str, Any], architecture: str, where: str) -> dict[str, Any]:
+    """The keys that decide the scores, from its YAML, whose sections (data, info, model, train) may stand as they are."""
+    said = flat(settings, (f.name for f in fields(Settings)), where)
+    return {key: value for key, value in said.items() if value is not None}
+
+
 def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles: Articles, where: str) -> ModelConfig:
     """Our configuration of their model.
 
@@ -132,11 +139,8 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
         ConfigError: a needed key is missing or mistyped, or does not fit the weights or the dictionaries.
         DataError: a dictionary cannot be read.
     """
-    known = {f.name for f in fields(Settings)}
-    sections = [value if isinstance(value, dict) else {key: value} for key, value in settings.items()]
-    flat = {key: value for section in sections for key, value in section.items() if key in known}
-    given = build(Settings, {key: value for key, value in flat.items() if value is not None}, where)
     state, architecture = plain(state), recognise(state)
+    given = build(Settings, chosen(settings, architecture, where), where)
     shapes = {place: tuple(state[name].shape) for place, name in _places(state).items()}
     check_needed(asdict(given), NEEDED[architecture], where)
     sizes, held = _sizes(architecture, given, shapes, where)

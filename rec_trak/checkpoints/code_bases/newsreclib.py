@@ -27,6 +27,7 @@ from typing import Any
 
 from torch import Tensor
 
+from rec_trak.checkpoints.code_bases.newsreclib_settings import chosen_keys, dictionaries, hyper_parameters
 from rec_trak.checkpoints.code_bases.tables import Rule, Translated, apply_rules
 from rec_trak.checkpoints.code_bases.turns import (
     as_conv1d,
@@ -73,13 +74,16 @@ MIXES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """The keys of its model's and data's configuration that decide scores, and `data`, the folder with word2index.tsv.
+    """The keys of its model's and data's configuration that decide scores, and where word2index.tsv lies.
 
-    None: not said. What the tensors tell too must agree with them.
+    That is `data`, a folder; or the one below `data_dir` that its code makes; or the articles' own folder. None: not said.
+    What the tensors tell too must agree with them.
     """
 
-    data: str
     max_history_len: int = field(metadata={"least": 1})
+    data: str | None = None
+    data_dir: str | None = None
+    dataset_size: str | None = None
     max_title_len: int | None = field(default=None, metadata={"least": 1})
     max_abstract_len: int | None = field(default=None, metadata={"least": 1})
     num_heads: int | None = field(default=None, metadata={"least": 1})
@@ -133,22 +137,38 @@ def translate(architecture: str, state: Mapping[str, Tensor], where: str) -> Tra
     return apply_rules(rules, state, ("news_encoder.combine_layer.*",) if len(views) == 1 else (), where)
 
 
+def chosen(settings: Mapping[str, Any], architecture: str, where: str) -> dict[str, Any]:
+    """The keys that decide the scores, from a flat file or from the sections `data` and `model` of a Hydra one."""
+    return chosen_keys(settings, [f.name for f in fields(Settings)], where)
+
+
+def carried(extras: Mapping[str, Any]) -> dict[str, Any]:
+    """What Lightning keeps of its model's and its data module's arguments; {} where it is not there."""
+    return chosen(hyper_parameters(extras), "", "the checkpoint's own settings")
+
+
+def decisive(architecture: str, settings: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The keys on which such a model's scores depend beyond its tensors, and those that name files (none)."""
+    read = settings.get("attributes2encode") or VIEWS.values()
+    lengths = [key for view, key in LENGTHS.items() if VIEWS[view] in read]
+    return ("max_history_len", *lengths, "loss", *(("num_heads",) if architecture == "nrms" else ())), ()
+
+
 def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles: Articles, where: str) -> ModelConfig:
     """Our configuration of their model; warns where a row's score depends on its batch there.
 
     Args:
         settings: what `Settings` says; further keys of its configuration are left unread.
         state: their state dict, complete, in the file's order.
-        articles: not read; any data whose texts can be read will do.
+        articles: any whose texts can be read; the dictionaries may lie in their folder.
         where: the settings file, for messages; `data` may be relative to its folder.
 
     Raises:
         ConfigError: a needed key is missing or mistyped, or does not fit the tensors or the data.
         DataError: a file of `data` cannot be read.
     """
-    known = {f.name for f in fields(Settings)}
-    given = build(Settings, {key: value for key, value in settings.items() if key in known}, where)
     state, architecture = plain(state), recognise(state)
+    given = build(Settings, chosen(settings, architecture, where), where)
     views = _views(state)
     lengths = {view: key for view, key in LENGTHS.items() if view in views}
     check_needed(asdict(given), [*lengths.values(), *(["num_heads"] if architecture == "nrms" else [])], where)
@@ -163,7 +183,7 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
             RecTrakWarning,
             stacklevel=2,
         )
-    folder, topics = found(given.data, where), shapes.get(TOPICS)
+    folder, topics = dictionaries(given.data, given.data_dir, given.dataset_size, articles, where), shapes.get(TOPICS)
     return ModelConfig(
         architecture=architecture,
         views=views,

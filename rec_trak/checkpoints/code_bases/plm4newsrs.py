@@ -20,10 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rec_trak.checkpoints.carried import attributes, plain_settings
 from rec_trak.checkpoints.code_bases.tables import Rule, Translated, apply_rules
 from rec_trak.checkpoints.code_bases.turns import PREFIX, check_settings, dims, plain, third
 from rec_trak.config.model import Habits, ModelConfig, TextConfig
 from rec_trak.config.reader import build
+from rec_trak.config.sections import flat
 from rec_trak.data.articles import Articles, build_vocabulary, read_word_vectors
 from rec_trak.errors import ConfigError
 from rec_trak.words import quoted
@@ -31,6 +33,8 @@ from rec_trak.words import quoted
 NAME = "plm4newsrs"
 HABITS = Habits(output_projection=True)
 LANGUAGE_MODEL = "news_encoder.lm."
+GLOVE = "glove"
+HEADS = ("num_attention_heads", "num_user_attention_heads")
 HALLMARKS = {
     "nrms": ("news_encoder.word_self_attention.qkv_proj.weight", "user_encoder.news_self_attention.qkv_proj.weight"),
     "naml": ("news_encoder.title_projection.weight", "news_encoder.view_attention_query"),
@@ -68,7 +72,10 @@ class Settings:
     @property
     def glove(self) -> bool:
         """Whether words are GloVe vectors; its code looks for the word in `model_name` too."""
-        return "glove" in self.model_name.lower()
+        return GLOVE in self.model_name.lower()
+
+
+KEYS = tuple(f.name for f in fields(Settings))
 
 
 def recognise(names: Iterable[str]) -> str | None:
@@ -96,11 +103,38 @@ def translate(architecture: str, state: Mapping[str, Tensor], where: str) -> Tra
     return Translated(translated.state, (*slices, *translated.unreached))
 
 
+def chosen(settings: Mapping[str, Any], architecture: str, where: str) -> dict[str, Any]:
+    """The keys that decide the scores, from its YAML as written by hand or by `config.save()`, or from sections of it.
+
+    Raises:
+        ConfigError: as `sections.flat`.
+    """
+    return flat(settings, KEYS, where)
+
+
+def carried(extras: Mapping[str, Any]) -> dict[str, Any]:
+    """Its configuration, as Lightning pickles it into the checkpoint, with `model_type`, the kind; {} where it is not.
+
+    Values of no plain type are left out.
+    """
+    return plain_settings(attributes(extras.get("hyper_parameters")).get("config"))
+
+
+def decisive(architecture: str, settings: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The keys on which such a model's scores depend beyond its tensors, and those that name files."""
+    if GLOVE in str(settings.get("model_name", "")).lower():
+        length = "max_seq_length" if architecture == "nrms" else "max_title_length"
+        keys, files = ("max_history_length", length), ("glove_file_path",)
+    else:
+        keys, files = ("max_history_length", "max_seq_length", "fine_tune_lm"), ("model_name",)
+    return (*keys, *(HEADS if architecture == "nrms" else ())), files
+
+
 def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles: Articles, where: str) -> ModelConfig:
     """Our configuration of their model.
 
     Args:
-        settings: the content of its YAML, as written by hand or by `config.save()`; keys not needed here are ignored.
+        settings: what `chosen` gave; keys not needed here are ignored.
         state: their state dict, as in the file; complete (`translate` has been through it).
         articles: their titles' words become the vocabulary of a GloVe model.
         where: the settings file, for messages.
@@ -108,8 +142,7 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
     Raises:
         ConfigError: a needed key is missing or mistyped, or one does not fit the tensors.
     """
-    known = {f.name for f in fields(Settings)}
-    given = build(Settings, {key: value for key, value in settings.items() if key in known}, where)
+    given = build(Settings, {key: value for key, value in settings.items() if key in KEYS}, where)
     state = _plain(state)
     architecture = recognise(state)
     check_settings(vars(given), {"architecture": architecture}, where)  # before sizes that only one of them has
@@ -217,7 +250,7 @@ def _attention(ours: str, theirs: str) -> list[Rule]:
 def _nrms_sizes(given: Settings, state: Mapping[str, Tensor], where: str) -> dict[str, Any]:
     width = state["news_encoder.word_self_attention.out_proj.weight"].shape[0]
     query_dim = state["news_encoder.word_attention.attention.0.weight"].shape[0]
-    for key in ("num_attention_heads", "num_user_attention_heads"):
+    for key in HEADS:
         if width % getattr(given, key):
             got = getattr(given, key)
             raise ConfigError(

@@ -19,7 +19,7 @@ Text is split by nltk, so that the tokens must come from its preprocessing: `dat
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from rec_trak.checkpoints.code_bases.turns import (
     plain,
     word_rows,
 )
+from rec_trak.checkpoints.code_bases.yusanshi_settings import constants
 from rec_trak.config.model import Habits, ModelConfig, TextConfig
 from rec_trak.config.reader import build
 from rec_trak.data.articles import Articles
@@ -68,11 +69,12 @@ IGNORED = frozenset(
 class Settings:
     """The constants of its src/config.py for one model, and `data`, the folder with word2int.tsv.
 
-    None: not said. What the tensors tell too must agree with them; the rest is needed where the model uses it.
+    None: not said; `data` is then the articles' own folder. What the tensors tell too must agree with them; the rest is
+    needed where the model uses it.
     """
 
-    data: str
     num_clicked_news_a_user: int = field(metadata={"least": 1})
+    data: str | None = None
     num_words_title: int | None = field(default=None, metadata={"least": 1})
     num_words_abstract: int | None = field(default=None, metadata={"least": 1})
     num_attention_heads: int | None = field(default=None, metadata={"least": 1})
@@ -116,6 +118,11 @@ def translate(architecture: str, state: Mapping[str, Tensor], where: str) -> Tra
     return apply_rules(rules, state, (), where)
 
 
+def chosen(settings: Mapping[str, Any], architecture: str, where: str) -> dict[str, Any]:
+    """The constants of one model: those of a flat file, or from src/config.py those of the model's class."""
+    return constants(settings, architecture, [f.name for f in fields(Settings)], where)
+
+
 def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles: Articles, where: str) -> ModelConfig:
     """Our configuration of their model.
 
@@ -129,15 +136,15 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
         ConfigError: a key is missing, unknown or mistyped, or does not fit the tensors, the articles or the data.
         DataError: a file of `data` cannot be read.
     """
-    given = build(Settings, dict(settings), where, IGNORED)
     state, architecture = plain(state), recognise(state)
+    given = build(Settings, chosen(settings, architecture, where), where, IGNORED)
     views, sizes, rows = {"nrms": _nrms, "naml": _naml, "lstur": _lstur}[architecture](given, state, where)
     lengths = {view: f"num_words_{VIEWS[view]}" for view in views if view in ("title", "body")}
     check_needed(asdict(given), lengths.values(), where)
     for view, key in lengths.items():
         if view in articles.tokens and len(articles):
             check_settings(asdict(given), {key: len(articles.tokens[view][0])}, f"{where} with {articles.source}")
-    folder = found(given.data, where)
+    folder = Path(articles.source).parent if given.data is None else found(given.data, where)
     categories = _names(folder, "category", rows["num_categories"]) if "num_categories" in rows else ()
     return ModelConfig(
         architecture=architecture,

@@ -1,0 +1,64 @@
+"""Where newsreclib's users have its settings: Hydra's config.yaml, Lightning's checkpoints, a file of their own.
+
+Not here: what the keys mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rec_trak.checkpoints.carried import plain_settings
+from rec_trak.checkpoints.code_bases.turns import found
+from rec_trak.config.sections import flat
+from rec_trak.data.articles import Articles
+from rec_trak.errors import ConfigError
+from rec_trak.words import quoted
+
+SECTIONS = ("data", "model")  # of what Hydra composes
+FOLDER = "data_dir"
+WORDS_FILE = "word2index.tsv"
+
+
+def chosen_keys(settings: Mapping[str, Any], keys: Iterable[str], where: str) -> dict[str, Any]:
+    """The values of `keys`, from a flat file or from the sections `data` and `model`.
+
+    Raises:
+        ConfigError: as `sections.flat`. `data_dir` is needed only if the dictionaries do not lie beside the articles,
+            so that one which cannot be told is left as it stands.
+    """
+    said = flat(settings, [key for key in keys if key != FOLDER], where, SECTIONS)
+    try:
+        return said | flat(settings, [FOLDER], where, SECTIONS)
+    except ConfigError:
+        places = [settings, *(settings[name] for name in SECTIONS if isinstance(settings.get(name), dict))]
+        return said | {FOLDER: next((place[FOLDER] for place in places if FOLDER in place), None)}
+
+
+def hyper_parameters(extras: Mapping[str, Any]) -> dict[str, Any]:
+    """What Lightning keeps of the model's and the data module's arguments, as sections."""
+    keys = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}
+    return {section: plain_settings(extras.get(key)) for section, key in keys.items()}
+
+
+def dictionaries(folder: str | None, data_dir: str | None, size: str | None, articles: Articles, where: str) -> Path:
+    """The folder with word2index.tsv: the one that is named, else below `data_dir`, else that of the articles.
+
+    Raises:
+        ConfigError: it is in none of them.
+    """
+    if folder is not None:
+        return found(folder, where)
+    places = [Path(articles.source).parent]
+    if data_dir is not None and "${" not in data_dir:
+        root = found(data_dir, where)
+        places = [root / f"MIND{size}_train", root, *places]
+    there = next((place for place in places if (place / WORDS_FILE).is_file()), None)
+    if there is None:
+        raise ConfigError(
+            f"{where}: missing key `data`, the folder with {WORDS_FILE}. Got `{FOLDER}` {quoted(data_dir)}, expected "
+            f"the file below it or beside {articles.source}. Write `{FOLDER}` as the folder is called here, or put the "
+            "dictionaries beside the articles."
+        )
+    return there
