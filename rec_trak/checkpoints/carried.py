@@ -63,7 +63,13 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 def check_agreement(
-    said: Mapping[str, Any], held: Mapping[str, Any], keys: Iterable[str], files: Iterable[str], where: str, path: str
+    said: Mapping[str, Any],
+    held: Mapping[str, Any],
+    keys: Iterable[str],
+    files: Iterable[str],
+    where: str,
+    path: str,
+    do: str = "Give the settings that it was trained with, or leave `model_config` out.",
 ) -> None:
     """Refuse settings that another source contradicts; warn of files that have other names there.
 
@@ -74,6 +80,7 @@ def check_agreement(
         files: those that name files, which may lie elsewhere on another machine.
         where: the file of `said`, for messages; the checkpoint itself or another one where there is none.
         path: the checkpoint, or the file beside it that says so.
+        do: the advice.
 
     Raises:
         ConfigError: any of `keys` differs; one message names all, with both values.
@@ -86,8 +93,8 @@ def check_agreement(
     ]
     if wrong:
         raise ConfigError(
-            f"{where}: not the settings that {path} was trained with. Got {'; '.join(wrong[:5])}, expected them to "
-            "agree. Give the checkpoint's own settings, or leave `model_config` out."
+            f"{where}: the model was trained with other settings, as {path} says. Got {'; '.join(wrong[:5])}, expected "
+            f"them to agree. {do}"
         )
     for key in files:
         names = [Path(str(one[key])).name for one in (said, held) if one.get(key) is not None]

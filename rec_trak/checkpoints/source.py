@@ -42,6 +42,7 @@ class ModelSource:
         unreached: the checkpoint's names of what never reaches a score; a slice where only a part does not.
         where: the settings file, or the checkpoint that said it all.
         settings: of another code base, what it was described by.
+        first: of another code base, the checkpoint that it was read with, which agrees.
     """
 
     code_base: str
@@ -51,6 +52,7 @@ class ModelSource:
     unreached: tuple[str, ...]
     where: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    first: str = ""
 
     def state_dict(self, path: str | Path) -> dict[str, Tensor]:
         """The tensors of a checkpoint under our names, with those that it lacks.
@@ -76,9 +78,10 @@ class ModelSource:
         held = _carried(module, file)
         if module is None:
             check_ours(self.config, self.where, path)
-        elif held and module.recognise(file.state) == self.architecture:
+        elif held and str(path) != self.first and module.recognise(file.state) == self.architecture:
             keys, files = module.decisive(self.architecture, self.settings)
-            check_agreement(self.settings, held, keys, files, self.where, str(path))
+            do = "Name checkpoints of one model in one run."
+            check_agreement(self.settings, held, keys, files, self.where, str(path), do)
         if kind is not None:
             check_kind(path, held, kind)
         return self._translated(file.state, path)
@@ -195,7 +198,7 @@ def _theirs(
             stacklevel=3,
         )
     fixed = module.fixed(said, config, where) if hasattr(module, "fixed") else {}
-    return ModelSource(module.NAME, architecture, config, fixed, translated.unreached, where, said)
+    return ModelSource(module.NAME, architecture, config, fixed, translated.unreached, where, said, str(checkpoint))
 
 
 def _module(code_base: str) -> Any:

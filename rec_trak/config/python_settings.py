@@ -34,7 +34,7 @@ def read_python(path: str | Path) -> dict[str, Any]:
             raise ConfigError(f"{path}: too large for settings. Got {path.stat().st_size:,} bytes. {INSTEAD}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its own code, which nobody here can mend
-            return _Scope(ast.parse(path.read_bytes()).body, {}).literals()
+            return _Scope(ast.parse(path.read_bytes()).body).literals()
     except OSError as error:
         problem = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise ConfigError(f"{path}: {problem}. Give the path of a YAML, JSON or Python file.") from None
@@ -49,9 +49,8 @@ def read_python(path: str | Path) -> dict[str, Any]:
 class _Scope:
     """What the statements of a file or a class leave behind: literals, LEFT_OUT, and classes by their names."""
 
-    def __init__(self, body: list[ast.stmt], outer: dict[str, Any]) -> None:
+    def __init__(self, body: list[ast.stmt]) -> None:
         self.values: dict[str, Any] = {}
-        self.outer = outer
         for statement in body:
             self._take(statement)
 
@@ -74,13 +73,13 @@ class _Scope:
             self._leave_out(statement)
 
     def _class(self, statement: ast.ClassDef) -> Any:
-        """The class with what it inherits; LEFT_OUT where a decorator or an unknown base may change it."""
+        """The class with what it inherits; LEFT_OUT where a base that is not known may say more."""
         bases = [self.values.get(base.id) if isinstance(base, ast.Name) else None for base in statement.bases]
         known = [base for base in bases if isinstance(base, _Scope)]
         others = [base for base in statement.bases if not (isinstance(base, ast.Name) and base.id == "object")]
         if len(known) < len(others) or statement.keywords:
             return LEFT_OUT
-        scope = _Scope(statement.body, self.values)
+        scope = _Scope(statement.body)
         for base in known:
             scope.values = base.values | scope.values
         return scope
@@ -98,7 +97,10 @@ class _Scope:
         for node in ast.walk(statement):
             if isinstance(node, ast.Name | ast.Attribute) and not isinstance(node.ctx, ast.Load):
                 self._assign(node, LEFT_OUT)
-            elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            elif isinstance(node, ast.alias):
+                names = list(self.values) if node.name == "*" else [node.asname or node.name.split(".")[0]]
+                self.values |= dict.fromkeys(names, LEFT_OUT)
+            elif isinstance(getattr(node, "name", None), str):  # of a class, a function, a caught error, a capture
                 self.values[node.name] = LEFT_OUT
 
 

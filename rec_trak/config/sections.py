@@ -27,6 +27,8 @@ def has_sections(mapping: Mapping[str, Any]) -> bool:
 def flat(mapping: Mapping[str, Any], keys: Iterable[str], where: str, expected: Iterable[str] = ()) -> dict[str, Any]:
     """The values of `keys` that stand at the top or in a section, references put in; other keys are left unread.
 
+    A value that is null in one place is that of another place, if there is one.
+
     Args:
         mapping: what a settings file says.
         keys: those that are wanted.
@@ -48,12 +50,12 @@ def flat(mapping: Mapping[str, Any], keys: Iterable[str], where: str, expected: 
         except _Unresolved as error:
             problems.append(str(error))
             continue
+        values = {place: value for place, value in values.items() if value is not None} or values
         different = {place: value for place, value in values.items() if value != next(iter(values.values()))}
         if different:
-            told = [
-                f"`{place}` {quoted(value, 60)}" for place, value in [*list(values.items())[:1], *different.items()]
-            ]
-            problems.append(f"{' and '.join(told[:3])}; keep one")
+            shown = dict([next(iter(values.items())), *different.items()][:3])
+            told = [f"`{place}` {quoted(value, 60)}" for place, value in shown.items()]
+            problems.append(f"{' and '.join(told)}; keep one")
         elif values:
             out[key] = next(iter(values.values()))
     if problems:

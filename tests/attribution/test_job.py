@@ -65,6 +65,7 @@ def test_checkpoint_of_another_architecture_is_refused_with_its_keys(tmp_path):
     """Missing and unexpected keys are listed, and nothing is written."""
     tiny.make_job(tmp_path)
     tiny.write_models(tmp_path / "naml", tmp_path / "data", "naml")
+    (tmp_path / "runs" / "model.json").unlink()  # which would say so first
     config = read_analysis_config(tiny.write_config(tmp_path, model_config=str(tmp_path / "naml" / "model.json")))
     with pytest.raises(CheckpointError, match=r"(?s)missing.*unexpected"):
         read_job(Run(config, "train_clean", "clean"))

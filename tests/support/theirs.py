@@ -1,6 +1,9 @@
 """An analysis of plm4newsrs checkpoints as its users have it. Not here: tests."""
 
 import json
+import sys
+import types
+from unittest import mock
 
 import torch
 
@@ -19,3 +22,13 @@ def write_theirs(folder, members: int = 1, state=nrms_state, **changes):
     (folder / "glove.txt").write_text(VECTORS)
     (folder / "theirs" / "m.yaml").write_text(json.dumps(SETTINGS | {"num_attention_heads": 4} | changes))
     return folder / "theirs"
+
+
+def save_carrying(path, state, **settings):
+    """A checkpoint whose configuration Lightning pickled beside the weights, of a class that nobody can import."""
+    module = types.ModuleType("configs.models")
+    module.Config = type("Config", (), {"__module__": module.__name__})
+    config = module.Config()
+    config.__dict__.update(settings)
+    with mock.patch.dict(sys.modules, {module.__name__: module, "configs": types.ModuleType("configs")}):
+        torch.save({"state_dict": state, "hyper_parameters": {"config": config}}, path)

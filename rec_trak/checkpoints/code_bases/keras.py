@@ -120,7 +120,10 @@ def translate(architecture: str, state: Mapping[str, Tensor], where: str) -> Tra
 
 
 def chosen(settings: Mapping[str, Any], architecture: str, where: str) -> dict[str, Any]:
-    """The keys that decide the scores, from its YAML, whose sections (data, info, model, train) may stand as they are."""
+    """The keys that decide the scores, from its YAML, whose sections (data, info, model, train) may stand as they are.
+
+    None is not said.
+    """
     said = flat(settings, (f.name for f in fields(Settings)), where)
     return {key: value for key, value in said.items() if value is not None}
 

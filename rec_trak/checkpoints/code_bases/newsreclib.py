@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from rec_trak.checkpoints.code_bases.newsreclib_settings import chosen_keys, dictionaries, hyper_parameters
+from rec_trak.checkpoints.code_bases.newsreclib_settings import Settings, chosen_keys, dictionaries, hyper_parameters
 from rec_trak.checkpoints.code_bases.tables import Rule, Translated, apply_rules
 from rec_trak.checkpoints.code_bases.turns import (
     as_conv1d,
@@ -36,7 +36,6 @@ from rec_trak.checkpoints.code_bases.turns import (
     check_settings,
     check_zero_row,
     dims,
-    found,
     gru,
     head_dim,
     joined,
@@ -70,36 +69,6 @@ MIXES = {
     "nrms": "attends to the same place of the other users' histories, and reads zero vectors behind short ones",
     "naml": "reads zero vectors behind the shorter histories of a batch",
 }
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The keys of its model's and data's configuration that decide scores, and where word2index.tsv lies.
-
-    That is `data`, a folder; or the one below `data_dir` that its code makes; or the articles' own folder. None: not said.
-    What the tensors tell too must agree with them.
-    """
-
-    max_history_len: int = field(metadata={"least": 1})
-    data: str | None = None
-    data_dir: str | None = None
-    dataset_size: str | None = None
-    max_title_len: int | None = field(default=None, metadata={"least": 1})
-    max_abstract_len: int | None = field(default=None, metadata={"least": 1})
-    num_heads: int | None = field(default=None, metadata={"least": 1})
-    attributes2encode: list[str] | None = None
-    embed_dim: int | None = None
-    text_embed_dim: int | None = None
-    categ_embed_dim: int | None = None
-    query_dim: int | None = None
-    num_filters: int | None = None
-    window_size: int | None = None
-    num_categ_classes: int | None = None
-    num_users: int | None = None
-    long_short_term_method: str | None = None
-    dropout_probability: float = field(default=0.2, metadata={"least": 0})
-    user_masking_probability: float = field(default=0.5, metadata={"least": 0})
-    loss: str = "cross_entropy_loss"
 
 
 def recognise(names: Iterable[str]) -> str | None:

@@ -1,11 +1,12 @@
 """Where newsreclib's users have its settings: Hydra's config.yaml, Lightning's checkpoints, a file of their own.
 
-Not here: what the keys mean.
+Not here: what the keys do to a model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,36 @@ from rec_trak.words import quoted
 SECTIONS = ("data", "model")  # of what Hydra composes
 FOLDER = "data_dir"
 WORDS_FILE = "word2index.tsv"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The keys of its model's and data's configuration that decide scores, and where word2index.tsv lies.
+
+    That is `data`, a folder; or the one below `data_dir` that its code makes; or the articles' own folder. None: not
+    said. What the tensors tell too must agree with them.
+    """
+
+    max_history_len: int = field(metadata={"least": 1})
+    data: str | None = None
+    data_dir: str | None = None
+    dataset_size: str | None = None
+    max_title_len: int | None = field(default=None, metadata={"least": 1})
+    max_abstract_len: int | None = field(default=None, metadata={"least": 1})
+    num_heads: int | None = field(default=None, metadata={"least": 1})
+    attributes2encode: list[str] | None = None
+    embed_dim: int | None = None
+    text_embed_dim: int | None = None
+    categ_embed_dim: int | None = None
+    query_dim: int | None = None
+    num_filters: int | None = None
+    window_size: int | None = None
+    num_categ_classes: int | None = None
+    num_users: int | None = None
+    long_short_term_method: str | None = None
+    dropout_probability: float = field(default=0.2, metadata={"least": 0})
+    user_masking_probability: float = field(default=0.5, metadata={"least": 0})
+    loss: str = "cross_entropy_loss"
 
 
 def chosen_keys(settings: Mapping[str, Any], keys: Iterable[str], where: str) -> dict[str, Any]:
