@@ -36,7 +36,7 @@ def flat(mapping: Mapping[str, Any], keys: Iterable[str], where: str, expected: 
         expected: sections whose values, like those at the top, go before those of other sections.
 
     Raises:
-        ConfigError: a key that stands twice with different values; a value that refers to itself, to nothing in the
+        SectionsError: a key that stands twice with different values; a value that refers to itself, to nothing in the
             file or to something outside of it, or that is still to be set (`???`); one message names them all.
     """
     references, out, problems = _References(mapping), {}, []
@@ -59,8 +59,16 @@ def flat(mapping: Mapping[str, Any], keys: Iterable[str], where: str, expected: 
         elif values:
             out[key] = next(iter(values.values()))
     if problems:
-        raise ConfigError(f"{where}: the settings cannot be told. Got {'; '.join(problems)}.")
+        raise SectionsError(where, problems)
     return out
+
+
+class SectionsError(ConfigError):
+    """Settings whose values cannot be told; `problems` says of which, and why."""
+
+    def __init__(self, where: str, problems: list[str]) -> None:
+        super().__init__(f"{where}: the settings cannot be told. Got {'; '.join(problems)}.")
+        self.problems = problems
 
 
 class _Unresolved(ValueError):

@@ -1,4 +1,4 @@
-"""Laws of what a checkpoint says of itself: settings must agree with it, may be left out, and kinds are not mixed up."""
+"""Laws of what a checkpoint says of itself: settings must agree with it or stay away, and kinds are not mixed up."""
 
 import json
 import pathlib
@@ -202,7 +202,9 @@ def test_ours_needs_no_model_config(tmp_path):
     first = tiny.make_job(tmp_path)
     assert job(tmp_path, model_config=None).model_config == first.model_config
     model = load_model(tmp_path / "runs" / "clean_0.pt")
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), first.model.state_dict().values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.state_dict().values(), first.model.state_dict().values(), strict=True)
+    )
     assert load_train_data(str(tmp_path / "trak.yaml"))[1].model_config == first.model_config
     (tmp_path / "runs" / "model.json").unlink()
     with pytest.raises(CheckpointError, match=r"no code base is known for .* `model_config` is not a model\.json"):

@@ -12,7 +12,7 @@ from typing import Any
 
 from rec_trak.checkpoints.carried import plain_settings
 from rec_trak.checkpoints.code_bases.turns import found
-from rec_trak.config.sections import flat
+from rec_trak.config.sections import OPEN, SectionsError, flat
 from rec_trak.data.articles import Articles
 from rec_trak.errors import ConfigError
 from rec_trak.words import quoted
@@ -57,14 +57,13 @@ def chosen_keys(settings: Mapping[str, Any], keys: Iterable[str], where: str) ->
 
     Raises:
         ConfigError: as `sections.flat`. `data_dir` is needed only if the dictionaries do not lie beside the articles,
-            so that one which cannot be told is left as it stands.
+            so that one which cannot be told is kept as the words that say why.
     """
     said = flat(settings, [key for key in keys if key != FOLDER], where, SECTIONS)
     try:
         return said | flat(settings, [FOLDER], where, SECTIONS)
-    except ConfigError:
-        places = [settings, *(settings[name] for name in SECTIONS if isinstance(settings.get(name), dict))]
-        return said | {FOLDER: next((place[FOLDER] for place in places if FOLDER in place), None)}
+    except SectionsError as error:
+        return said | {FOLDER: error.problems[0]}
 
 
 def hyper_parameters(extras: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,13 +81,16 @@ def dictionaries(folder: str | None, data_dir: str | None, size: str | None, art
     if folder is not None:
         return found(folder, where)
     places = [Path(articles.source).parent]
-    if data_dir is not None and "${" not in data_dir:
+    told = f"`{FOLDER}` {quoted(data_dir)}"
+    if data_dir is not None and OPEN in data_dir:
+        told = data_dir
+    elif data_dir is not None:
         root = found(data_dir, where)
         places = [root / f"MIND{size}_train", root, *places]
     there = next((place for place in places if (place / WORDS_FILE).is_file()), None)
     if there is None:
         raise ConfigError(
-            f"{where}: missing key `data`, the folder with {WORDS_FILE}. Got `{FOLDER}` {quoted(data_dir)}, expected "
+            f"{where}: missing key `data`, the folder with {WORDS_FILE}. Got {told}, expected "
             f"the file below it or beside {articles.source}. Write `{FOLDER}` as the folder is called here, or put the "
             "dictionaries beside the articles."
         )

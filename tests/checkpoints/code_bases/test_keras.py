@@ -265,3 +265,11 @@ def test_a_vocabulary_beyond_the_rows_is_refused(settings, tmp_path):
     path.write_text(json.dumps({"w": 99}), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"words.json: more names than the checkpoint has rows. Got 1 beyond \(w\)"):
         read(keras, state_of(nrms()), settings | {"wordDict_file": str(path)}, world()[0])
+
+
+def test_sections_must_agree(settings):
+    """Law: a key in two sections with two values is refused by name; null in one of them says nothing."""
+    said = keras.chosen(settings | {"train": {"title_size": None}}, "nrms", "f")
+    assert said["title_size"] == SIZES["title_size"]
+    with pytest.raises(ConfigError, match=r"`data\.title_size` \d+ and `train\.title_size` 99; keep one"):
+        keras.chosen(settings | {"train": {"title_size": 99}}, "nrms", "f")

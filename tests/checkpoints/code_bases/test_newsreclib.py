@@ -1,5 +1,7 @@
 """Laws of newsreclib's checkpoints: our scores are what its layers compute for one row, written out here by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from support.foreign import TOPICS, USERS, WORDS, check_gradients, numbered, rea
 from torch import nn
 
 from rec_trak.checkpoints.code_bases import newsreclib
+from rec_trak.checkpoints.source import read_source
 from rec_trak.errors import CheckpointError, ConfigError, RecTrakWarning
 
 WIDTH, HEADS, FILTERS, TITLE, ABSTRACT, HISTORY = 12, 3, 8, 6, 8, 4
@@ -248,3 +251,65 @@ def test_another_loss_is_recorded(settings):
         _, config = read(newsreclib, nrms(), settings | {"loss": "sup_con_loss"}, world()[0])
     assert config.loss == "sup_con_loss"
     assert config.text.tokeniser == "regex"
+
+
+def hydra(settings, **paths):
+    """What Hydra composes of these settings, with what only it could fill in where nobody needs it."""
+    data = {key: value for key, value in settings.items() if key.startswith("max_")}
+    model = {"_target_": "newsreclib.models.NRMSModule", "num_heads": HEADS, "attributes2encode": ["title"]}
+    outside = {"output_dir": "${hydra:runtime.output_dir}", "root_dir": "${oc.env:PROJECT_ROOT}"}
+    return {
+        "data": {"_target_": "x", "data_dir": "${paths.data_dir}", "dataset_size": "small"} | data,
+        "model": model | {"embed_dim": "${model.width}", "width": WIDTH, "recs_fpath": "${paths.output_dir}/r.json"},
+        "paths": outside | {"data_dir": "${paths.root_dir}/data"} | paths,
+        "seed": 42,
+    }
+
+
+@pytest.mark.filterwarnings("ignore::rec_trak.errors.RecTrakWarning")
+def test_what_hydra_composes_gives_the_model_of_a_flat_file(settings, tmp_path):
+    """Law: sections are flattened, references put in; dictionaries below `data_dir`, or else beside the articles."""
+    state, articles = nrms(), world()[0]
+    flat = read(newsreclib, state, settings, articles)[1]
+    assert read(newsreclib, state, hydra(settings, data_dir=str(tmp_path)), articles)[1] == flat
+    beside = dataclasses.replace(articles, source=str(tmp_path / "news.tsv"))
+    assert read(newsreclib, state, hydra(settings), beside)[1] == flat
+    (tmp_path / "MINDsmall_train").mkdir()
+    for file in tmp_path.glob("*.tsv"):
+        file.rename(tmp_path / "MINDsmall_train" / file.name)
+    assert read(newsreclib, state, hydra(settings, data_dir=str(tmp_path)), articles)[1] == flat
+    with pytest.raises(ConfigError, match=r"missing key `data`.* with `\$\{oc\.env:PROJECT_ROOT\}`, which only"):
+        read(newsreclib, state, hydra(settings), articles)
+
+
+def test_sections_that_contradict_each_other_are_refused(settings):
+    """Law: `data` and `model` must agree where both say a key; other sections do not count against them."""
+    sections = hydra(settings)
+    assert newsreclib.chosen(sections | {"x": {"num_heads": 99}}, "nrms", "f")["num_heads"] == HEADS
+    with pytest.raises(ConfigError, match=r"`data\.num_heads` 4 and `model\.num_heads` 3; keep one"):
+        newsreclib.chosen(sections | {"data": sections["data"] | {"num_heads": 4}}, "nrms", "f")
+    sections["model"]["num_heads"] = "${oc.env:HEADS}"
+    with pytest.raises(ConfigError, match=r"`model\.num_heads` with `\$\{oc\.env:HEADS\}`, which only the program"):
+        newsreclib.chosen(sections, "nrms", "f")
+
+
+@pytest.mark.filterwarnings("ignore::rec_trak.errors.RecTrakWarning")
+def test_lightnings_arguments_are_the_settings(settings, tmp_path):
+    """Law: what the checkpoint keeps of model and data module is enough, and settings must agree with it."""
+    articles, path = world()[0], tmp_path / "epoch_1.ckpt"
+    model = {
+        "num_heads": HEADS,
+        "attributes2encode": ["title"],
+        "loss": "cross_entropy_loss",
+        "optimizer": torch.nn.GRU,
+    }
+    data = {"max_history_len": HISTORY, "max_title_len": TITLE, "data_dir": str(tmp_path), "dataset_size": "small"}
+    torch.save({"state_dict": nrms(), "hyper_parameters": model, "datamodule_hyper_parameters": data}, path)
+    source = read_source(None, None, "auto", path, articles)
+    assert source.config == read_source(dict(settings), "f", "auto", path, articles).config
+    for key, value in (("num_heads", 4), ("max_history_len", 5), ("max_title_len", 7), ("loss", "sup_con_loss")):
+        with pytest.raises(
+            ConfigError, match=f"f: the model was trained with other settings, .* Got `{key}` '?{value}"
+        ):
+            read_source(settings | {key: value}, "f", "auto", path, articles)
+    read_source(settings | {"max_abstract_len": 99, "dropout_probability": 0.9}, "f", "auto", path, articles)
