@@ -55,7 +55,8 @@ def test_classes_have_their_own_and_inherited_literals(read):
     "text",
     [
         "a = 5\na = f()", "a = 5\nif x:\n    a = 6", "a = 5\na += 1", "a = 5\nfor a in []: pass", "a = 5\ndel a",
-        "a = 5\ntry:\n    pass\nfinally:\n    a = 7", "a, b = 1, 2", "a = 5\ndef a(): pass", "a = {1, 2}", "a = 2 ** 99",
+        "a = 5\ntry:\n    pass\nfinally:\n    a = 7", "a, b = 1, 2", "a = 5\ndef a(): pass", "a = {1, 2}",
+        "a = 2 ** 99",
         "a = 9223372036854775807 * 9223372036854775807", "a = f'{x}'", "a = [1, x]", "a = {**x}", "a: int",
         "a = 5\nwith x as a: pass", "a = 5\nimport y as a", "a = 5\nfrom y import *",
         "a = 5\ntry:\n    pass\nexcept E as a:\n    pass",
