@@ -1,23 +1,57 @@
-"""What a checkpoint is: code base, architecture, sizes, what it was trained with. Nothing from the file is run."""
+"""What a checkpoint is: code base, architecture, sizes, what it was trained with; and the YAML of an analysis of it.
+
+Nothing from the file is run.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
+from rec_trak.errors import ConfigError
 from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=".pt, .pth, .ckpt, .bin, .safetensors or .npz")
+    parser.add_argument(
+        "checkpoints",
+        metavar="CHECKPOINT",
+        nargs="+",
+        help=".pt, .pth, .ckpt, .bin, .safetensors or .npz; the last one may be the folder of the data (for --write)",
+    )
     parser.add_argument("--json", action="store_true", help="the same as JSON")
+    parser.add_argument("--write", metavar="YAML", help="write the YAML of an analysis; never over a file")
 
 
 def run(args: argparse.Namespace) -> None:
+    paths = [Path(path) for path in args.checkpoints]
+    if args.write is not None:
+        _write(args.write, paths)
+        return
     from rec_trak.checkpoints.info import describe_checkpoint, description_lines
 
-    description = describe_checkpoint(args.checkpoint)
+    told = [describe_checkpoint(path) for path in paths]
     if args.json:
-        say(*json.dumps(description, indent=1).split("\n"), limit=None)
+        say(*json.dumps(told[0] if len(told) == 1 else told, indent=1).split("\n"), limit=None)
     else:
-        say(*description_lines(description))
+        say(*(line for i, one in enumerate(told) for line in (*([""] if i else []), *description_lines(one))))
+
+
+def _write(name: str, paths: list[Path]) -> None:
+    from rec_trak.attribution.lookout import find_data, holds_data, look_at
+    from rec_trak.attribution.proposal import check_free, propose, write_proposal
+
+    check_free(name)
+    folder = paths.pop() if paths[-1].is_dir() and holds_data(paths[-1]) else None
+    if not paths:
+        raise ConfigError(f"--write: no checkpoint. Got the data folder {folder} alone, expected a file before it.")
+    seen = look_at(paths)
+    proposal = propose(seen, None if folder is None else find_data(folder, seen[0].code_base), name)
+    write_proposal(name, proposal)
+    say(*(f"{one.path}: {one.kind}, {one.why}" for one in seen))
+    say(f"{name}: written." + (" Still missing:" if proposal.missing else " To run it:"))
+    say(*(f"  {line}" for line in proposal.missing))
+    for dataset_type, kind in () if proposal.missing else proposal.runs:
+        for command in ("featurize", "score"):
+            say(f"  rec-trak {command} --config {name} --dataset_type {dataset_type} --model_type {kind}")
