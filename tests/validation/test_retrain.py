@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from support import strange
+from support.killed import killed_before
 from support.training_inputs import CONFIG, make_inputs
 
 from rec_trak.clicks import margin
 from rec_trak.data.batches import unique_batch
 from rec_trak.errors import ConfigError, DataError, StoreError
+from rec_trak.locks import locked
 from rec_trak.training.trainer import TrainSettings, half, train
 from rec_trak.validation import retrain
 from rec_trak.validation.retrain import Experiment, Retraining, evaluation_margins, retrain_all
@@ -64,6 +66,25 @@ def test_an_interrupted_validation_goes_on(tmp_path, monkeypatch):
     assert calls == [0, 1, 2, 3, 4]
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
     np.testing.assert_array_equal(margins(again), margins(whole))
+
+
+def test_killed_at_every_moment(tmp_path):
+    """Law: killed before its first act on a file, the next before its third, and so on, none fails, and the last leaves
+    the bytes of one that ran through and nothing beside them."""
+    retrain_all(EXPERIMENT, WANTED[:2], tmp_path / "whole")
+    act = 1
+    while killed_before(act, lambda: retrain_all(EXPERIMENT, WANTED[:2], tmp_path / "killed"), tmp_path / "killed"):
+        act += 2
+    assert act > 5
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_two_validations_of_one_set(tmp_path):
+    """Law: the second is refused with who is at it, instead of training the same."""
+    retrain_all(EXPERIMENT, WANTED[:1], tmp_path)
+    with locked(tmp_path), pytest.raises(StoreError, match=r"in use\. Got a lock held by process .*--wait does"):
+        retrain_all(EXPERIMENT, WANTED, tmp_path)
+    assert len(contents(tmp_path)) == 2
 
 
 def test_workers_change_nothing(tmp_path):
