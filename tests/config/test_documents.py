@@ -174,7 +174,7 @@ def test_target_sets_share_what_they_share(tmp_path):
         (f"seed: {10**20}", r"`seed` is too large. Got 10{20}, expected at most 9223372036854775807"),
         (f"lambda_rel: {'9' * 99}e999", r"`lambda_rel` is not finite"),
         ("checkpoints: 5", r"`checkpoints` has the wrong type. Got 5, expected text or a list or"),
-        ("targets: {a: 5}", r"`targets.a` has the wrong type. Got 5, expected text or keys and values"),
+        ("targets: {a: 5}", r"`targets`\.a has the wrong type. Got 5, expected text or keys and values"),
         ("lambda_rel: .nan", r"`lambda_rel` is not finite. Got nan, expected a number"),
         ("lambda_rel: .inf", r"`lambda_rel` is not finite. Got inf, expected a number"),
         ("lambda_rel: 1e999", r"`lambda_rel` is not finite"),
