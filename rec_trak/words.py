@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 LINE = 2000  # characters of a printed line, at most
 QUOTE = 200  # characters of a value in a message, at most
+MOST_BITS = 4096  # of a number that is written out
 MARK = "\ufffd"
 BLANKS = re.compile(r"\s")
 STEERING = re.compile("[\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -76,3 +77,8 @@ class _Short(reprlib.Repr):
         self.maxlevel = 5
         self.maxstring = self.maxother = self.maxlong = limit
         self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 20
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Python refuses to write numbers of thousands of digits."""
+        bits = value.bit_length()
+        return super().repr_int(value, level) if bits < MOST_BITS else f"a number of {bits:,} bits"

@@ -67,6 +67,7 @@ def test_a_large_value_is_quoted_in_short():
         text = quoted(value)
         assert len(text) <= QUOTE
         assert "…" in text or value == 10**150
+    assert quoted([1 << 20_000]) == "[a number of 20,001 bits]"
 
 
 def test_lines_are_said_one_by_one():
