@@ -78,7 +78,8 @@ def test_dry_run_writes_nothing(tmp_path, config):
     """Rows, parameters, path, time, disk and memory, of scoring too, and no file."""
     before = sorted(tmp_path.rglob("*"))
     out = succeed("featurize", "--config", config, "--dry_run")
-    for word in ("rows        24 x 1", "parameters", "factored", "sketch", "time", "disk", "memory", "scoring", "Nothing"):
+    told = ("rows        24 x 1", "parameters", "factored", "sketch", "time", "disk", "memory", "scoring", "Nothing")
+    for word in told:
         assert word in out
     assert sorted(tmp_path.rglob("*")) == before
 
