@@ -64,7 +64,8 @@ def propose(seen: list[Seen], data: Data | None, name: str) -> Proposal:
     values |= {"proj_dim": LEAST_DIM, "seed": 42, "batch_size": 32, "device": "cpu"}
     values["output_dir"] = f"analysis/{Path(name).stem}"
     kinds = [kind for kind in MODEL_TYPES if any(one.kind == kind for one in seen)]
-    job, why, values = _tried(values, seen, data, kinds)
+    jobs, why, values = _tried(values, seen, data, kinds)
+    job = max(jobs, key=lambda one: len(one.inputs), default=None)
     values["proj_dim"] = _proj_dim(0 if job is None else len(job.inputs))
     targets = [] if job is None else _targets(values, data, job)
     missing, runs = _missing(seen, data, job, why), _runs(data, kinds) if job is not None else []
@@ -131,14 +132,14 @@ def _proj_dim(rows: int) -> int:
 
 def _tried(
     values: dict[str, Any], seen: list[Seen], data: Data | None, kinds: list[str]
-) -> tuple[Job | None, str, dict[str, Any]]:
-    """The job of the first settings with which the run can be read, why the first ones failed, and the keys."""
+) -> tuple[list[Job], str, dict[str, Any]]:
+    """A job a kind of the first settings with which they can be read, why the first ones failed, and the keys."""
     reasons: list[str] = []
     first = seen[0]
     if data is None or first.code_base is None:
         beside = first.path.with_name(MODEL_JSON)
         said = {"model_config": str(beside)} if first.code_base == OURS and beside.is_file() else {}
-        return None, "", values | said
+        return [], "", values | said
     for place in settings_places(seen, data):
         keys = values | ({} if place is None else {"model_config": str(place)})
         try:
@@ -147,8 +148,8 @@ def _tried(
             reasons.append(str(error))
             continue
         loss = jobs[-1].model_config.loss
-        return jobs[-1], "", keys | ({"loss": loss} if loss in LOSSES and loss != "softmax" else {})
-    return None, reasons[0] if reasons else "", values
+        return jobs, "", keys | ({"loss": loss} if loss in LOSSES and loss != "softmax" else {})
+    return [], reasons[0] if reasons else "", values
 
 
 def _job(values: dict[str, Any], dataset_type: str, kind: str) -> Job:
