@@ -38,6 +38,10 @@ class WorkerError(RecTrakError, RuntimeError):
     """A process that worked for this one and ended before it was done."""
 
 
+class RoomError(RecTrakError, MemoryError):
+    """Something asked for that does not fit into the machine's memory."""
+
+
 class RecTrakWarning(UserWarning):
     """Something the user should know that does not stop the run; scripts print it as one line."""
 

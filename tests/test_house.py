@@ -12,7 +12,7 @@ from support import ROOT
 
 from rec_trak.cli import COMMANDS
 
-GROUND = ("words", "errors", "progress", "disk", "locks")
+GROUND = ("words", "errors", "progress", "disk", "locks", "room")
 LINE = (
     *GROUND,
     *("config", "data", "models", "checkpoints", "clicks", "training", "gradients"),

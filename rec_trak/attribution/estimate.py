@@ -1,4 +1,4 @@
-"""What featurizing a job will cost, from a few rows tried in memory. Not here: writing anything."""
+"""What featurizing and scoring a job will cost, from a few rows tried in memory. Not here: writing anything."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import numpy as np
 import torch
 
 from rec_trak.attribution.job import Job
+from rec_trak.attribution.needs import features_disk, scores_disk
 from rec_trak.attribution.session import choose
 from rec_trak.clicks import ClickOutput
 from rec_trak.gradients.computers import computer_class, make_batch
 from rec_trak.gradients.factors import Factors
 from rec_trak.gradients.preflight import GradientChoice
+from rec_trak.room import available_memory, free_disk
+from rec_trak.scoring.memory import scoring_memory
 from rec_trak.sketch.projectors import make_projector
 
 TRIED_BATCHES = 3
@@ -28,8 +31,12 @@ class Estimate:
         rows, members, parameters: N, checkpoints, numbers differentiated.
         gradient: the path that will be taken, and why.
         seconds: for all rows of all members, by the rate of the tried rows.
-        disk: bytes in the save directory.
+        disk: bytes that the save directory is still to take.
+        free: bytes free on its disk.
         memory: bytes beyond the libraries: weights, and what a batch of the longest rows was seen to need.
+        target_disk: bytes that each target to be explained takes of that disk; target_scratch: more, while scoring.
+        scoring_memory: bytes beyond the libraries at scoring, whatever N is.
+        available_memory: bytes that there are; None where the system does not say.
     """
 
     rows: int
@@ -38,11 +45,16 @@ class Estimate:
     gradient: GradientChoice
     seconds: float
     disk: int
+    free: int
     memory: int
+    target_disk: int
+    target_scratch: int
+    scoring_memory: int
+    available_memory: int | None
 
 
 def estimate(job: Job) -> Estimate:
-    """The cost of `featurize(job)`, measured on a few batches of rows from the whole range of history lengths.
+    """The cost of `featurize(job)`, measured on a few batches of rows of short and of long histories, and of scoring.
 
     Raises:
         ConfigError, NumericalError: as `gradients.choose_gradient`.
@@ -68,8 +80,13 @@ def estimate(job: Job) -> Estimate:
         parameters=p,
         gradient=choice,
         seconds=per_row * rows * members,
-        disk=members * rows * (4 * job.proj_dim + 8),
+        disk=sum(features_disk(job).values()),
+        free=free_disk(job.save_dir),
         memory=4 * weights + batch_bytes,
+        target_disk=members * 4 * (job.proj_dim + 1),
+        target_scratch=sum(scores_disk(job, 1).values()),
+        scoring_memory=scoring_memory(job.proj_dim),
+        available_memory=available_memory(),
     )
 
 

@@ -8,7 +8,6 @@ Source: Park et al. 2023, TRAK (arXiv 2303.14186), section 3.3.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,20 +19,14 @@ import torch
 from numpy.lib.format import open_memmap
 
 from rec_trak.attribution.job import Job
+from rec_trak.attribution.needs import FEWER, require_room_for_targets, scores_disk, solved_type
 from rec_trak.attribution.session import featurize_targets, require_finished
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.disk import replacing
-from rec_trak.errors import NumericalError, StoreError
-from rec_trak.scoring.solve import (
-    Diagnostics,
-    Kernel,
-    diagnose,
-    kernel_column,
-    member_leverage,
-    needs_double,
-    negligible,
-)
+from rec_trak.errors import NumericalError
+from rec_trak.room import take
+from rec_trak.scoring.solve import Diagnostics, Kernel, diagnose, kernel_column, member_leverage, negligible
 from rec_trak.scoring.streaming import Best, extremes, kept, score_blocks, solve_targets
 from rec_trak.store.manifest import read_member
 from rec_trak.store.saver import reserve
@@ -130,12 +123,14 @@ def target_influence(
 
     Raises:
         StoreError: rows are missing, the directory is another run's, another target set has this name, or no room.
+        RoomError: there is not enough memory to score with this K.
         NumericalError: a gradient or score is not finite.
     """
+    require_finished(job)
+    require_room_for_targets(job, name, len(targets), scores_disk(job, len(targets), matrix))
     count = featurize_targets(job, name, targets, articles=articles)
     phis, kernels, h, q, diagnostics, nothing = [], [], [], [], [], np.ones(len(job.inputs), dtype=bool)
-    precision = np.float64 if needs_double(job.lambda_rel) else np.float32
-    with _scratch(job, (len(job.members), count, job.proj_dim), precision) as columns:
+    with _scratch(job, (len(job.members), count, job.proj_dim)) as columns:
         for model_id, (phi, member_q, kernel, member_h) in enumerate(_systems(job)):
             gradients = np.load(job.save_dir / str(model_id) / f"{name}_grads.mmap", mmap_mode="r")
             solve_targets(kernel, gradients, columns[model_id])
@@ -159,17 +154,12 @@ def target_influence(
 
 
 @contextmanager
-def _scratch(job: Job, shape: tuple[int, ...], dtype: type) -> Iterator[np.ndarray]:
-    """An array on the disk of the save directory, gone afterwards however the process ends."""
+def _scratch(job: Job, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """An array for solved targets on the disk of the save directory, gone afterwards however the process ends."""
+    dtype = solved_type(job)
     with tempfile.TemporaryFile(dir=job.save_dir) as file:
         size = np.dtype(dtype).itemsize * int(np.prod(shape))
-        try:
-            os.posix_fallocate(file.fileno(), 0, size)
-        except OSError as error:
-            raise StoreError(
-                f"{job.save_dir}: no room for solved targets ({error.strerror}). Got less than the {size / 1e9:.2f} GB "
-                "expected. Make room, or choose another `save_dir` or fewer targets."
-            ) from None
+        take(file.fileno(), size, job.save_dir, "solved targets", FEWER)
         yield np.memmap(file, dtype=dtype, mode="r+", shape=shape)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from trak import TRAKer
 
 from rec_trak.attribution.job import Job, fingerprint, versions
+from rec_trak.attribution.needs import require_room_for_features, require_room_for_targets
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import ClickOutput
 from rec_trak.data.articles import Articles
@@ -54,7 +55,8 @@ def featurize(job: Job) -> Featurized:
     Rows that an earlier run finished are left as they are, whatever its batch size.
 
     Raises:
-        StoreError: the directory is another run's, locked, damaged, or the disk is full.
+        StoreError: the directory is another run's, locked, damaged, or there is no room on the disk.
+        RoomError: there is not enough memory to score with this K.
         NumericalError: a row's gradient is not finite; the message names the row.
         ConfigError: the gradient path asked for does not work on this model.
     """
@@ -62,6 +64,7 @@ def featurize(job: Job) -> Featurized:
     total = len(job.inputs) * len(job.members)
     if not missing:
         return Featurized(len(job.inputs), len(job.members), 0, None)
+    require_room_for_features(job)
     choice = choose(job, job.inputs, job.loss)
     keep_heap()
     recorded = {
@@ -104,7 +107,8 @@ def featurize_targets(job: Job, name: str, targets: Impressions, articles: Artic
         articles: the table of the targets where it is more than the job's.
 
     Raises:
-        StoreError: rows are missing, the directory is another run's, or another target set has this name.
+        StoreError: rows are missing, the directory is another run's, another target set has this name, or no room.
+        RoomError: there is not enough memory to score with this K.
         NumericalError: a gradient is not finite.
         ConfigError: the name cannot name a file.
     """
@@ -118,6 +122,7 @@ def featurize_targets(job: Job, name: str, targets: Impressions, articles: Artic
     manifest = read_manifest(job.save_dir) or {"targets": {}}
     if manifest["targets"].get(name) == wanted and not _targets_missing(job, name, len(inputs)):
         return len(inputs)  # all is there, so that nobody's writing is waited for
+    require_room_for_targets(job, name, len(inputs))
     with opened(job.save_dir, fingerprint(job), {}) as manifest:
         held = manifest["targets"].get(name)
         if held not in (None, wanted):

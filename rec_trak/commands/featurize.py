@@ -10,13 +10,15 @@ from rec_trak.words import say
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     add_run_flags(parser)
-    parser.add_argument("--dry_run", action="store_true", help="say what it would cost, and write nothing")
+    parser.add_argument("--dry_run", action="store_true", help="say what it would cost, scoring too, and write nothing")
 
 
 def run(args: argparse.Namespace) -> None:
     from rec_trak.attribution.estimate import estimate
     from rec_trak.attribution.job import read_job
+    from rec_trak.attribution.needs import require_room_for_features
     from rec_trak.attribution.session import featurize
+    from rec_trak.room import in_words
 
     run = run_from(args)
     job = read_job(run)
@@ -28,9 +30,14 @@ def run(args: argparse.Namespace) -> None:
         say(f"gradient    {cost.gradient.name}: {cost.gradient.reason}")
         say(f"projector   {job.projector}")
         say(f"time        about {cost.seconds:,.0f} s")
-        say(f"disk        {cost.disk / 1e6:,.0f} MB in {job.save_dir}")
-        say(f"memory      about {cost.memory / 1e6:,.0f} MB beyond the libraries")
+        say(f"disk        {in_words(cost.disk, up=True)} more in {job.save_dir}, {in_words(cost.free)} free")
+        say(f"memory      about {in_words(cost.memory)} beyond the libraries")
+        kept, passing = in_words(cost.target_disk, up=True), in_words(cost.target_scratch, up=True)
+        there = "" if cost.available_memory is None else f", {in_words(cost.available_memory)} available"
+        say(f"scoring     about {in_words(cost.scoring_memory)} of memory{there}")
+        say(f"            disk, for each target that is explained: {kept}, and {passing} more while it is scored")
         say("Nothing was written.")
+        require_room_for_features(job)
         return
     done = featurize(job)
     there = done.rows * done.members - done.computed

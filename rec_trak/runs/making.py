@@ -20,10 +20,11 @@ from rec_trak.attribution.target_sets import NamedTargets, named_targets
 from rec_trak.data.tables import DIGITS
 from rec_trak.errors import ConfigError
 from rec_trak.results.belongs import scoring_digest
-from rec_trak.results.files import as_csv, write_files, write_results
+from rec_trak.results.files import GRADIENTS, as_csv, write_files, write_results
 from rec_trak.results.groups import NOT_A_COUNTERFACTUAL, check_columns, group_tables
 from rec_trak.results.ranking import rows_table
 from rec_trak.results.target_tables import ends_table, targets_table
+from rec_trak.room import require_disk, require_memory
 from rec_trak.scoring.solve import Diagnostics
 from rec_trak.store.manifest import read_manifest, read_member
 from rec_trak.words import plain
@@ -49,10 +50,13 @@ def score_rows(run: Run, job: Job, group_by: Sequence[str] = ()) -> tuple[SelfIn
         StoreError: the run is not featurized, or the directory is another run's.
         ConfigError: `top_k` beyond the rows, as a flag.
         DataError: a column that the click log does not have.
+        RoomError: there is not enough memory to score with this K, or for the gradients of `save_embeddings`.
     """
     config = run.config
     check_columns(job.impressions, group_by)
     top_k = within(config.top_k, len(job.impressions), "top_k", "rows", asked_for="top_k" in run.flags)
+    if config.save_embeddings:
+        _require_room_for_projected(run.folder, job)
     result = self_influence(job, config.score)
     score = {"form": config.score, "lambda_rel": config.lambda_rel}
     paths = write_results(
@@ -254,6 +258,14 @@ def describe(run: Run, job: Job, score: dict[str, Any], diagnostics: tuple[Diagn
         "versions": versions(),
         "notes": [*job.impressions.notes, NOT_A_COUNTERFACTUAL],
     }
+
+
+def _require_room_for_projected(folder: Path, job: Job) -> None:
+    size = 4 * len(job.members) * len(job.inputs) * job.proj_dim
+    what = "the projected gradients that `save_embeddings` asks for"
+    require_disk({folder / GRADIENTS: size}, what, "set `save_embeddings: false`")
+    if len(job.members) > 1:
+        require_memory(size, what, "Set `save_embeddings: false`, or read them from the save directory.")
 
 
 def _projected(job: Job) -> np.ndarray:

@@ -24,6 +24,7 @@ from torch import Tensor
 from trak.score_computers import AbstractScoreComputer
 
 from rec_trak.errors import NumericalError, RecTrakWarning
+from rec_trak.scoring.memory import require_systems
 
 BLOCK, DOUBLE_BLOCK = 8192, 2048  # rows at once, in single and in double precision
 ROUNDING = {"float32": 1e-5, "bf16": 3e-2}  # of the rows' root mean square: a shorter gradient is rounding
@@ -120,7 +121,9 @@ def gram(phi: np.ndarray | Tensor, weights: np.ndarray | None = None, lambda_rel
 
     Raises:
         NumericalError: a row of `phi` is not finite; the message names it.
+        RoomError: K is so large that its systems do not fit into memory.
     """
+    require_systems(phi.shape[1])
     total = torch.zeros(phi.shape[1], phi.shape[1], dtype=torch.float64)
     for rows, part in blocks(phi, weights, torch.float64 if needs_double(lambda_rel) else torch.float32):
         product = part.T @ part

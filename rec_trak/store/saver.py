@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +15,34 @@ from trak.savers import MmapSaver
 
 from rec_trak.disk import beside
 from rec_trak.errors import StoreError
+from rec_trak.room import take
 from rec_trak.store.manifest import pending_rows, read_whole, write_json
+
+INSTEAD = "choose another `save_dir` (--save_dir) or a smaller `proj_dim` (--proj_dim)"
+HEADER = 128  # bytes of a map before its numbers, at least
+Maps = dict[str, tuple[Path, tuple[int, ...], type]]  # traker's name of a map -> path, shape, dtype
+
+
+def member_maps(folder: Path, rows: int, k: int) -> Maps:
+    """The maps of a member with so many rows and K numbers a row, in its folder."""
+    return {
+        "grads": (folder / "grads.mmap", (rows, k), np.float32),
+        "out_to_loss": (folder / "out_to_loss.mmap", (rows, 1), np.float32),
+        "is_featurized": (folder / "_is_featurized.mmap", (rows, 1), np.int32),
+    }
+
+
+def target_maps(folder: Path, name: str, targets: int, k: int) -> Maps:
+    """The maps of a target set in a member's folder."""
+    return {
+        f"{name}_grads": (folder / f"{name}_grads.mmap", (targets, k), np.float32),
+        f"{name}_done": (folder / f"{name}_done.mmap", (targets,), np.int32),
+    }
+
+
+def sizes(maps: Maps) -> dict[Path, int]:
+    """Path -> bytes on disk."""
+    return {path: HEADER + math.prod(shape) * np.dtype(dtype).itemsize for path, shape, dtype in maps.values()}
 
 
 def mapped(path: Path) -> np.ndarray | None:
@@ -58,14 +85,10 @@ def reserve(path: Path, size: int, name: str | None = None) -> None:
     """
     try:
         with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-    except OSError as error:
+            take(file.fileno(), size, path.parent, name or path.name, INSTEAD)
+    except StoreError:
         path.unlink(missing_ok=True)
-        free = shutil.disk_usage(path.parent).free
-        raise StoreError(
-            f"{path.parent}: no room for {name or path.name} ({error.strerror}). Got {free / 1e9:.2f} GB free, "
-            f"expected {size / 1e9:.2f} GB. Make room, or choose another `save_dir` or a smaller `proj_dim`."
-        ) from None
+        raise
 
 
 class RowSaver(MmapSaver):
@@ -117,18 +140,10 @@ class RowSaver(MmapSaver):
         self.current_model_id = model_id
         folder, n = self.save_dir / str(model_id), self.train_set_size
         if exp_name is None:
-            wanted = {
-                "grads": (folder / "grads.mmap", (n, self.proj_dim), None),
-                "out_to_loss": (folder / "out_to_loss.mmap", (n, 1), None),
-                "is_featurized": (folder / "_is_featurized.mmap", (n, 1), np.int32),
-            }
+            wanted = member_maps(folder, n, self.proj_dim)
         else:
             self.current_experiment_name = exp_name
-            m = exp_num_targets
-            wanted = {
-                f"{exp_name}_grads": (folder / f"{exp_name}_grads.mmap", (m, self.proj_dim), None),
-                f"{exp_name}_done": (folder / f"{exp_name}_done.mmap", (m,), np.int32),
-            }
+            wanted = target_maps(folder, exp_name, exp_num_targets, self.proj_dim)
         half_made = exp_name is not None and any(mapped(path) is None for path, _, _ in wanted.values())
         create = mode == "w+" or half_made
         for name, (path, shape, dtype) in wanted.items():

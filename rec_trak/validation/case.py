@@ -19,6 +19,7 @@ from rec_trak.errors import ConfigError
 from rec_trak.results.files import Results
 from rec_trak.runs.finished import check_made_by, scored_set
 from rec_trak.runs.stored import Stored
+from rec_trak.scoring.memory import require_systems
 from rec_trak.store.manifest import digest
 from rec_trak.training.job import check_same_model, start_vectors, train_settings, validation_inputs
 from rec_trak.validation.outcomes import make_lists
@@ -108,11 +109,13 @@ def make_case(
         ConfigError: another model, no such target set, or a number out of range.
         StoreError: the run is not featurized, or its data changed.
         DataError: the set is not scored, or its scores are of other gradients or another ridge.
+        RoomError: there is not enough memory to solve a system of this K.
     """
     _check_numbers(max_targets, workers, seed)
     check_same_model(training, job.model_config, where)
     named = named_targets(run, job, wanted)
     require_finished(job)
+    require_systems(job.proj_dim)  # now, not after hours of retraining
     results = scored_set(run.folder, named.name)
     check_made_by(results, job, len(named))
     known = check_members_apart([member.name for member in job.members], seed)

@@ -1,6 +1,7 @@
 """What score.py writes and prints for rows, target sets and single rows, and what it refuses."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from support import tiny
 from support.commands import fail, succeed
 
+from rec_trak import room
 from rec_trak.attribution import session
 from rec_trak.runs import making as analysis
 
@@ -75,6 +77,25 @@ def test_groups_of_self_influence(run, tmp_path):
     assert "by_day.csv" in succeed("score", *flags, "--group_by", "day")
     assert "by_day.csv" in succeed("score", *flags)
     assert len(read(folder / "by_day.csv")) == 10
+
+
+def test_gradients_that_are_to_be_saved_have_room_or_nothing_is_scored(run, tmp_path, monkeypatch):
+    """Law: `save_embeddings` is refused before scoring where the disk, or of an ensemble the memory, is too small."""
+    flags, folder = run
+    tiny.write_config(tmp_path, save_embeddings=True, targets=SETS)
+    size = 2 * 24 * 16 * 4
+    with monkeypatch.context() as patch:
+        patch.setattr(room.shutil, "disk_usage", lambda path: SimpleNamespace(free=room.MARGIN + size - 1))
+        line = fail("score", *flags)
+        assert "no room for the projected gradients that `save_embeddings` asks for. Got 1.05 MB free" in line
+        assert "`save_embeddings: false`" in line
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "available_memory", lambda: size - 1)
+        assert "asks for: not enough memory. Got 3.07 kB available, expected 3.08 kB. Set" in fail("score", *flags)
+    assert not (folder / "metadata.json").exists()
+    monkeypatch.setattr(room, "available_memory", lambda: size)
+    succeed("score", *flags)
+    assert np.load(folder / "trak_gradients.npy").shape == (2, 24, 16)
 
 
 def test_scoring_again_costs_no_gradient_and_no_pass(run, monkeypatch):

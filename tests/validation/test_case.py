@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from support import tiny, validated
 
+from rec_trak import room
 from rec_trak.attribution.job import Run, read_job
 from rec_trak.attribution.session import featurize
 from rec_trak.config.analysis import read_analysis_config
-from rec_trak.errors import ConfigError, DataError, StoreError
+from rec_trak.errors import ConfigError, DataError, RoomError, StoreError
+from rec_trak.scoring import memory
 from rec_trak.training.trainer import half
 from rec_trak.validation.case import make_case
 from rec_trak.validation.retrain import retrain_all
@@ -98,6 +100,15 @@ def test_a_run_without_features_or_scores_is_refused(tmp_path, copied):
         validated.case_of(tmp_path / "new", run, job)
     with pytest.raises(ConfigError, match=r"--targets: no such file or name\. Got nowhere"):
         make_case(run, job, validated.training(tmp_path / "new"), "train.yaml", "nowhere")
+
+
+def test_a_k_that_cannot_be_solved_is_refused_before_any_retraining(made, monkeypatch):
+    """What the scores predict takes memory that is asked for first, not after hours."""
+    folder, run, job = made
+    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(room, "available_memory", lambda: 1000)
+    with pytest.raises(RoomError, match="scoring with K = 16: not enough memory. Got 1.00 kB available"):
+        validated.case_of(folder, run, job)
 
 
 def test_changed_data_is_refused(copied):
