@@ -1,14 +1,18 @@
 """From a command line to a command, and how a process ends."""
 
+import argparse
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 import types
 import warnings
+from importlib import import_module
 
 import pytest
+from support import ROOT
 
 from rec_trak import cli, locks
 from rec_trak.cli import COMMANDS, main, overview
@@ -181,3 +185,14 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path):
     script = "import os, signal, rec_trak.cli as cli, argparse\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     script += "cli.run_script(lambda args: os.kill(os.getpid(), signal.SIGINT), argparse.ArgumentParser(), [])\n"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_the_tutorials_commands_are_known():
+    """Every command that docs/tutorial.md shows is one, with flags that it has."""
+    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    shown = [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("    rec-trak ")]
+    assert len(shown) == 9  # the tenth is make
+    for name, *words in shown:
+        parser = argparse.ArgumentParser()
+        import_module(f"rec_trak.commands.{name}").add_flags(parser)
+        parser.parse_args(words)

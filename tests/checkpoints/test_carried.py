@@ -1,5 +1,6 @@
 """Laws of what a checkpoint says of itself: settings must agree with it or stay away, and kinds are not mixed up."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -14,9 +15,10 @@ from support.theirs import save_carrying, write_theirs
 
 from rec_trak.api import load_model, load_train_data
 from rec_trak.attribution.job import Run, read_job
-from rec_trak.checkpoints.carried import plain_settings
+from rec_trak.checkpoints.carried import check_ours, plain_settings
 from rec_trak.checkpoints.rebuild import Inert
 from rec_trak.config.analysis import read_analysis_config
+from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.config.reader import read_mapping
 from rec_trak.data.articles import read_news_items
 from rec_trak.errors import CheckpointError, ConfigError, RecTrakWarning
@@ -195,6 +197,22 @@ def test_our_own_model_json_of_another_folder(tmp_path, key, change):
     same = there | {"sizes": there["sizes"] | {"dropout": 0.4}}
     other.write_text(json.dumps(same))
     assert job(tmp_path, model_config=str(other)).model_config.max_history == 50
+
+
+def test_an_own_models_json_of_another_folder(tmp_path):
+    """What the model.json beside an own checkpoint says of articles and histories counts too; its sizes do not."""
+    (tmp_path / "model.json").write_text(
+        json.dumps({"max_history": 4, "text": {"words": ["a", "b"]}, "sizes": {"x": 1}})
+    )
+    mine = ModelConfig("own", sizes={"model": {"class": "a:B"}}, text=TextConfig(words=("a", "b")), max_history=4)
+    check_ours(mine, "other.json", tmp_path / "clean.pt")
+    for change in ({"max_history": 5}, {"text": TextConfig(words=("b", "a"))}):
+        with pytest.raises(
+            ConfigError, match=r"other\.json: the model was trained with other settings, .*model\.json says"
+        ):
+            check_ours(dataclasses.replace(mine, **change), "other.json", tmp_path / "clean.pt")
+    (tmp_path / "model.json").write_text('{"somebody": "else\'s"}')
+    check_ours(dataclasses.replace(mine, max_history=5), "other.json", tmp_path / "clean.pt")
 
 
 def test_ours_needs_no_model_config(tmp_path):
