@@ -20,19 +20,22 @@ import torch
 from torch import Tensor
 
 from rec_trak import words
+from rec_trak.checkpoints.hdf5 import SIGNATURE
+from rec_trak.checkpoints.keras_files import is_keras_zip, read_h5, read_keras_zip
 from rec_trak.checkpoints.pytorch_files import LEGACY_MAGIC, Storages, read_legacy, read_zip
 from rec_trak.checkpoints.rebuild import Inert, StoredTensor
 from rec_trak.checkpoints.unpickle import plain
 from rec_trak.errors import CheckpointError
 
 STATE_KEYS = ("state_dict", "model_state_dict", "model")
-EXPECTED = "Give a .pt, .pth, .ckpt, .bin, .safetensors or .npz file of weights."
+EXPECTED = "Give a .pt, .pth, .ckpt, .bin, .safetensors, .npz, .h5 or .keras file of weights."
 FOREIGN = (  # first bytes, what such a file is, what to do
     (b"version https://git-lfs", "it is a git-lfs pointer, not the file itself", "Run `git lfs pull`."),
     (b"<", "it is a web page", "Download the file itself."),
-    (b"\x89hdf\r\n\x1a\n", "it is an HDF5 file, as Keras writes", "Export the weights to .npz."),
     (b"\x1f\x8b", "it is compressed", "Unpack it."),
 )
+TENSORFLOW = re.compile(r"\.index$|\.data-\d+-of-\d+$")
+SAVE_H5 = "Load it there with `model.load_weights`, then `model.save_weights('NAME.h5')`; or 'NAME.weights.h5'."
 EXPANDED = 2**20  # numbers; a tensor that shows its storage several times over may not claim more
 UNPACKED, RATIO = 2**30, 100  # a zip member that is larger in bytes may not unpack to more than so many times its size
 BREAKS = re.compile(r"[^\S ]")  # white space that is no blank
@@ -49,7 +52,7 @@ class CheckpointFile:
         state: parameter name -> tensor on the CPU; names that shared memory still do. The prefixes of DataParallel
             (`module.`) and of torch.compile (`_orig_mod.`) are taken off.
         extras: everything else in the file but optimizers; objects and tensors are `Inert` stand-ins.
-        format: `pytorch zip`, `pytorch legacy`, `safetensors` or `npz`.
+        format: `pytorch zip`, `pytorch legacy`, `safetensors`, `npz`, `hdf5` or `keras zip`.
         pickled_classes: the classes and functions that the file names and that were replaced, as module and name.
     """
 
@@ -64,13 +67,17 @@ def read_checkpoint_file(path: str | Path) -> CheckpointFile:
 
     Raises:
         CheckpointError: no such file, another format, damaged, cut short, without a mapping of parameter names to
-            tensors (at the top or under `state_dict`, `model_state_dict` or `model`), or it needs `safetensors`, which
-            is not installed.
+            tensors (at the top or under `state_dict`, `model_state_dict` or `model`), or it needs `safetensors` or
+            `h5py`, which is not installed.
     """
     path = Path(path)
     if not path.is_file():
+        if path.with_name(f"{path.name}.index").is_file():
+            raise _unreadable(path, "it is the name of a TensorFlow checkpoint of several files", SAVE_H5)
         problem = "is a folder" if path.is_dir() else "no such file"
-        raise CheckpointError(f"{path}: {problem}. Give the path of a .pt, .pth, .ckpt, .safetensors or .npz file.")
+        raise CheckpointError(
+            f"{path}: {problem}. Give the path of a .pt, .pth, .ckpt, .safetensors, .npz, .h5 or .keras file."
+        )
     try:
         kind, read = _format(path)
         content, classes, storages = read(path)
@@ -101,9 +108,13 @@ def _format(path: Path) -> tuple[str, Callable[[Path], Content]]:
     """The format, told by the content, and its reader."""
     with open(path, "rb") as file:
         head = file.read(512)
+    if TENSORFLOW.search(path.name):
+        raise _unreadable(path, "it is a part of a TensorFlow checkpoint", SAVE_H5)
     for start, what, do in FOREIGN:
         if head.lstrip().lower().startswith(start):
             raise _unreadable(path, what, do)
+    if head.startswith(SIGNATURE):
+        return "hdf5", read_h5
     if head.startswith(b"PK\x03\x04"):
         return _zip_format(path)
     if head.startswith(b"\x80") and LEGACY_MAGIC.to_bytes(10, "little") in head[:64]:
@@ -135,6 +146,8 @@ def _zip_format(path: Path) -> tuple[str, Callable[[Path], Content]]:
         raise _unreadable(path, "it is a TorchScript archive", "Save `model.state_dict()` instead.")
     if any(name.endswith("/data.pkl") for name in names):
         return "pytorch zip", _read_torch_zip
+    if is_keras_zip(names):
+        return "keras zip", read_keras_zip
     if names and all(name.endswith(".npy") for name in names):
         return "npz", _read_npz
     raise _unreadable(path, "it is a zip archive of something else", EXPECTED)

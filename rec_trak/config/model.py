@@ -70,8 +70,8 @@ class Habits:
         skip_empty: whether the GRU passes over articles whose vector is zero; where it has none left, it gives zeros.
     """
 
-    weights: str = field(default="softmax", metadata={"choices": ("softmax", "exp")})
-    user_weights: str = field(default="", metadata={"choices": ("", "softmax", "exp", "itself")})
+    weights: str = field(default="softmax", metadata={"choices": ("softmax", "exp", "transposed")})
+    user_weights: str = field(default="", metadata={"choices": ("", "softmax", "exp", "transposed", "itself")})
     output_projection: bool = False
     bias: bool = True
     epsilon: float = field(default=0.0, metadata={"least": 0})

@@ -120,7 +120,8 @@ class SelfAttention(nn.Module):
 
     Args:
         weights: `softmax`; `exp`: exp(s) / (sum of exp(s) + 1e-8), without a shift by the largest, with a bias of
-            the keys; `itself`: each element attends to itself alone, so that there are no queries and keys.
+            the keys; `transposed`: softmax, but what element i gives to j is what j gives to i in the others;
+            `itself`: each element attends to itself alone, so that there are no queries and keys.
         output_projection: whether a linear layer follows the heads.
         bias: whether queries and values (and keys under `exp`) have one.
 
@@ -150,8 +151,11 @@ class SelfAttention(nn.Module):
             return self.w_o(self.w_v(sequence)) * mask.unsqueeze(-1)
         q, k, v = (self._split(layer(sequence)) for layer in (self.w_q, self.w_k, self.w_v))
         logits = q @ k.transpose(-1, -2) / math.sqrt(self.head_dim)
-        weigh = masked_softmax if self.weights == "softmax" else masked_exp
-        contexts = (weigh(logits, mask[:, None, None, :]) @ v).transpose(1, 2).flatten(2)
+        weigh = masked_exp if self.weights == "exp" else masked_softmax
+        weights = weigh(logits, mask[:, None, None, :])
+        if self.weights == "transposed":
+            weights = (weights * mask[:, None, :, None]).transpose(-1, -2)
+        contexts = (weights @ v).transpose(1, 2).flatten(2)
         return self.w_o(contexts) * mask.unsqueeze(-1)
 
     def _split(self, x: Tensor) -> Tensor:

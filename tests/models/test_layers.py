@@ -56,6 +56,19 @@ def test_self_attention_is_scaled_dot_product_attention():
     torch.testing.assert_close(layer(x, mask), expected * mask[..., None], atol=1e-6, rtol=1e-5)
 
 
+def test_transposed_self_attention():
+    """Law: element j gets from i what i gets from j in plain self-attention; padded places give and get nothing."""
+    torch.manual_seed(0)
+    layer, x = SelfAttention(6, 2, 3, "transposed"), torch.randn(2, 4, 6)
+    mask = torch.tensor([[True] * 4, [True, True, False, False]])
+    q, k, v = (w(x).unflatten(-1, (2, 3)).transpose(1, 2) for w in (layer.w_q, layer.w_k, layer.w_v))
+    for text, count in ((0, 4), (1, 2)):
+        alpha = torch.softmax(q[text, :, :count] @ k[text, :, :count].transpose(1, 2) / 3**0.5, dim=-1)
+        expected = (alpha.transpose(1, 2) @ v[text, :, :count]).transpose(0, 1).flatten(1)
+        torch.testing.assert_close(layer(x, mask)[text, :count], expected, atol=1e-6, rtol=1e-5)
+        assert not layer(x, mask)[text, count:].any()
+
+
 def test_text_cnn_is_a_linear_layer_on_windows():
     """Law: ReLU(W [x_t-1, x_t, x_t+1] + b) with zeros beyond both ends, then attention over the real places."""
     torch.manual_seed(0)

@@ -23,6 +23,7 @@ SMALL = {
 }
 MODELS = {
     "nrms": ModelConfig("nrms", sizes=SMALL["nrms"], text=TEXT),
+    "nrms-transposed": ModelConfig("nrms", sizes=SMALL["nrms"] | {"weights": "transposed"}, text=TEXT),
     "naml-title": ModelConfig("naml", sizes=SMALL["naml"], text=TEXT),
     "naml-topics": ModelConfig("naml", ("category", "subcategory"), SMALL["naml"], TEXT),
     "naml-all": ModelConfig("naml", ("title", "body", "category", "subcategory"), SMALL["naml"], TEXT),

@@ -1,12 +1,14 @@
-"""Weights of recommenders' Keras models, exported to npz: NRMS, NAML and LSTUR. Not here: reading npz, or HDF5.
+"""Weights of recommenders' Keras models, NRMS, NAML and LSTUR, and ebnerd-benchmark's. Not here: reading files.
 
-Export, with `model` an NRMSModel, NAMLModel or LSTURModel:
+They are what `model.model.save_weights("nrms.h5")` or `save` write, or an npz of these two lists, where `model` is an
+NRMSModel, NAMLModel or LSTURModel, of Keras 2:
 
     names = [weight.name for weight in model.model.weights]
     np.savez("nrms.npz", **dict(zip(names, model.model.get_weights())))
 
-Source: https://github.com/recommenders-team/recommenders, commit b02c95e, recommenders/models/newsrec. What it does
-that changes scores, and the option that does the same here:
+Source: https://github.com/recommenders-team/recommenders, commit b02c95e, recommenders/models/newsrec, whose layers
+https://github.com/ebanalyse/ebnerd-benchmark, commit 17d2f30, uses too. What it does that changes scores, and the
+option that does the same here:
 
 - Id 0 (padding, a word or topic that it does not know, an unknown user) has a row of its own that is trained like any
   other (`padding_row: learnt`). A user who has number 0 is an unknown one.
@@ -18,6 +20,12 @@ that changes scores, and the option that does the same here:
   both vectors in a linear layer (`fusion: con_dense`). It reads titles alone.
 - Weights of additive attention are exp(s) / (sum of exp(s) + 1e-7) (`epsilon`); NRMS has no biases (`bias`).
 
+- ebnerd-benchmark's self-attention multiplies the values by the transposed weights: what an element gives to another is
+  what it would take from it (`weights: transposed`). The names are the same, so settings or file must say whose it is.
+
+Not supported: ebnerd-benchmark's dense layers between attention and pooling (`newsencoder_units_per_layer`), and its
+NRMS over document vectors (`NRMSDocVec`).
+
 A click beside fewer than `npratio` other candidates is trained against empty articles there, and against those that it
 has here. Probabilities are compared after a softmax over the candidates; scores here are what goes into it.
 """
@@ -26,33 +34,26 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from rec_trak.checkpoints.code_bases.keras_rules import lstur_rules, naml_rules, nrms_rules
 from rec_trak.checkpoints.code_bases.tables import Rule, Translated, apply_rules
-from rec_trak.checkpoints.code_bases.turns import (
-    check_needed,
-    check_settings,
-    dims,
-    found,
-    head_dim,
-    plain,
-    transposed,
-    word_rows,
-)
+from rec_trak.checkpoints.code_bases.turns import check_needed, check_settings, found, head_dim, plain
 from rec_trak.config.model import Habits, ModelConfig, TextConfig
 from rec_trak.config.reader import build
 from rec_trak.config.sections import flat
 from rec_trak.data.articles import Articles
 from rec_trak.data.numbered import named_rows, read_dictionary
-from rec_trak.errors import RecTrakWarning, listed
+from rec_trak.errors import CheckpointError, ConfigError, RecTrakWarning, listed
+from rec_trak.words import quoted
 
 NAME = "keras"
-WEIGHT = re.compile(r"(embedding|conv1d|dense|gru|self_attention|att_layer2)((?:_\d+)*)/(?:\w+/)?(\w+?)(?::0)?")
+KINDS = "embedding|conv1d|dense|gru|self_attention|att_layer2|batch_normalization"
+WEIGHT = re.compile(rf"({KINDS})((?:_\d+)*)/(?:\w+/)?(\w+?)(?::0)?")
 EPSILON = 1e-7
 HABITS = Habits(bias=False, epsilon=EPSILON, skip_empty=True)
 HALLMARKS = {
@@ -60,6 +61,9 @@ HALLMARKS = {
     "naml": {"conv1d.1.kernel", "dense.1.kernel", "embedding.2.embeddings", "att_layer2.3.q"},
     "nrms": {"self_attention.1.WQ", "att_layer2.1.q", "embedding.0.embeddings"},
 }
+DOCUMENTS = {"self_attention.0.WQ", "att_layer2.0.q", "dense.0.kernel"}
+EBNERD = "ebnerd-benchmark"
+HISTORY = "history_size"  # which is its word for `his_size`
 NEEDED = {
     "nrms": ("head_num",),
     "naml": ("body_size", "cnn_activation", "dense_activation", "vertDict_file", "subvertDict_file"),
@@ -71,7 +75,9 @@ NEEDED = {
 class Settings:
     """The keys of its YAML and of `prepare_hparams` that decide the scores. None: not said.
 
-    The dictionaries are its .pkl files, or the same as JSON. What the tensors tell too must agree with them.
+    The dictionaries are its .pkl files, or the same as JSON. What the tensors tell too must agree with them. `layers`
+    is whose self-attention NRMS has; `history_size`, ebnerd-benchmark's word for `his_size`, says so too. `untold`: a
+    checkpoint that could say it does not, so that `layers` must be there.
     """
 
     title_size: int = field(metadata={"least": 1})
@@ -81,6 +87,8 @@ class Settings:
     vertDict_file: str | None = None
     subvertDict_file: str | None = None
     userDict_file: str | None = None
+    layers: str | None = field(default=None, metadata={"choices": ("recommenders", "ebnerd-benchmark")})
+    untold: bool = False
     head_num: int | None = field(default=None, metadata={"least": 1})
     head_dim: int | None = None
     cnn_activation: str | None = None
@@ -99,9 +107,14 @@ class Settings:
     loss: str = "cross_entropy_loss"
 
 
+KEYS = tuple(f.name for f in fields(Settings))
+
+
 def recognise(names: Iterable[str]) -> str | None:
     """`nrms`, `naml` or `lstur` where these are their weights' names, with or without `model.`; else None."""
     held = _places(plain(dict.fromkeys(names))).keys()
+    if held >= DOCUMENTS and not any(place.startswith(("embedding.", "conv1d.")) for place in held):
+        return "nrms"  # over document vectors, refused below
     return next((architecture for architecture, marks in HALLMARKS.items() if marks <= held), None)
 
 
@@ -109,12 +122,13 @@ def translate(architecture: str, state: Mapping[str, Tensor], where: str) -> Tra
     """Their weights under our names, strictly.
 
     Raises:
-        CheckpointError: as `apply_rules`.
+        CheckpointError: as `apply_rules`; a variant that is not supported.
     """
     state = plain(state)
     places = _places(state)
+    _check_supported(architecture, places, where)
     after = "gru.0.bias" in places and state[places["gru.0.bias"]].dim() == 2
-    rules = {"nrms": _nrms_rules, "naml": _naml_rules, "lstur": lambda: _lstur_rules(after, "dense.0.kernel" in places)}
+    rules = {"nrms": nrms_rules, "naml": naml_rules, "lstur": lambda: lstur_rules(after, "dense.0.kernel" in places)}
     named = [Rule(rule.ours, places.get(rule.theirs, rule.theirs), rule.turn) for rule in rules[architecture]()]
     return apply_rules(named, state, (), where)
 
@@ -123,9 +137,20 @@ def chosen(settings: Mapping[str, Any], architecture: str, where: str) -> dict[s
     """The keys that decide the scores, from its YAML, whose sections (data, info, model, train) may stand as they are.
 
     None is not said.
+
+    Raises:
+        ConfigError: as `flat`; `his_size` and `history_size` differ.
     """
-    said = flat(settings, (f.name for f in fields(Settings)), where)
-    return {key: value for key, value in said.items() if value is not None}
+    said = {key: value for key, value in flat(settings, (*KEYS, HISTORY), where).items() if value is not None}
+    length = said.pop(HISTORY, None)
+    if length is None:
+        return said
+    if said.get("his_size", length) != length:
+        raise ConfigError(
+            f"{where}: two keys say one thing. Got `{HISTORY}` {quoted(length)} and `his_size` "
+            f"{quoted(said['his_size'])}, expected the same. Leave one out."
+        )
+    return {"layers": EBNERD} | said | {"his_size": length}
 
 
 def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles: Articles, where: str) -> ModelConfig:
@@ -146,6 +171,11 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
     given = build(Settings, chosen(settings, architecture, where), where)
     shapes = {place: tuple(state[name].shape) for place, name in _places(state).items()}
     check_needed(asdict(given), NEEDED[architecture], where)
+    if architecture == "nrms" and given.untold and given.layers is None:
+        raise ConfigError(
+            f"{where}: `layers` is missing. The checkpoint does not tell it. Got NRMS weights, expected whose "
+            f"self-attention they are of, recommenders or {EBNERD}. Add it."
+        )
     sizes, held = _sizes(architecture, given, shapes, where)
     check_settings(asdict(given), held, where)
     naml, lstur = architecture == "naml", architecture == "lstur"
@@ -153,7 +183,7 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
         architecture=architecture,
         views=("title", "body", "category", "subcategory") if naml else ("title",),
         sizes=sizes | {"dropout": given.dropout},
-        habits=replace(HABITS, gru=_gru(shapes)),
+        habits=replace(HABITS, gru=_gru(shapes), weights="transposed" if given.layers == EBNERD else "softmax"),
         text=TextConfig(
             tokeniser="regex",
             title_length=given.title_size,
@@ -171,6 +201,32 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
         users=_names(given.userDict_file, shapes["embedding.1.embeddings"], where) if lstur else (),
         loss="softmax" if given.loss == "cross_entropy_loss" else given.loss,
     )
+
+
+def carried(extras: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands beside the weights of what they were trained with."""
+    said, third = extras.get("config"), str(extras.get("keras_version", "")).startswith("3")
+    held = {key: value for key, value in said.items() if key in KEYS} if isinstance(said, dict) else {}
+    return held | ({"untold": True} if (held or third) and "layers" not in held else {})
+
+
+def decisive(architecture: str, settings: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The keys on which such a model's scores depend beyond its weights, and those that name files."""
+    keys = [key for key in NEEDED[architecture] if not key.endswith("_file")]
+    return ("title_size", "his_size", *keys, "loss", *(("layers",) if architecture == "nrms" else ())), ()
+
+
+def _check_supported(architecture: str, places: Mapping[str, str], where: str) -> None:
+    problem = ""
+    if architecture == "nrms" and "embedding.0.embeddings" not in places:
+        problem = "an article encoder over document vectors, as ebnerd-benchmark's NRMSDocVec has"
+    elif architecture == "nrms" and "dense.0.kernel" in places:
+        problem = "dense layers below pooling, as ebnerd-benchmark's `newsencoder_units_per_layer` makes"
+    if problem:
+        raise CheckpointError(
+            f"{where}: this variant of NRMS is not supported. Got {problem}, expected attention and pooling over "
+            "words. Train such a one, or bring the model's own class."
+        )
 
 
 def _places(state: Mapping[str, Any]) -> dict[str, str]:
@@ -222,79 +278,3 @@ def _sizes(architecture: str, given: Settings, shapes: Mapping[str, Any], where:
 def _gru(shapes: Mapping[str, Any]) -> str:
     """Which of Keras' GRUs has such a bias; ours where there is none."""
     return "reset_first" if len(shapes.get("gru.0.bias", (2, 0))) != 2 else "reset_after"
-
-
-def _nrms_rules() -> list[Rule]:
-    rules = [Rule("word_embedding.weight", "embedding.0.embeddings", word_rows)]
-    for i, ours in enumerate(("title", "user")):
-        for part in "qkv":
-            rule = (f"{ours}_self_attention.w_{part}.weight", f"self_attention.{i}.W{part.upper()}")
-            rules.append(Rule(*rule, transposed))
-        rules += _attention(f"{ours}_attention", i)
-    return rules
-
-
-def _naml_rules() -> list[Rule]:
-    rules = [Rule("word_embedding.weight", "embedding.0.embeddings", word_rows)]
-    for i, view in enumerate(("title", "body")):
-        rules += _convolution(f"text_encoders.{view}", i)
-    for i, view in enumerate(("category", "subcategory")):
-        rules.append(Rule(f"topic_encoders.{view}.embedding.weight", f"embedding.{i + 1}.embeddings", dims(2)))
-        rules += _dense(f"topic_encoders.{view}.dense", i)
-    return [*rules, *_attention("view_attention", 2), *_attention("user_attention", 3)]
-
-
-def _lstur_rules(after: bool, con: bool) -> list[Rule]:
-    rules = [
-        Rule("word_embedding.weight", "embedding.0.embeddings", word_rows),
-        Rule("user_embedding.weight", "embedding.1.embeddings", dims(2)),
-        *_convolution("title_encoder", 0),
-    ]
-    if after:
-        rules += [
-            Rule("gru.weight_ih_l0", "gru.0.kernel", lambda kernel: _reset_first(transposed(kernel))),
-            Rule("gru.weight_hh_l0", "gru.0.recurrent_kernel", lambda kernel: _reset_first(transposed(kernel))),
-            Rule("gru.bias_ih_l0", "gru.0.bias", lambda bias: _reset_first(dims(2)(bias)[0])),
-            Rule("gru.bias_hh_l0", "gru.0.bias", lambda bias: _reset_first(dims(2)(bias)[1])),
-        ]
-    else:
-        rules += [
-            Rule("gru.inputs.weight", "gru.0.kernel", transposed),
-            Rule("gru.inputs.bias", "gru.0.bias", dims(1)),
-            Rule("gru.gates.weight", "gru.0.recurrent_kernel", _blocks(slice(0, 2))),
-            Rule("gru.new.weight", "gru.0.recurrent_kernel", _blocks(slice(2, 3))),
-        ]
-    return rules + (_dense("user_dense", 0) if con else [])
-
-
-def _blocks(which: slice) -> Callable[[Tensor], Tensor]:
-    """Some of the three gates, update, reset and new, that stand side by side."""
-    return lambda tensor: transposed(tensor).unflatten(0, (3, -1))[which].flatten(0, 1)
-
-
-def _reset_first(tensor: Tensor) -> Tensor:
-    """The gates in torch's order, reset, update and new."""
-    return tensor.unflatten(0, (3, -1))[torch.tensor([1, 0, 2])].flatten(0, 1)
-
-
-def _attention(ours: str, i: int) -> list[Rule]:
-    return [
-        Rule(f"{ours}.projection.weight", f"att_layer2.{i}.W", transposed),
-        Rule(f"{ours}.projection.bias", f"att_layer2.{i}.b", dims(1)),
-        Rule(f"{ours}.query.weight", f"att_layer2.{i}.q", transposed),
-    ]
-
-
-def _convolution(ours: str, i: int) -> list[Rule]:
-    return [
-        Rule(f"{ours}.conv.weight", f"conv1d.{i}.kernel", lambda kernel: dims(3)(kernel).permute(2, 1, 0)),
-        Rule(f"{ours}.conv.bias", f"conv1d.{i}.bias", dims(1)),
-        *_attention(f"{ours}.attention", i),
-    ]
-
-
-def _dense(ours: str, i: int) -> list[Rule]:
-    return [
-        Rule(f"{ours}.weight", f"dense.{i}.kernel", transposed),
-        Rule(f"{ours}.bias", f"dense.{i}.bias", dims(1)),
-    ]

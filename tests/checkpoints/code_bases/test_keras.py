@@ -7,60 +7,17 @@ import numpy as np
 import pytest
 import torch
 from support.foreign import SUBTOPICS, TOPICS, USERS, WORDS, check_gradients, numbered, read, scores, world
+from support.keras_files import grouped, nested, nrms_config, write_hdf5, write_zip
+from support.keras_models import BODY, FILTERS, HEAD_DIM, HEADS, HISTORY, TITLE, lstur, naml, nrms, state_of
 
 from rec_trak.checkpoints.code_bases import keras
+from rec_trak.checkpoints.source import read_source
 from rec_trak.checkpoints.state_dicts import read_state_dict
 from rec_trak.data.batches import build_inputs, unique_batch
 from rec_trak.errors import CheckpointError, ConfigError, RecTrakWarning
 
-WIDTH, HEADS, HEAD_DIM, FILTERS, TITLE, BODY, HISTORY = 6, 2, 4, 8, 6, 8, 5
 SIZES = {"title_size": TITLE, "body_size": BODY, "his_size": HISTORY, "head_num": HEADS}
 ACTIVATIONS = {"cnn_activation": "relu", "dense_activation": "relu"}
-
-
-def weights(shapes, seed=0):
-    rng = np.random.default_rng(seed)
-    return {name: rng.normal(size=shape).astype(np.float32) / 2 for name, shape in shapes.items()}
-
-
-def attention(place, width):
-    name = f"att_layer2{place}"
-    return {f"{name}/W:0": (width, 5), f"{name}/b:0": (5,), f"{name}/q:0": (5, 1)}
-
-
-def convolution(place, window=3):
-    return {f"conv1d{place}/kernel:0": (window, WIDTH, FILTERS), f"conv1d{place}/bias:0": (FILTERS,)}
-
-
-def nrms(first="", second="_1"):
-    shapes = {"embedding/embeddings:0": (len(WORDS) + 1, WIDTH)}
-    for place, width in ((first, WIDTH), (second, HEADS * HEAD_DIM)):
-        shapes |= {f"self_attention{place}/{w}:0": (width, HEADS * HEAD_DIM) for w in ("WQ", "WK", "WV")}
-        shapes |= attention(place, HEADS * HEAD_DIM)
-    return weights(shapes)
-
-
-def naml(window=3):
-    shapes = {"embedding/embeddings:0": (len(WORDS) + 1, WIDTH), "embedding_1_1/embeddings:0": (len(TOPICS) + 1, 4)}
-    shapes |= {"embedding_2/embeddings:0": (len(SUBTOPICS) + 1, 3)}
-    shapes |= convolution("", window) | convolution("_1", window)
-    for place, width in (("", 4), ("_1", 3)):
-        shapes |= {f"dense{place}/kernel:0": (width, FILTERS), f"dense{place}/bias:0": (FILTERS,)}
-    for place in ("", "_1", "_2", "_3"):
-        shapes |= attention(place, FILTERS)
-    return weights(shapes)
-
-
-def lstur(after=False, con=False, filters=FILTERS):
-    shapes = {"embedding/embeddings:0": (len(WORDS) + 1, WIDTH), "embedding_1/embeddings:0": (len(USERS) + 1, filters)}
-    shapes |= {"conv1d/kernel:0": (3, WIDTH, filters), "conv1d/bias:0": (filters,)} | attention("", filters)
-    shapes |= {f"gru/gru_cell/{name}:0": (filters, 3 * filters) for name in ("kernel", "recurrent_kernel")}
-    shapes |= {"gru/gru_cell/bias:0": (2, 3 * filters) if after else (3 * filters,)}
-    return weights(shapes | ({"dense/kernel:0": (2 * filters, filters), "dense/bias:0": (filters,)} if con else {}))
-
-
-def state_of(held):
-    return {name: torch.from_numpy(value) for name, value in held.items()}
 
 
 @pytest.fixture
@@ -84,13 +41,14 @@ def attend(held, place, x, mask=None):
     return (x * alpha[..., None]).sum(axis=-2)
 
 
-def self_attend(held, place, x):
-    """SelfAttention over (..., L, width), without biases and masks."""
+def self_attend(held, place, x, transposed=False):
+    """SelfAttention over (..., L, width), without biases and masks; ebnerd-benchmark's has `adjoint_a=True`."""
     q, k, v = ((x @ held[f"self_attention{place}/{w}:0"]) for w in ("WQ", "WK", "WV"))
     q, k, v = (np.moveaxis(y.reshape(*y.shape[:-1], HEADS, HEAD_DIM), -2, -3) for y in (q, k, v))
     logits = q @ np.swapaxes(k, -1, -2) / np.sqrt(HEAD_DIM)
     alpha = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    contexts = alpha / alpha.sum(axis=-1, keepdims=True) @ v
+    alpha = alpha / alpha.sum(axis=-1, keepdims=True)
+    contexts = (np.swapaxes(alpha, -1, -2) if transposed else alpha) @ v
     return np.moveaxis(contexts, -3, -2).reshape(*x.shape[:-1], HEADS * HEAD_DIM)
 
 
@@ -131,6 +89,22 @@ def test_nrms_scores_are_upstreams(settings, places):
     got = scores(model, config, articles, rows)
     torch.testing.assert_close(got, candidates(rows, vectors, users), atol=1e-5, rtol=1e-5)
     check_gradients(model, config, articles, rows)
+
+
+def test_the_self_attention_of_ebnerd_benchmark(settings):
+    """Law: its words for the sizes mean its layers: the weights of its attention are transposed."""
+    held, (articles, rows) = nrms(), world()
+    x = held["embedding/embeddings:0"][ids_of(articles.titles, WORDS, TITLE)]
+    vectors = attend(held, "", self_attend(held, "", x, True))
+    users = attend(held, "_1", self_attend(held, "_1", vectors[padded(articles, rows)], True))
+    sizes = {key: value for key, value in SIZES.items() if key != "his_size"} | {"history_size": HISTORY}
+    for said in (sizes, SIZES | {"layers": "ebnerd-benchmark"}, sizes | {"his_size": HISTORY}):
+        model, config = read(keras, state_of(held), settings | {"data": said}, articles)
+        got = scores(model, config, articles, rows)
+        torch.testing.assert_close(got, candidates(rows, vectors, users), atol=1e-5, rtol=1e-5)
+    check_gradients(model, config, articles, rows)
+    with pytest.raises(ConfigError, match="two keys say one thing. Got `history_size` 5 and `his_size` 4"):
+        read(keras, state_of(held), settings | {"data": {"his_size": 4} | sizes}, articles)
 
 
 @pytest.mark.parametrize("window", [3, 4])
@@ -211,6 +185,79 @@ def test_the_export_is_read_as_it_is(settings, tmp_path):
     assert keras.recognise(state) == "nrms"
     first, second = (scores(*read(keras, s, settings, world()[0]), *world()) for s in (state, state_of(nrms())))
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("architecture", ["nrms", "naml", "lstur"])
+def test_every_layout_of_a_file_is_the_export(architecture, tmp_path):
+    """Law: `.h5` of weights and of a model, `.weights.h5` and `.keras` are read as the same weights, bit by bit."""
+    held = {"nrms": nrms, "naml": naml, "lstur": lambda: lstur(con=True)}[architecture]()
+    expected = keras.translate(architecture, state_of(held), "file").state
+    files = [
+        write_hdf5(tmp_path / "nrms.h5", grouped(held, architecture), {"keras_version": "2.15.0"}),
+        write_hdf5(tmp_path / "model.h5", grouped(held, architecture, "model_weights/"), {"model_config": "{}"}),
+        write_hdf5(tmp_path / "nrms.weights.h5", nested(held, architecture)),
+        write_zip(tmp_path / "nrms.keras", nested(held, architecture), {}),
+    ]
+    for path in files:
+        state = read_state_dict(path)
+        assert keras.recognise(state) == architecture
+        found = keras.translate(architecture, state, str(path)).state
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items()), path
+
+
+def source(path, settings, tmp_path):
+    """What a settings file and a checkpoint are read as."""
+    given = {key: value for key, value in settings.items() if key.endswith("_file")}
+    given |= {key: value for key, value in settings.items() if key not in given}
+    return read_source(given, str(tmp_path / "settings.yaml"), "auto", path, world()[0]).config
+
+
+def test_a_file_that_says_its_settings(settings, tmp_path):
+    """Law: sizes that the file says need not stand in the YAML; what both say must agree, but for the dropout."""
+    files = {key: value for key, value in settings.items() if key.endswith("_file")}
+    ours = source(write_zip(tmp_path / "a.keras", nested(nrms(), "nrms"), nrms_config()), files, tmp_path)
+    assert (ours.text.title_length, ours.max_history, ours.sizes["heads"], ours.habits.weights) == (6, 5, 2, "softmax")
+    assert ours == source(
+        write_hdf5(tmp_path / "a.h5", grouped(nrms(), "nrms")), files | SIZES | {"dropout": 0.1}, tmp_path
+    )
+    text = json.dumps(nrms_config(package="ebrec", shape="batch_input_shape"))
+    whole = write_hdf5(tmp_path / "b.h5", grouped(nrms(), "nrms", "model_weights/"), {"model_config": text})
+    assert source(whole, files | {"model": {"dropout": 0.5}}, tmp_path).habits.weights == "transposed"
+    with pytest.raises(ConfigError, match="Got `title_size` 30 for 6; `head_num` 4 for 2, expected them to agree"):
+        source(tmp_path / "a.keras", files | {"data": {"title_size": 30}, "model": {"head_num": 4}}, tmp_path)
+    with pytest.raises(ConfigError, match="Got `layers` 'ebnerd-benchmark' for 'recommenders'"):
+        source(tmp_path / "a.keras", files | {"history_size": 5}, tmp_path)
+
+
+def test_whose_self_attention_it_is_must_be_said(settings, tmp_path):
+    """Law: an NRMS that could be either's is refused until settings or file say whose; its words are its own."""
+    files = {key: value for key, value in settings.items() if key.endswith("_file")}
+    untold = write_zip(tmp_path / "a.keras", nested(nrms(), "nrms"), nrms_config(package=None), version="2.12.0")
+    third = write_hdf5(tmp_path / "a.weights.h5", nested(nrms(), "nrms"), {"name": "functional"})
+    for path, given in ((untold, files), (third, files | SIZES)):
+        with pytest.raises(
+            ConfigError, match="`layers` is missing. The checkpoint does not tell it.*or ebnerd-benchmark"
+        ):
+            source(path, given, tmp_path)
+        assert source(path, given | {"layers": "recommenders"}, tmp_path).habits.weights == "softmax"
+        assert source(path, given | {"layers": "ebnerd-benchmark"}, tmp_path).habits.weights == "transposed"
+    assert source(untold, files | {"history_size": 5}, tmp_path).habits.weights == "transposed"
+
+
+def test_variants_that_are_not_supported():
+    """Law: ebnerd-benchmark's dense layers and its document vectors are refused by name."""
+    dense = {
+        "dense/kernel": torch.zeros(8, 8),
+        "dense/bias": torch.zeros(8),
+        "batch_normalization/gamma": torch.zeros(8),
+    }
+    held = state_of(nrms()) | dense
+    documents = {n: t for n, t in held.items() if not n.startswith(("embedding", "self_attention/", "att_layer2/"))}
+    for state, match in ((held, "dense layers below pooling"), (documents, "document vectors, as .*NRMSDocVec")):
+        assert keras.recognise(state) == "nrms"
+        with pytest.raises(CheckpointError, match=f"file: this variant of NRMS is not supported. Got .*{match}"):
+            keras.translate("nrms", state, "file")
 
 
 def test_the_architecture_is_recognised():
