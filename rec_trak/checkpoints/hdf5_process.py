@@ -149,4 +149,5 @@ def _kind(array: h5py.Dataset) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None, open(1, "wb"))
+    with open(1, "wb") as pipe:
+        main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None, pipe)

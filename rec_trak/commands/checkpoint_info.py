@@ -18,7 +18,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "checkpoints",
         metavar="CHECKPOINT",
         nargs="+",
-        help=".pt, .pth, .ckpt, .bin, .safetensors, .npz, .h5 or .keras; with --write the last may be the data's folder",
+        help=".pt, .pth, .ckpt, .bin, .safetensors, .npz, .h5 or .keras; with --write the last may be a data folder",
     )
     parser.add_argument("--json", action="store_true", help="the same as JSON")
     parser.add_argument("--write", metavar="YAML", help="write the YAML of an analysis; never over a file")
