@@ -64,10 +64,12 @@ class Habits:
         view_attention: `additive`, or `dot`: dot products with one query.
         shared_texts: whether title and body go through one encoder.
         shared_topics: whether category and subcategory look up one embedding (their names are then one list).
+        shared_dense: whether category and subcategory go through one dense layer as well (NAML).
         order: the views in the order in which their vectors make up an article's (LSTUR); () for title, body,
             category, subcategory.
         gru: `reset_after`, torch's own; `reset_first`, see `layers.ResetFirstGRU`.
         skip_empty: whether the GRU passes over articles whose vector is zero; where it has none left, it gives zeros.
+        user: what makes a user's vector: '' for the architecture's layers; `mean` of the history's articles.
     """
 
     weights: str = field(default="softmax", metadata={"choices": ("softmax", "exp", "transposed")})
@@ -78,15 +80,17 @@ class Habits:
     view_attention: str = field(default="additive", metadata={"choices": ("additive", "dot")})
     shared_texts: bool = False
     shared_topics: bool = False
+    shared_dense: bool = False
     order: tuple[str, ...] = ()
     gru: str = field(default="reset_after", metadata={"choices": ("reset_after", "reset_first")})
     skip_empty: bool = False
+    user: str = field(default="", metadata={"choices": ("", "mean")})
 
 
 HABITS_OF = {  # those that an architecture has a layer for
-    "nrms": ("weights", "user_weights", "output_projection", "bias", "epsilon"),
-    "naml": ("view_attention", "shared_texts", "shared_topics", "epsilon"),
-    "lstur": ("gru", "skip_empty", "shared_topics", "order", "epsilon"),
+    "nrms": ("weights", "user_weights", "output_projection", "bias", "epsilon", "user"),
+    "naml": ("view_attention", "shared_texts", "shared_topics", "shared_dense", "epsilon", "user"),
+    "lstur": ("gru", "skip_empty", "shared_topics", "order", "epsilon", "user"),
 }
 
 

@@ -92,7 +92,7 @@ def _check_inputs(config: ModelConfig, views: tuple[str, ...]) -> None:
                 f"{where}: view `{view}` has nothing to look up. Got no `text.{needs[view]}`, expected at least one. "
                 f"Leave the view out or give the vocabulary."
             )
-    if config.architecture == "lstur" and not config.users:
+    if config.architecture == "lstur" and not config.users and config.habits.user != "mean":
         raise ConfigError(f"{where}: there is no user to embed. Got no `users`, expected the training users' ids.")
 
 

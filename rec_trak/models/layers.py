@@ -76,6 +76,11 @@ def dot_scores(user: Tensor, vectors: Tensor, batch: Batch) -> Tensor:
     return (candidates @ user.unsqueeze(-1)).squeeze(-1)
 
 
+def mean_of(vectors: Tensor, mask: Tensor) -> Tensor:
+    """The mean (B, D) of vectors (B, L, D) that are zero where `mask` (B, L) is False; zeros where none is real."""
+    return vectors.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+
 def new_words(text: TextConfig, dim: int) -> nn.Module:
     """What turns the text's word ids into vectors of `dim` numbers: an embedding, or the language model that it names.
 

@@ -20,6 +20,7 @@ from rec_trak.models.layers import (
     TextCNN,
     dot_scores,
     embed,
+    mean_of,
     new_embedding,
     new_words,
     pick,
@@ -81,6 +82,9 @@ class Lstur(nn.Module):
         self.fusion, self.user_dropout, self.skip_empty = sizes.fusion, sizes.user_dropout, habits.skip_empty
         self.long_dim = width // 2 if sizes.fusion == "con" else width
         self.short_dim = width - width // 2 if sizes.fusion == "con" else width
+        self.late = habits.user == "mean"
+        if self.late:
+            return
         self.user_embedding = new_embedding(len(config.users) + 1, self.long_dim)
         self.gru = (GRU if habits.gru == "reset_after" else ResetFirstGRU)(width, self.short_dim)
         if sizes.fusion == "con_dense":
@@ -93,6 +97,8 @@ class Lstur(nn.Module):
     def score(self, vectors: Tensor, batch: Batch) -> Tensor:
         """Scores (B, C) of the candidates; reads the batch's index fields only."""
         history = pick(vectors, batch.history, batch.history_mask)
+        if self.late:
+            return dot_scores(mean_of(history, batch.history_mask), vectors, batch)
         long_term = self._long_term(batch.user)
         mask = batch.history_mask & (history != 0).any(dim=-1) if self.skip_empty else batch.history_mask
         if self.fusion == "ini":

@@ -20,6 +20,7 @@ from rec_trak.models.layers import (
     TextCNN,
     dot_scores,
     embed,
+    mean_of,
     new_embedding,
     new_words,
     pick,
@@ -101,8 +102,12 @@ class Naml(nn.Module):
         own = list(topics)[: 1 if habits.shared_topics else None]
         embeddings = {view: new_embedding(topics[view], dims[view]) for view in own}
         more = (sizes.filters, self.padding_row)
+        self.topics = {view: next(iter(topics)) if habits.shared_dense else view for view in topics}
         self.topic_encoders = nn.ModuleDict(
-            {view: TopicEncoder(embeddings.get(view), dims[view], *more) for view in topics}
+            {
+                view: TopicEncoder(embeddings.get(view), dims[view], *more)
+                for view in dict.fromkeys(self.topics.values())
+            }
         )
         if len(self.views) > 1:
             additive = habits.view_attention == "additive"
@@ -111,7 +116,9 @@ class Naml(nn.Module):
                 if additive
                 else DotAttention(sizes.filters)
             )
-        self.user_attention = AdditiveAttention(sizes.filters, sizes.query_dim, habits.epsilon)
+        self.late = habits.user == "mean"
+        if not self.late:
+            self.user_attention = AdditiveAttention(sizes.filters, sizes.query_dim, habits.epsilon)
 
     def encode(self, articles: dict[str, Tensor]) -> Tensor:
         """Article vectors (n, D) from the model's views, `title` and `body` (n, T), the topics (n,)."""
@@ -121,7 +128,8 @@ class Naml(nn.Module):
             vectors.append(self.text_encoders[place](words, mask))
             present.append(mask.any(dim=-1))
         embedding = None
-        for view, encoder in self.topic_encoders.items():
+        for view, place in self.topics.items():
+            encoder = self.topic_encoders[place]
             embedding = embedding if encoder.embedding is None else encoder.embedding
             real = articles[view] != 0
             present.append(torch.ones_like(real) if self.padding == "read" else real)
@@ -133,7 +141,8 @@ class Naml(nn.Module):
     def score(self, vectors: Tensor, batch: Batch) -> Tensor:
         """Scores (B, C) of the candidates; reads the batch's index fields only."""
         history = pick(vectors, batch.history, batch.history_mask)
-        return dot_scores(self.user_attention(history, batch.history_mask), vectors, batch)
+        pooled = mean_of if self.late else self.user_attention
+        return dot_scores(pooled(history, batch.history_mask), vectors, batch)
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores (B, C) of a batch in the unique or pair form (articles (n, ...))."""

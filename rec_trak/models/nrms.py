@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.batches import Batch
 from rec_trak.errors import ConfigError
-from rec_trak.models.layers import AdditiveAttention, SelfAttention, dot_scores, new_words, pick, words_and_mask
+from rec_trak.models.layers import (
+    AdditiveAttention,
+    SelfAttention,
+    dot_scores,
+    mean_of,
+    new_words,
+    pick,
+    words_and_mask,
+)
 
 VIEWS = ("title",)
 
@@ -50,9 +58,11 @@ class Nrms(nn.Module):
         self.word_embedding = new_words(config.text, sizes.word_dim)
         self.title_self_attention = SelfAttention(sizes.word_dim, sizes.heads, sizes.head_dim, habits.weights, *more)
         self.title_attention = AdditiveAttention(width, sizes.query_dim, habits.epsilon)
-        user_weights = habits.user_weights or habits.weights
-        self.user_self_attention = SelfAttention(width, user_heads, width // user_heads, user_weights, *more)
-        self.user_attention = AdditiveAttention(width, sizes.query_dim, habits.epsilon)
+        self.late = habits.user == "mean"
+        if not self.late:
+            user_weights = habits.user_weights or habits.weights
+            self.user_self_attention = SelfAttention(width, user_heads, width // user_heads, user_weights, *more)
+            self.user_attention = AdditiveAttention(width, sizes.query_dim, habits.epsilon)
         self.dropout = nn.Dropout(sizes.dropout)
 
     def encode(self, articles: dict[str, Tensor]) -> Tensor:
@@ -64,6 +74,8 @@ class Nrms(nn.Module):
     def score(self, vectors: Tensor, batch: Batch) -> Tensor:
         """Scores (B, C) of the candidates; reads the batch's index fields only."""
         history = pick(vectors, batch.history, batch.history_mask)
+        if self.late:
+            return dot_scores(mean_of(history, batch.history_mask), vectors, batch)
         contexts = self.dropout(self.user_self_attention(history, batch.history_mask))
         return dot_scores(self.user_attention(contexts, batch.history_mask), vectors, batch)
 

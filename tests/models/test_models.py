@@ -24,9 +24,17 @@ SMALL = {
 MODELS = {
     "nrms": ModelConfig("nrms", sizes=SMALL["nrms"], text=TEXT),
     "nrms-transposed": ModelConfig("nrms", sizes=SMALL["nrms"] | {"weights": "transposed"}, text=TEXT),
+    "nrms-mean": ModelConfig("nrms", sizes=SMALL["nrms"] | {"user": "mean"}, text=TEXT),
     "naml-title": ModelConfig("naml", sizes=SMALL["naml"], text=TEXT),
     "naml-topics": ModelConfig("naml", ("category", "subcategory"), SMALL["naml"], TEXT),
     "naml-all": ModelConfig("naml", ("title", "body", "category", "subcategory"), SMALL["naml"], TEXT),
+    "naml-one-topic": ModelConfig(
+        "naml",
+        ("title", "category", "subcategory"),
+        SMALL["naml"] | {"shared_topics": True, "shared_dense": True, "user": "mean"},
+        replace(TEXT, categories=TEXT.subcategories),
+    ),
+    "lstur-mean": ModelConfig("lstur", ("title", "category"), SMALL["lstur"] | {"user": "mean"}, TEXT),
     "lstur-ini": ModelConfig("lstur", ("title", "category"), SMALL["lstur"], TEXT, users=("p", "q")),
     "lstur-con": ModelConfig(
         "lstur", ("title", "category", "subcategory"), SMALL["lstur"] | {"fusion": "con"}, TEXT, users=("p", "q")

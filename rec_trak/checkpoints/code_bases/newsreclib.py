@@ -13,8 +13,11 @@ does the same here:
   side in an order that differs from one run of Python to the next; it is taken from the order of the names in the file.
 - Training takes all clicks of an impression as one row, each with probability 1. A row here is one click.
 
+- NAML's categories and subcategories go through one encoder, under the numbers of two dictionaries (`shared_dense`).
+- `late_fusion`: a user is the mean of the history's vectors (`user: mean`), in every architecture.
+
 Not supported: language models (`use_plm`), because attention over tokens runs across the articles of a batch there, so
-that an article has no vector of its own; `late_fusion`; subcategories in NAML, which share the categories' encoder.
+that an article has no vector of its own.
 """
 
 from __future__ import annotations
@@ -80,7 +83,7 @@ def recognise(names: Iterable[str]) -> str | None:
     if ".embedding_layer." not in texts and ".plm_model." not in texts:
         return None
     layers = {name.split(".")[1] for name in names if name.startswith("user_encoder.")}
-    if not layers:  # `late_fusion`, refused below
+    if not layers:  # `late_fusion`
         return "naml" if "news_encoder.combine_layer.query" in names else "lstur" if ".cnn." in texts else "nrms"
     return next((architecture for architecture, those in USER_LAYERS.items() if layers == those), None)
 
@@ -96,13 +99,13 @@ def translate(architecture: str, state: Mapping[str, Tensor], where: str) -> Tra
     """
     state = plain(state)
     _check_supported(architecture, state, where)
-    views = _views(state)
+    views, late = _views(state), _late(state)
     state = _joined(state, where)
     check_zero_row(state, (TOPICS, USERS), where)
     if architecture == "nrms":
-        translated = apply_rules(_nrms_rules(), state, (), where)
-        return Translated(translated.state, (*_idle_slices(state), *translated.unreached))
-    rules = _naml_rules(views) if architecture == "naml" else _lstur_rules(views)
+        translated = apply_rules(_nrms_rules(late), state, (), where)
+        return Translated(translated.state, (*_idle_slices(state, late), *translated.unreached))
+    rules = _naml_rules(views, late) if architecture == "naml" else _lstur_rules(views, late)
     return apply_rules(rules, state, ("news_encoder.combine_layer.*",) if len(views) == 1 else (), where)
 
 
@@ -145,7 +148,8 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
     sizes, held = _sizes(architecture, given, views, shapes, where)
     said = asdict(given) | {"attributes2encode": given.attributes2encode and sorted(given.attributes2encode)}
     check_settings(said, held | {"attributes2encode": sorted(VIEWS[view] for view in views)}, where)
-    if architecture in MIXES:
+    late, topical = _late(state), architecture == "naml" and "subcategory" in views
+    if architecture in MIXES and not late:
         warnings.warn(
             f"{where}: in newsreclib's {architecture.upper()} a user's score depends on the other users of a batch: it "
             f"{MIXES[architecture]}. Scores here are those of a batch of one row.",
@@ -157,7 +161,7 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
         architecture=architecture,
         views=views,
         sizes=sizes | {"dropout": given.dropout_probability},
-        habits=replace(HABITS, order=views),
+        habits=replace(HABITS, order=views, shared_dense=topical, user="mean" if late else ""),
         text=TextConfig(
             tokeniser="regex",
             **{f"{view}_length": getattr(given, key) for view, key in lengths.items()},
@@ -169,7 +173,7 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
         ),
         max_history=given.max_history_len,
         history_truncation="first",
-        users=_names(folder, "uid2index.tsv", "uid", shapes[USERS]) if architecture == "lstur" else (),
+        users=_names(folder, "uid2index.tsv", "uid", shapes[USERS]) if architecture == "lstur" and not late else (),
         loss="softmax" if given.loss == "cross_entropy_loss" else given.loss,
     )
 
@@ -182,10 +186,6 @@ def _check_supported(architecture: str, state: Mapping[str, Tensor], where: str)
     problem = ""
     if any(".plm_model." in name for name in state):
         problem = "`use_plm`, whose attention over tokens runs across the articles of a batch"
-    elif not any(name.startswith("user_encoder.") for name in state):
-        problem = "`late_fusion`, which has no user encoder"
-    elif architecture == "naml" and any(name.startswith(f"{ENCODERS[1]}subcategory.") for name in state):
-        problem = "NAML with subcategories, which share the encoder of categories under other numbers"
     if problem:
         raise CheckpointError(
             f"{where}: this variant of newsreclib's {architecture.upper()} is not supported. Got {problem}, expected a "
@@ -205,10 +205,18 @@ def _joined(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     return joined(joined(state, ENCODERS[0], where), ENCODERS[1], where)
 
 
-def _idle_slices(state: Mapping[str, Tensor]) -> list[str]:
-    width = state[f"{USER_ATTENTION}.out_proj.weight"].shape[0]
+def _late(state: Mapping[str, Tensor]) -> bool:
+    """Whether it is a model with `late_fusion`."""
+    return not any(name.startswith("user_encoder.") for name in state)
+
+
+def _idle_slices(state: Mapping[str, Tensor], late: bool) -> list[str]:
+    width = state[f"{TEXT}.multihead_attention.out_proj.weight"].shape[0]
+    title = f"{ENCODERS[0]}title.multihead_attention.in_proj_bias[{width}:{2 * width}]"
+    if late:
+        return [title]
     return [
-        f"{ENCODERS[0]}title.multihead_attention.in_proj_bias[{width}:{2 * width}]",
+        title,
         f"{USER_ATTENTION}.in_proj_weight[:{2 * width}]",
         f"{USER_ATTENTION}.in_proj_bias[:{2 * width}]",
     ]
@@ -231,19 +239,22 @@ def _sizes(
         held["num_categ_classes"] = shapes[TOPICS][0] - 1
     if architecture == "naml":
         return sizes, held
+    if USERS not in shapes:
+        return sizes, held
     rows, long_dim = shapes[USERS]
     fusion = "ini" if long_dim == shapes["user_encoder.gru.weight_ih_l0"][1] else "con"
     more = {"fusion": fusion, "user_dropout": given.user_masking_probability}
     return sizes | more, held | {"num_users": rows - 1, "long_short_term_method": fusion}
 
 
-def _nrms_rules() -> list[Rule]:
+def _nrms_rules(late: bool) -> list[Rule]:
     rules = [
         Rule("word_embedding.weight", WORDS, word_rows),
         *_attention("title_attention", f"{TEXT}.additive_attention"),
-        *_attention("user_attention", "user_encoder.additive_attention"),
+        *([] if late else _attention("user_attention", "user_encoder.additive_attention")),
     ]
-    for ours, theirs, parts in (("title", f"{TEXT}.multihead_attention", "qkv"), ("user", USER_ATTENTION, "v")):
+    layers = [("title", f"{TEXT}.multihead_attention", "qkv"), ("user", USER_ATTENTION, "v")]
+    for ours, theirs, parts in layers[: 1 if late else 2]:
         for part in parts:
             turn, ours_w = third("qkv".index(part)), f"{ours}_self_attention.w_{part}"
             rules.append(Rule(f"{ours_w}.weight", f"{theirs}.in_proj_weight", turn))
@@ -253,26 +264,25 @@ def _nrms_rules() -> list[Rule]:
     return rules
 
 
-def _naml_rules(views: tuple[str, ...]) -> list[Rule]:
+def _naml_rules(views: tuple[str, ...], late: bool) -> list[Rule]:
     rules = [Rule("word_embedding.weight", WORDS, word_rows)]
     texts, topics = ([view for view in views if (view in LENGTHS) == wanted] for wanted in (True, False))
     rules += _text(f"text_encoders.{texts[0]}")
-    for view in topics:
+    for view in [view for view in ("category", "subcategory") if view in topics][:1]:
         rules.append(Rule(f"topic_encoders.{view}.embedding.weight", TOPICS, dims(2)))
         rules += linear(f"topic_encoders.{view}.dense", f"{TOPIC}.linear")
     if len(views) > 1:
         rules += _attention("view_attention", "news_encoder.combine_layer")
-    return rules + _attention("user_attention", "user_encoder.additive_attention")
+    return rules + ([] if late else _attention("user_attention", "user_encoder.additive_attention"))
 
 
-def _lstur_rules(views: tuple[str, ...]) -> list[Rule]:
+def _lstur_rules(views: tuple[str, ...], late: bool) -> list[Rule]:
     topics = [view for view in ("category", "subcategory") if view in views]
     return [
         Rule("word_embedding.weight", WORDS, word_rows),
         *_text("title_encoder"),
         *(Rule(f"topic_embeddings.{view}.weight", TOPICS, dims(2)) for view in topics[:1]),
-        Rule("user_embedding.weight", USERS, dims(2)),
-        *gru("gru", "user_encoder.gru"),
+        *([] if late else [Rule("user_embedding.weight", USERS, dims(2)), *gru("gru", "user_encoder.gru")]),
     ]
 
 

@@ -1,16 +1,29 @@
 """Laws of newsreclib's checkpoints: our scores are what its layers compute for one row, written out here by hand."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from support.foreign import TOPICS, USERS, WORDS, check_gradients, numbered, read, scores, world, write_numbers
+from support.foreign import (
+    SUBTOPICS,
+    TOPICS,
+    USERS,
+    WORDS,
+    check_gradients,
+    numbered,
+    read,
+    scores,
+    world,
+    write_numbers,
+)
 from torch import nn
 
 from rec_trak.checkpoints.code_bases import newsreclib
 from rec_trak.checkpoints.source import read_source
+from rec_trak.data.batches import build_inputs, unique_batch
 from rec_trak.errors import CheckpointError, ConfigError, RecTrakWarning
 
 WIDTH, HEADS, FILTERS, TITLE, ABSTRACT, HISTORY = 12, 3, 8, 6, 8, 4
@@ -80,6 +93,7 @@ def settings(tmp_path):
     """The sizes that no tensor tells, and the folder of upstream's numbers."""
     write_numbers(tmp_path / "word2index.tsv", "word", "index", WORDS)
     write_numbers(tmp_path / "categ2index.tsv", "category", "index", TOPICS)
+    write_numbers(tmp_path / "subcateg2index.tsv", "subcategory", "index", SUBTOPICS)
     write_numbers(tmp_path / "uid2index.tsv", "uid", "index", USERS)
     return SIZES | {"data": str(tmp_path)}
 
@@ -161,6 +175,49 @@ def test_naml_scores_are_upstreams_for_a_row_alone(settings, views):
     check_gradients(model, config, articles, rows)
 
 
+@pytest.mark.filterwarnings("ignore::rec_trak.errors.RecTrakWarning")
+def test_naml_with_subcategories_is_upstreams(settings):
+    """Law: both topics go through one embedding and one dense layer, each under the numbers of its own dictionary."""
+    state, (articles, rows) = naml(), world()
+    state |= {n.replace(".category.", ".subcategory."): t for n, t in state.items() if n.startswith(TOPIC)}
+    rows, (texts, topics) = with_history(rows), inputs(articles)
+    parts = [convolve(state, view, texts[view]) for view in ("title", "abstract")]
+    for ids in (topics, torch.from_numpy(numbered(articles.subcategories, SUBTOPICS))):
+        vector = F.linear(state[f"{TOPIC}.embedding_layer.weight"][ids], state[f"{TOPIC}.linear.weight"])
+        parts.append(torch.relu(vector + state[f"{TOPIC}.linear.bias"]))
+    vectors = attend(state, "news_encoder.combine_layer", torch.stack(parts, dim=1))
+    model, config = read(newsreclib, state, settings, articles)
+    got = scores(model, config, articles, rows)
+    users = expected(articles, rows, vectors, lambda _, h: attend(state, "user_encoder.additive_attention", h))
+    torch.testing.assert_close(got, users, atol=1e-5, rtol=1e-5)
+    check_gradients(model, config, articles, rows)
+    state[f"{SUBTOPIC}.linear.bias"] = state[f"{SUBTOPIC}.linear.bias"] + 1
+    with pytest.raises(CheckpointError, match=r"share `.*linear.bias` do not agree"):
+        newsreclib.translate("naml", state, "file")
+
+
+@pytest.mark.parametrize("make", [nrms, naml, lambda: lstur("ini")], ids=["nrms", "naml", "lstur"])
+def test_late_fusion_is_the_mean_of_the_history(settings, make):
+    """Law: without a user encoder a user is the mean of the vectors of its first articles; zeros where it has none."""
+    state, (articles, rows) = make(), world()
+    state = {name: tensor for name, tensor in state.items() if not name.startswith("user_encoder.")}
+    architecture = newsreclib.recognise(state)
+    assert architecture == newsreclib.recognise(make())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RecTrakWarning)  # no row's score depends on its batch
+        model, config = read(newsreclib, state, settings, articles)
+    batch = unique_batch(build_inputs(rows, articles, config), np.arange(len(rows)))
+    with torch.no_grad():
+        vectors, held = model.encode(batch.articles), batch.history_mask
+        for i, places in enumerate(batch.history):
+            user = vectors[places[held[i]]].mean(0) if held[i].any() else torch.zeros(vectors.shape[1])
+            got = model.score(vectors, batch)[i]
+            torch.testing.assert_close(got, vectors[batch.candidates[i]] @ user, atol=1e-5, rtol=1e-5)
+    check_gradients(model, config, articles, with_history(rows))
+    unreached = newsreclib.translate(architecture, state, "file").unreached
+    assert [name.split("[")[0] for name in unreached] == [f"{TITLES}.multihead_attention.in_proj_bias"] * (make is nrms)
+
+
 @pytest.mark.parametrize("method", ["ini", "con"])
 @pytest.mark.parametrize("views", [("abstract", "title"), ("title", "abstract"), ("title",)])
 def test_lstur_scores_are_upstreams(settings, method, views):
@@ -211,8 +268,6 @@ def test_the_architecture_is_recognised():
     ("architecture", "state", "match"),
     [
         ("nrms", lambda: nrms() | {f"{TITLES}.plm_model.x": torch.zeros(1)}, "`use_plm`, whose attention"),
-        ("nrms", lambda: {n: t for n, t in nrms().items() if n.startswith("news")}, "`late_fusion`, which has no user"),
-        ("naml", lambda: naml() | {f"{SUBTOPIC}.linear.bias": torch.zeros(1)}, "NAML with subcategories"),
         ("naml", lambda: naml() | {f"{TITLES}.cnn.bias": torch.zeros(FILTERS)}, r"share `.*\.cnn.bias` do not agree"),
         ("nrms", lambda: nrms() | {"user_encoder.gru.bias": torch.zeros(1)}, r"1 unexpected \(user_encoder.gru.bias"),
         (
