@@ -273,7 +273,7 @@ def test_manifest_is_there_before_the_first_gradient(tmp_path, monkeypatch):
 
 
 def test_estimate_writes_nothing(tmp_path):
-    """A dry run counts rows, parameters and bytes, and leaves no trace."""
+    """A dry run counts rows, parameters and bytes still to be taken, and leaves no trace."""
     job = tiny.make_job(tmp_path, members=2)
     cost = estimate(job)
     assert (cost.rows, cost.members) == (len(job.inputs), 2)
@@ -287,6 +287,10 @@ def test_estimate_writes_nothing(tmp_path):
         for name in ("grads.mmap", "out_to_loss.mmap", "_is_featurized.mmap")
     ]
     assert sum(path.stat().st_size for path in arrays) == cost.disk
+    assert min(cost.free, cost.scoring_memory) > 0
+    again = estimate(job)
+    assert again.disk == 0
+    assert (again.target_disk, again.target_scratch) == (2 * 4 * (job.proj_dim + 1), 2 * 4 * job.proj_dim)
 
 
 def test_padding_to_a_crowd_of_long_rows_changes_no_sketch(tmp_path):
