@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from support.small_ridges import RIDGES, closed_form, steep
+from support.small_ridges import RIDGES, alike, closed_form, steep
 
 from rec_trak.errors import NumericalError, RecTrakWarning
 from rec_trak.scoring import solve as scoring
@@ -48,6 +48,13 @@ def test_any_ridge_is_the_closed_form(rows, lambda_rel, monkeypatch):
     )
     weighted, _ = scoring.member_leverage(phi, lambda_rel, weights=q)
     np.testing.assert_allclose(weighted, np.diag(closed_form(phi * q[:, None], lambda_rel)), rtol=1e-4)
+
+
+def test_weights_are_not_rounded_where_the_ridge_is_small():
+    """Q phi in single precision would be other gradients: rows that are alike are told apart by their last digits."""
+    phi, q = alike(300, 24), np.linspace(1, 0.3, 300)
+    weighted, _ = scoring.member_leverage(phi, 1e-9, weights=q)
+    np.testing.assert_allclose(weighted, np.diag(closed_form(phi * q[:, None], 1e-9)), rtol=1e-3)
 
 
 def test_the_usual_ridges_multiply_in_single_precision(phi):

@@ -5,6 +5,12 @@ import numpy as np
 RIDGES = (1.0, 1e-2, 1e-4, 1e-6, 1e-8)
 
 
+def alike(rows: int, k: int, share: float = 1e5) -> np.ndarray:
+    """(rows, k) float32: every row is nearly the same direction, so that rounding it drowns what tells rows apart."""
+    rng = np.random.default_rng(0)
+    return (rng.standard_normal((rows, k)) + share * rng.standard_normal(k)).astype(np.float32)
+
+
 def steep(rows: int, k: int, seed: int = 0) -> np.ndarray:
     """(rows, k) float32: a few rows are ten thousand times as long as the others, and all share a direction.
 

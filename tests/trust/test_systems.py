@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.small_ridges import closed_form, steep
+from support.small_ridges import alike, closed_form, steep
 
 from rec_trak.scoring.solve import gram
 from rec_trak.sketch.projection import SketchProjector
@@ -39,6 +39,13 @@ def test_all_views_of_a_member_are_the_closed_form(lambda_rel, weights, monkeypa
             expected = closed_form(own, view.of(lambda_rel), targets)[1:]
             most = np.abs(expected).max(axis=0)
             np.testing.assert_allclose(found.kernel[name] / most, expected / most, atol=1e-3)
+
+
+def test_weights_are_not_rounded_where_the_ridge_is_small():
+    """Law: rows that are alike are told apart by their last digits, which Q phi in single precision loses."""
+    phi, q = alike(300, 24), np.linspace(1, 0.3, 300)
+    found = see_member(phi, np.arange(300), torch.zeros(0, 24), 1e-9, {"whole": View()}, q)
+    np.testing.assert_allclose(found.leverage["whole"], np.diag(closed_form(phi * q[:, None], 1e-9)), rtol=1e-3)
 
 
 @pytest.mark.parametrize("lambda_rel", [1.0, 1e-3, 1e-7])
