@@ -133,8 +133,8 @@ def _proj_dim(rows: int) -> int:
 def _tried(
     values: dict[str, Any], seen: list[Seen], data: Data | None, kinds: list[str]
 ) -> tuple[list[Job], str, dict[str, Any]]:
-    """A job a kind of the first settings with which they can be read, why the first ones failed, and the keys."""
-    reasons: list[str] = []
+    """A job a kind of the first settings with which they can be read, why the likeliest failed, and the keys."""
+    reasons: dict[Path | None, str] = {}
     first = seen[0]
     if data is None or first.code_base is None:
         beside = first.path.with_name(MODEL_JSON)
@@ -145,11 +145,12 @@ def _tried(
         try:
             jobs = [_job(keys, data.set_for(kind), kind) for kind in reversed(kinds)]
         except RecTrakError as error:
-            reasons.append(str(error))
+            reasons[place] = str(error)
             continue
         loss = jobs[-1].model_config.loss
         return jobs, "", keys | ({"loss": loss} if loss in LOSSES and loss != "softmax" else {})
-    return [], reasons[0] if reasons else "", values
+    found = [why for place, why in reasons.items() if place is not None]  # a file's fault says more than its absence
+    return [], (found or list(reasons.values()))[0], values
 
 
 def _job(values: dict[str, Any], dataset_type: str, kind: str) -> Job:

@@ -84,6 +84,8 @@ def test_settings_that_lie_nearby_are_tried(home):
     assert "# poisoned_model_checkpoint:  # none was named" in (home / "my.yaml").read_text()
     run("clean", 24)
     (theirs / "m.yaml").unlink()
+    assert "a.yaml: `num_attention_heads` does not fit" in write("theirs/clean_0.ckpt", "data", name="third.yaml")[0]
+    (theirs / "a.yaml").unlink()
     out, said = write("theirs/clean_0.ckpt", "data", name="other.yaml")
     assert "Still missing:" in out
     assert "nothing says what the model is" in out
