@@ -38,7 +38,7 @@ WORD_WIDTHS = (  # of our names, those whose second dimension is the width of a 
     re.compile(r"(text_encoders\.\w+|title_encoder)\.convs?(\.0)?\.weight"),
 )
 SLICE = re.compile(r"(.+)\[(\d+):(\d+)\]")
-CARRYING = {module.NAME for module in CODE_BASES if hasattr(module, "carried")}
+CARRYING = {module.NAME: getattr(module, "LEFT_OUT", "") for module in CODE_BASES if hasattr(module, "carried")}
 MOST_BITS = 256  # of a number that is told
 MOST, DEEPEST = 2000, 20  # settings, and entries within them, that are told
 
@@ -145,7 +145,10 @@ def _yaml_lines(description: Mapping[str, Any]) -> list[str]:
         lines.append('model: {class: "package.module:Name", args: {}}  # the class that it was trained with')
         return [*lines, "model_config:  # a model.json that says how text becomes numbers"]
     lines.append(f"code_base: {code_base}")
-    if given["model_config"] is None and code_base in CARRYING and description["trained_with"]:
+    told = given["model_config"] is None and code_base in CARRYING and description["trained_with"]
+    if told and CARRYING[code_base]:
+        return [*lines, f"model_config:  # what the file does not say: {CARRYING[code_base]}"]
+    if told:
         return [*lines, "# model_config: may stay away, since the file says what it was trained with"]
     if given["model_config"] is None:
         return [*lines, f"model_config:  # the settings that {code_base} trained it with"]

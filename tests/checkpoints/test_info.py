@@ -6,6 +6,8 @@ import pathlib
 import pytest
 import torch
 from support.commands import call, succeed
+from support.keras_files import nested, nrms_config, write_zip
+from support.keras_models import nrms
 from torch import nn
 
 from rec_trak.checkpoints.info import describe_checkpoint, description_lines
@@ -32,6 +34,21 @@ def our_config(architecture):
 def genuine(shared):
     """The folder of genuine checkpoints."""
     return shared / "fixtures"
+
+
+def test_a_keras_file_says_its_sizes_but_not_its_words(tmp_path):
+    """Law: settings that the file holds are told, and what `model_config` must still say is named."""
+    write_zip(tmp_path / "a.keras", nested(nrms(), "nrms"), nrms_config())
+    description = describe_checkpoint(tmp_path / "a.keras")
+    assert (description["format"], description["code_base"], description["architecture"]) == (
+        "keras zip",
+        "keras",
+        "nrms",
+    )
+    assert description["sizes"]["heads"] == {"head_num": 2, "head_dim": 4}
+    assert description["trained_with"]["title_size"] == 6
+    last = description_lines(description)[-1]
+    assert last == "model_config:  # what the file does not say: the dictionaries, as `wordDict_file`"
 
 
 @pytest.mark.parametrize("architecture", SMALL)

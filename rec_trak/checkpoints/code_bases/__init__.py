@@ -15,5 +15,5 @@ A code base is a module with five names:
 One whose checkpoints lack tensors also has `fixed(settings, config, where)`, those tensors under our names. One whose
 checkpoints say what they were trained with has `carried(extras)`, that as `chosen` gives settings, and
 `decisive(architecture, settings)`: the keys of it that change a score beyond what the tensors tell, and those that name
-files.
+files. If such a checkpoint never says all, `LEFT_OUT` is what it leaves out, in words.
 """

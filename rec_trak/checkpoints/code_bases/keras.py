@@ -52,6 +52,7 @@ from rec_trak.errors import CheckpointError, ConfigError, RecTrakWarning, listed
 from rec_trak.words import quoted
 
 NAME = "keras"
+LEFT_OUT = "the dictionaries, as `wordDict_file`"
 KINDS = "embedding|conv1d|dense|gru|self_attention|att_layer2|batch_normalization"
 WEIGHT = re.compile(rf"({KINDS})((?:_\d+)*)/(?:\w+/)?(\w+?)(?::0)?")
 EPSILON = 1e-7
@@ -64,6 +65,7 @@ HALLMARKS = {
 DOCUMENTS = {"self_attention.0.WQ", "att_layer2.0.q", "dense.0.kernel"}
 EBNERD = "ebnerd-benchmark"
 HISTORY = "history_size"  # which is its word for `his_size`
+ALWAYS = ("title_size", "his_size", "wordDict_file")
 NEEDED = {
     "nrms": ("head_num",),
     "naml": ("body_size", "cnn_activation", "dense_activation", "vertDict_file", "subvertDict_file"),
@@ -80,9 +82,9 @@ class Settings:
     checkpoint that could say it does not, so that `layers` must be there.
     """
 
-    title_size: int = field(metadata={"least": 1})
-    his_size: int = field(metadata={"least": 1})
-    wordDict_file: str
+    title_size: int | None = field(default=None, metadata={"least": 1})
+    his_size: int | None = field(default=None, metadata={"least": 1})
+    wordDict_file: str | None = None
     body_size: int | None = field(default=None, metadata={"least": 1})
     vertDict_file: str | None = None
     subvertDict_file: str | None = None
@@ -170,7 +172,7 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
     state, architecture = plain(state), recognise(state)
     given = build(Settings, chosen(settings, architecture, where), where)
     shapes = {place: tuple(state[name].shape) for place, name in _places(state).items()}
-    check_needed(asdict(given), NEEDED[architecture], where)
+    check_needed(asdict(given), (*ALWAYS, *NEEDED[architecture]), where)
     if architecture == "nrms" and given.untold and given.layers is None:
         raise ConfigError(
             f"{where}: `layers` is missing. The checkpoint does not tell it. Got NRMS weights, expected whose "

@@ -292,6 +292,7 @@ def test_weights_that_do_not_fit_are_refused():
     [
         (nrms, {"head_num": 3}, "`head_num` does not fit the checkpoint. Got 3, expected a divisor of its width 8"),
         (nrms, {"head_num": None}, r"1 missing key\(s\) \(`head_num`\)"),
+        (nrms, {"his_size": None, "wordDict_file": None}, r"2 missing key\(s\) \(`his_size`, `wordDict_file`\)"),
         (nrms, {"word_emb_dim": 300}, "Got `word_emb_dim` 300, expected 6"),
         (nrms, {"his_size": "50"}, "`his_size` has the wrong type"),
         (naml, {"cnn_activation": "tanh"}, "Got `cnn_activation` tanh, expected relu"),
