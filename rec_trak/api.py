@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from rec_trak.attribution.digests import state_digest
 from rec_trak.attribution.influence import self_influence
-from rec_trak.attribution.job import SETTINGS, Member, choose_device, make_job, read_rows, state_digest
+from rec_trak.attribution.job import SETTINGS, Member, choose_device, make_job, read_rows
 from rec_trak.attribution.session import featurize
+from rec_trak.checkpoints.names import warn_of_rest
 from rec_trak.checkpoints.source import read_settings, read_source
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.config.analysis import (
@@ -30,6 +32,7 @@ from rec_trak.data.batches import Batch, Inputs, build_inputs, unique_batch
 from rec_trak.data.impressions import Impressions
 from rec_trak.errors import ConfigError
 from rec_trak.models.build import build_model
+from rec_trak.models.formats import in_float32, warn_of_formats
 from rec_trak.results.files import write_results
 from rec_trak.store.manifest import read_member
 
@@ -91,7 +94,9 @@ def load_model(
             "the rows. Call load_train_data first and pass its loader's `articles`."
         )
     model = build_model(source.config)
-    load_into(model, source.checked_state_dict(checkpoint_path), str(checkpoint_path))
+    state = source.checked_state_dict(checkpoint_path)
+    warn_of_rest(load_into(model, state, str(checkpoint_path)).rest, str(checkpoint_path))
+    warn_of_formats(state.values(), str(checkpoint_path))
     return model.to(choose_device(device, asked_for=False)).eval()
 
 
@@ -141,7 +146,7 @@ class TRAKScorer:
     """Self-influence of training clicks for one model in memory.
 
     Args:
-        model: as `load_model` gives it.
+        model: as `load_model` gives it; one in bfloat16 or float16 is copied and run in float32, with a warning.
         device: cpu or cuda; cuda without a CUDA device warns and goes on with the CPU.
         proj_dim: numbers kept of each gradient (K).
         num_models: 1; an ensemble needs its checkpoints, which the YAML names.
@@ -162,7 +167,7 @@ class TRAKScorer:
                 "Name the checkpoints in the YAML and run scripts/analyze.py."
             )
         self.device = choose_device(device, asked_for=False)
-        self.model = model.to(self.device).eval()
+        self.model = in_float32(model, "TRAKScorer").to(self.device).eval()
         self.proj_dim = proj_dim
         self.save_dir = Path(save_dir)
 

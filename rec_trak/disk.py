@@ -1,4 +1,6 @@
-"""Files made new without following a link, and so that they are whole or absent. Not here: what is written into them.
+"""Files made new without following a link, and so that they are whole or absent; what stands where none was found.
+
+Not here: what is written into them.
 
 A process can be killed at any moment. What later runs read is therefore written to a temporary file beside its place
 and renamed. What the dead leave of that goes when somebody writes the same file again, or all at once where the folder
@@ -7,6 +9,7 @@ is known to be ours (`sweep`).
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import os
 import re
@@ -17,9 +20,34 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from rec_trak.words import QUOTE, plain
+
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d{1,9})(-\d+)?\.tmp")
 FORMER = re.compile(r"\.(?P<name>.+\.json)\.(?P<process>\d{1,9})")  # of builds that did not lock theirs
 FORMER_AGE = 3600  # seconds after which one of these is nobody's, on whatever host
+
+
+def absent(path: str | Path, shown: int = 3) -> str:
+    """For messages: what is wrong with a path at which no file was found, without a full stop.
+
+    Says so where it is a folder; else names the nearest folder that exists and some of what is in it. Names longer
+    than a file system takes are no file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return "it is a folder, not a file"
+    if path.exists():
+        return "it is no plain file"
+    nearest = next((folder for folder in path.parents if folder.is_dir()), Path("."))
+    names = []
+    with suppress(OSError), os.scandir(nearest) as entries:
+        names = sorted(f"{one.name}/" if one.is_dir() else one.name for one in entries if one.name[0] != ".")
+    if nearest == path.parent:  # a name that goes on, or one with a letter changed, is likely meant
+        begun = [name for name in names if name.startswith(f"{path.name}.")]
+        names = begun or difflib.get_close_matches(path.name, names, shown) or names
+    told = ", ".join(plain(name, QUOTE) for name in names[:shown]) + ", ..." * (len(names) > shown)
+    there = "this folder" if nearest == Path(".") else f"{nearest}, the nearest folder that exists,"
+    return f"no such file; {there} holds {told or 'nothing'}"
 
 
 def open_new(path: Path) -> IO[bytes]:

@@ -11,7 +11,7 @@ from support import tiny
 from support.theirs import write_theirs
 
 import rec_trak
-from rec_trak.errors import ConfigError, StoreError
+from rec_trak.errors import CheckpointError, ConfigError, RecTrakWarning, StoreError
 
 
 @pytest.fixture
@@ -123,3 +123,36 @@ def test_import_is_light():
     code = "import sys, rec_trak; print([m for m in ('torch', 'matplotlib', 'pandas', 'trak') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_a_model_in_a_short_format_runs_in_float32(world):
+    """Scores are those of the same rounded numbers in float32; the user's model keeps its format; NaN is named."""
+    import torch
+
+    folder, config = world
+    model = rec_trak.load_model(folder / "runs" / "clean_0.pt", folder / "runs" / "model.json")
+    _, loader = rec_trak.load_train_data(config)
+    model.bfloat16()
+    with pytest.warns(RecTrakWarning, match="TRAKScorer: the weights are bfloat16. The model runs in float32"):
+        scorer = rec_trak.TRAKScorer(model, "cpu", 16, save_dir=folder / "short")
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    plain = rec_trak.TRAKScorer(model.float(), "cpu", 16, save_dir=folder / "plain").score_samples(loader)
+    np.testing.assert_array_equal(scorer.score_samples(loader)["scores"], plain["scores"])
+    with torch.no_grad():
+        model.word_embedding.weight[2, 0] = float("nan")
+    with pytest.raises(CheckpointError, match="model in memory: tensor `word_embedding.weight` holds NaN or Inf"):
+        rec_trak.TRAKScorer(model, "cpu", 16, save_dir=folder / "nan").score_samples(loader)
+
+
+def test_load_model_reads_what_frameworks_wrap(world):
+    """The same parameters from a wrapped file in a short format, and a word on what it lacks and holds beside."""
+    import torch
+
+    folder, _ = world
+    state = torch.load(folder / "runs" / "clean_0.pt")
+    wrapped = {"state_dict": {f"net.{n}": t.half() for n, t in state.items()} | {"loss.weight": torch.ones(1)}}
+    torch.save(wrapped, folder / "runs" / "wrapped.ckpt")
+    with pytest.warns(RecTrakWarning) as said:
+        model = rec_trak.load_model(folder / "runs" / "wrapped.ckpt", folder / "runs" / "model.json")
+    assert ["loss.weight" in str(said[0].message), "are float16" in str(said[1].message)] == [True, True]
+    assert all(torch.equal(t, state[n].half().float()) for n, t in model.state_dict().items())

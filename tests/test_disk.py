@@ -11,7 +11,7 @@ from support import finished, tiny
 from rec_trak.attribution.job import Run, read_job
 from rec_trak.attribution.session import featurize
 from rec_trak.config.analysis import read_analysis_config
-from rec_trak.disk import beside, links, open_kept, open_new, replacing, sweep
+from rec_trak.disk import absent, beside, links, open_kept, open_new, replacing, sweep
 from rec_trak.errors import StoreError
 from rec_trak.results.files import write_files
 from rec_trak.runs.making import score_targets
@@ -184,3 +184,18 @@ def test_without_locks_nothing_is_swept(tmp_path, monkeypatch):
         with replacing(tmp_path / "a.csv") as temporary:
             temporary.write_text("new")
     assert {one.name for one in tmp_path.iterdir()} == {"a.csv", f".a.csv.{DEAD}.tmp"}
+
+
+def test_what_stands_where_no_file_was_found(tmp_path):
+    """A folder is called one; else the nearest folder that exists is named, with what is likely meant, or what is
+    there."""
+    (tmp_path / "runs").mkdir()
+    for name in ("ckpt.index", "ckpt.data", "clean.pt", ".hidden", "zz"):
+        (tmp_path / "runs" / name).write_bytes(b"")
+    near = f"no such file; {tmp_path / 'runs'}, the nearest folder that exists, holds "
+    assert absent(tmp_path / "runs") == "it is a folder, not a file"
+    assert absent(tmp_path / "runs" / "ckpt") == near + "ckpt.data, ckpt.index"
+    assert absent(tmp_path / "runs" / "claen.pt") == near + "clean.pt"
+    assert absent(tmp_path / "runs" / "sub" / "*.pt") == near + "ckpt.data, ckpt.index, clean.pt, ..."
+    (tmp_path / "empty").mkdir()
+    assert absent(tmp_path / "empty" / "a").endswith("holds nothing")

@@ -14,6 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rec_trak.attribution.digests import state_digest
+from rec_trak.checkpoints.fitting import Fit
+from rec_trak.checkpoints.names import warn_of_rest
 from rec_trak.checkpoints.source import ModelSource, read_settings, read_source
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import expand
@@ -26,6 +29,7 @@ from rec_trak.data.sources import read_data
 from rec_trak.errors import ConfigError, RecTrakWarning
 from rec_trak.gradients.computers import select_parameters
 from rec_trak.models.build import build_model
+from rec_trak.models.formats import in_float32, warn_of_formats
 from rec_trak.models.frozen import remembering
 from rec_trak.sketch.projectors import choose_projector
 from rec_trak.store.manifest import digest, read_manifest
@@ -68,15 +72,18 @@ class Member:
         name: the file.
         digest: identifies the tensors that the model takes from it, and those that it lacks.
         origin: its source, or the state dict itself.
+        fit: which of the origin's tensors go where; None where their names are the model's.
     """
 
     name: str
     digest: str
     origin: ModelSource | dict[str, Tensor]
+    fit: Fit | None = None
 
     def state_dict(self) -> dict[str, Tensor]:
         """The model's tensors; read anew each time, so that only one member is in memory."""
-        return self.origin if isinstance(self.origin, dict) else self.origin.state_dict(self.name)
+        state = self.origin if isinstance(self.origin, dict) else self.origin.state_dict(self.name)
+        return state if self.fit is None else self.fit.state(state)
 
 
 @dataclass(frozen=True)
@@ -142,7 +149,7 @@ def read_job(run: Run) -> Job:
             RecTrakWarning,
             stacklevel=2,
         )
-    model = build_model(model_config).to(device).eval()
+    model = in_float32(build_model(model_config), "`model`").to(device).eval()
     members = tuple(_member(path, model, source, run.model_type) for path in paths)
     further = {key: getattr(config, key) for key in SETTINGS}
     return make_job(
@@ -201,13 +208,11 @@ def make_job(
 def _member(path: Path, model: nn.Module, source: ModelSource, kind: str) -> Member:
     """A checkpoint that was loaded once, so that a file that does not fit is refused before anything is written."""
     state = source.checked_state_dict(path, kind)
-    load_into(model, state, str(path))
-    return Member(str(path), state_digest(state), source)
-
-
-def state_digest(state: dict[str, Tensor]) -> str:
-    """What identifies a checkpoint: names, shapes and bytes of its tensors."""
-    return digest(*(part for name in sorted(state) for part in (name, state[name].detach().cpu().contiguous().numpy())))
+    fitted = load_into(model, state, str(path))
+    state = fitted.state(state)
+    warn_of_rest(fitted.rest, str(path))
+    warn_of_formats(state.values(), str(path))
+    return Member(str(path), state_digest(state), source, fitted)
 
 
 def sample(impressions: Impressions, size: int | None, seed: int, asked_for: bool) -> Impressions:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rec_trak.checkpoints.carried import MODEL_JSON, kind_of
-from rec_trak.checkpoints.code_bases.known import CODE_BASES, recognise_checkpoint
+from rec_trak.checkpoints.code_bases.known import CODE_BASES, recognise_checkpoint, without_wrappers
 from rec_trak.checkpoints.files import read_checkpoint_file
 from rec_trak.checkpoints.info import describe_checkpoint
 from rec_trak.checkpoints.source import OURS, read_settings
@@ -93,7 +93,7 @@ def look_at(paths: list[Path]) -> list[Seen]:
 def _look_at(path: Path) -> tuple[Path, str | None, str | None, dict[str, Any], str | None, str]:
     described = describe_checkpoint(path)
     file = read_checkpoint_file(path)
-    found = recognise_checkpoint(file.state)
+    found = recognise_checkpoint(without_wrappers(file.state, str(path))[0])
     settings: dict[str, Any] = {}
     if found is not None and hasattr(found[0], "carried"):
         held = found[0].carried(file.extras)

@@ -58,6 +58,11 @@ def named_targets(run: Run, job: Job, wanted: str) -> NamedTargets:
     if isinstance(definition, str):
         definition = TargetSet(csv=definition)
     if definition.kind == "csv" and not Path(definition.csv).is_file():
+        if Path(definition.csv).is_dir():
+            raise ConfigError(
+                f"`targets`: a folder where a CSV should be. Got {definition.csv}, expected a pairwise CSV. Name a "
+                f"file in it, or, if it is a MIND folder, write `{name}: {{mind: {definition.csv}}}` into the YAML."
+            )
         close = difflib.get_close_matches(wanted, sets, n=1)
         meant = f" Did you mean {close[0]}?" if close and wanted not in sets else ""
         raise ConfigError(

@@ -8,10 +8,8 @@ safetensors have none, so a flipped bit in a weight stays unseen there.
 from __future__ import annotations
 
 import contextlib
-import re
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,99 +18,79 @@ import torch
 from torch import Tensor
 
 from rec_trak import words
+from rec_trak.checkpoints.containers import CheckpointFile, find_state
+from rec_trak.checkpoints.folders import INDEX, index_in, is_of_tensorflow, read_shards
 from rec_trak.checkpoints.hdf5 import SIGNATURE
 from rec_trak.checkpoints.keras_files import is_keras_zip, read_h5, read_keras_zip
+from rec_trak.checkpoints.names import unwrapped
 from rec_trak.checkpoints.pytorch_files import LEGACY_MAGIC, Storages, read_legacy, read_zip
-from rec_trak.checkpoints.rebuild import Inert, StoredTensor
+from rec_trak.checkpoints.rebuild import StoredTensor
+from rec_trak.checkpoints.refusals import EXPECTED, SAVE_H5, printable, unreadable
 from rec_trak.checkpoints.unpickle import plain
+from rec_trak.disk import absent
 from rec_trak.errors import CheckpointError
 
-STATE_KEYS = ("state_dict", "model_state_dict", "model")
-EXPECTED = "Give a .pt, .pth, .ckpt, .bin, .safetensors, .npz, .h5 or .keras file of weights."
 FOREIGN = (  # first bytes, what such a file is, what to do
     (b"version https://git-lfs", "it is a git-lfs pointer, not the file itself", "Run `git lfs pull`."),
     (b"<", "it is a web page", "Download the file itself."),
     (b"\x1f\x8b", "it is compressed", "Unpack it."),
 )
-TENSORFLOW = re.compile(r"\.index$|\.data-\d+-of-\d+$")
-SAVE_H5 = "Load it there with `model.load_weights`, then `model.save_weights('NAME.h5')`; or 'NAME.weights.h5'."
 EXPANDED = 2**20  # numbers; a tensor that shows its storage several times over may not claim more
 UNPACKED, RATIO = 2**30, 100  # a zip member that is larger in bytes may not unpack to more than so many times its size
-BREAKS = re.compile(r"[^\S ]")  # white space that is no blank
 FOLDER = 0x10  # a bit of a zip member's attributes
 
 Content = tuple[Any, tuple[str, ...], Storages | None]
 
 
-@dataclass(frozen=True)
-class CheckpointFile:
-    """What a checkpoint holds.
-
-    Attributes:
-        state: parameter name -> tensor on the CPU; names that shared memory still do. The prefixes of DataParallel
-            (`module.`) and of torch.compile (`_orig_mod.`) are taken off.
-        extras: everything else in the file but optimizers; objects and tensors are `Inert` stand-ins.
-        format: `pytorch zip`, `pytorch legacy`, `safetensors`, `npz`, `hdf5` or `keras zip`.
-        pickled_classes: the classes and functions that the file names and that were replaced, as module and name.
-    """
-
-    state: dict[str, Tensor]
-    extras: dict[str, Any]
-    format: str
-    pickled_classes: tuple[str, ...]
-
-
 def read_checkpoint_file(path: str | Path) -> CheckpointFile:
-    """What the file holds. Nothing that it names is imported or called.
+    """What the file holds, or the files of a folder that an index lists. Nothing that it names is imported or called.
+
+    Args:
+        path: a file, an index (`*.index.json`) of weights in several files beside it, or a folder with one.
 
     Raises:
         CheckpointError: no such file, another format, damaged, cut short, without a mapping of parameter names to
-            tensors (at the top or under `state_dict`, `model_state_dict` or `model`), or it needs `safetensors` or
-            `h5py`, which is not installed.
+            tensors (at the top or under `state_dict`, `model` and the like), a folder of another kind, files that do
+            not hold what their index says, or it needs `safetensors` or `h5py`, which is not installed.
     """
     path = Path(path)
-    if not path.is_file():
+    place = index_in(path) if path.is_dir() else path
+    if not place.exists():
         if path.with_name(f"{path.name}.index").is_file():
-            raise _unreadable(path, "it is the name of a TensorFlow checkpoint of several files", SAVE_H5)
-        problem = "is a folder" if path.is_dir() else "no such file"
-        raise CheckpointError(
-            f"{path}: {problem}. Give the path of a .pt, .pth, .ckpt, .safetensors, .npz, .h5 or .keras file."
-        )
+            raise unreadable(path, "it is the name of a TensorFlow checkpoint of several files", SAVE_H5)
+        raise CheckpointError(f"{path}: {absent(path)}. {EXPECTED}")
+    read = read_shards(place, _read) if place.name.endswith(INDEX) else _read(place)
+    return CheckpointFile(_without_wrappers(path, read.state), read.extras, read.format, read.pickled_classes)
+
+
+def _read(path: Path) -> CheckpointFile:
+    """One file, its names as they stand there."""
     try:
         kind, read = _format(path)
         content, classes, storages = read(path)
-        found, extras = _split(path, content, classes)
+        found, extras = find_state(path, content, classes)
         state = {name: _tensor(path, name, value, storages) for name, value in found.items()}
-        return CheckpointFile(_without_wrappers(path, state), plain(extras), kind, classes)
+        return CheckpointFile(state, plain(extras), kind, classes)
     except CheckpointError:
         raise
     except PermissionError as error:
         raise CheckpointError(f"{path}: cannot be opened ({error.strerror}). Check its permissions.") from error
     except RecursionError as error:
-        raise _unreadable(path, "it is nested too deeply", EXPECTED) from error
+        raise unreadable(path, "it is nested too deeply", EXPECTED) from error
     except Exception as error:  # a damaged file makes its readers raise almost anything
         reason = printable(" ".join(str(error).split()) or type(error).__name__)
-        raise _unreadable(path, f"it is cut short or damaged ({reason})", "Copy or download it again.") from error
-
-
-def _unreadable(path: Path, what: str, do: str) -> CheckpointError:
-    return CheckpointError(f"{path}: cannot be read as a checkpoint; {what}. {do}")
-
-
-def printable(text: str, length: int = 200) -> str:
-    """Text from a file, cut to so many characters, with `?` for line breaks and all that a terminal would obey."""
-    return words.plain(BREAKS.sub("?", text[:length]), mark="?")
+        raise unreadable(path, f"it is cut short or damaged ({reason})", "Copy or download it again.") from error
 
 
 def _format(path: Path) -> tuple[str, Callable[[Path], Content]]:
     """The format, told by the content, and its reader."""
     with open(path, "rb") as file:
         head = file.read(512)
-    if TENSORFLOW.search(path.name):
-        raise _unreadable(path, "it is a part of a TensorFlow checkpoint", SAVE_H5)
+    if is_of_tensorflow(path):
+        raise unreadable(path, "it is a part of a TensorFlow checkpoint", SAVE_H5)
     for start, what, do in FOREIGN:
         if head.lstrip().lower().startswith(start):
-            raise _unreadable(path, what, do)
+            raise unreadable(path, what, do)
     if head.startswith(SIGNATURE):
         return "hdf5", read_h5
     if head.startswith(b"PK\x03\x04"):
@@ -122,7 +100,7 @@ def _format(path: Path) -> tuple[str, Callable[[Path], Content]]:
     if head[8:9] == b"{" or path.suffix == ".safetensors":
         return "safetensors", _read_safetensors
     what = f"it is another format (its first bytes are {head[:12]!r})" if head else "it is empty"
-    raise _unreadable(path, what, EXPECTED)
+    raise unreadable(path, what, EXPECTED)
 
 
 def _zip_format(path: Path) -> tuple[str, Callable[[Path], Content]]:
@@ -143,14 +121,14 @@ def _zip_format(path: Path) -> tuple[str, Callable[[Path], Content]]:
                 while stream.read(1 << 20):
                     pass
     if any(name.endswith("/constants.pkl") for name in names):
-        raise _unreadable(path, "it is a TorchScript archive", "Save `model.state_dict()` instead.")
+        raise unreadable(path, "it is a TorchScript archive", "Save `model.state_dict()` instead.")
     if any(name.endswith("/data.pkl") for name in names):
         return "pytorch zip", _read_torch_zip
     if is_keras_zip(names):
         return "keras zip", read_keras_zip
     if names and all(name.endswith(".npy") for name in names):
         return "npz", _read_npz
-    raise _unreadable(path, "it is a zip archive of something else", EXPECTED)
+    raise unreadable(path, "it is a zip archive of something else", EXPECTED)
 
 
 def _check_directory(path: Path, start: int, listed: int) -> None:
@@ -184,7 +162,10 @@ def _read_safetensors(path: Path) -> Content:
         ) from error
     with safe_open(path, framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        return {**(file.metadata() or {}), "state_dict": state}, (), None
+        header = file.metadata() or {}
+    ties = {alias: name for alias, name in header.items() if name in state and alias not in state}
+    state |= {alias: state[name] for alias, name in ties.items()}  # `save_model` keeps one name of a tied weight
+    return {**{key: value for key, value in header.items() if key not in ties}, "state_dict": state}, (), None
 
 
 def _read_npz(path: Path) -> Content:
@@ -200,56 +181,6 @@ def _read_npz(path: Path) -> Content:
     return {**extras, "state_dict": state}, (), None
 
 
-def _split(path: Path, content: Any, classes: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The mapping of parameter names to tensors, and what stands beside it.
-
-    Raises:
-        CheckpointError: there is no such mapping.
-    """
-    if not isinstance(content, dict):
-        whole = isinstance(content, Inert) and "_modules" in content.inert_attributes
-        do = " It is a whole pickled model: where its code is, save `model.state_dict()`." if whole else ""
-        raise CheckpointError(
-            f"{path}: not a state_dict. Got {_kind(content)}, expected parameter names and tensors.{do}"
-        )
-    if _is_state(content):
-        return content, {}
-    inner = {key: content[key] for key in STATE_KEYS if isinstance(content.get(key), dict)}
-    for key, state in inner.items():
-        if _is_state(state):
-            beside = {k: v for k, v in content.items() if isinstance(k, str) and k != key}
-            return state, {k: v for k, v in beside.items() if not k.startswith("optim")}
-    state = next(iter(inner.values()), content)
-    if not state:
-        raise CheckpointError(f"{path}: not a state_dict. Got an empty mapping, expected parameter names and tensors.")
-    if classes and not any(_is_tensor(value) for value in state.values()):
-        named = ", ".join(printable(name) for name in classes[:3])
-        raise _unreadable(path, f"it holds no tensors, but names {named}", EXPECTED)
-    name, value = next((n, v) for n, v in state.items() if not isinstance(n, str) or not _is_tensor(v))
-    shown = words.quoted(name) if isinstance(name, str) else f"of type {type(name).__name__}"
-    raise CheckpointError(
-        f"{path}: not a state_dict. Got {_kind(value)} at key {shown}, expected parameter names and tensors, at the "
-        f"top or under {', '.join(f'`{key}`' for key in STATE_KEYS)}."
-    )
-
-
-def _is_state(value: dict) -> bool:
-    return bool(value) and all(isinstance(name, str) and _is_tensor(inner) for name, inner in value.items())
-
-
-def _is_tensor(value: Any) -> bool:
-    dense = isinstance(value, Tensor) and value.layout is torch.strided and not value.is_quantized
-    return isinstance(value, StoredTensor) or (dense and value.device.type == "cpu")
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, Inert):
-        return f"an object of {printable(value.inert_class)}"
-    if isinstance(value, Tensor) and not _is_tensor(value):
-        return f"a tensor that is {value.device.type}, {value.layout}, {value.dtype}"
-    return "Tensor" if isinstance(value, StoredTensor | Tensor) else type(value).__name__
-
-
 def _tensor(path: Path, name: str, value: Tensor | StoredTensor, storages: Storages | None) -> Tensor:
     tensor = value.detach() if isinstance(value, Tensor) else storages.tensor(value)
     there = tensor.untyped_storage().nbytes() // tensor.itemsize
@@ -262,13 +193,13 @@ def _tensor(path: Path, name: str, value: Tensor | StoredTensor, storages: Stora
 
 
 def _without_wrappers(path: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the parts of names that torch.compile and DataParallel add.
+    """Without the parts of names that torch.compile, FSDP and DataParallel add.
 
     Raises:
         CheckpointError: two names become one.
     """
-    names = [".".join(part for part in name.split(".") if part != "_orig_mod") for name in state]
-    while all(name.startswith("module.") for name in names):
+    names = [unwrapped(name) for name in state]
+    while names and all(name.startswith("module.") for name in names):
         names = [name.removeprefix("module.") for name in names]
     made = dict(zip(names, state.values(), strict=True))
     if len(made) < len(state):

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,16 @@ import numpy as np
 from torch import Tensor
 
 from rec_trak.checkpoints.carried import attributes, path_text
-from rec_trak.checkpoints.code_bases.known import CODE_BASES, recognise_checkpoint
+from rec_trak.checkpoints.code_bases.known import CODE_BASES, recognise_checkpoint, without_wrappers
 from rec_trak.checkpoints.files import printable, read_checkpoint_file
+from rec_trak.checkpoints.ours import recognise_ours
 from rec_trak.checkpoints.rebuild import Inert
 from rec_trak.checkpoints.source import OURS
 from rec_trak.config.model import HABITS_OF, read_model_config
-from rec_trak.errors import CheckpointError, ConfigError
+from rec_trak.errors import CheckpointError, ConfigError, listed
 from rec_trak.models.build import read_sizes
 
 SETTINGS_KEYS = ("hyper_parameters", "datamodule_hyper_parameters", "hparams", "config", "cfg", "args", "settings")
-OUR_HALLMARKS = {  # the first whose names are all there decides
-    "nrms": {"title_self_attention.w_q.weight", "user_self_attention.w_q.weight"},
-    "lstur": {"gru.weight_ih_l0", "title_encoder.attention.query.weight"},
-    "naml": {"user_attention.query.weight"},
-}
 WORD_WIDTHS = (  # of our names, those whose second dimension is the width of a word vector
     re.compile(r"word_embedding\.weight"),
     re.compile(r"word_embedding\.lm\..*word_embeddings\.weight"),
@@ -48,7 +44,9 @@ class _Model:
     """What the names of the parameters, and a model.json beside them, tell.
 
     Attributes:
+        own: the file's tensors that are the model's, without prefixes of wrappers; empty where no model is known.
         state: the tensors under our names, as far as they could be translated.
+        rest: names that are no parameter of the model.
         unreached: names, or slices of one, that never reach a score; None where that is not known.
         settings: what model.json says beside vocabularies.
         settings_file: that file.
@@ -57,7 +55,9 @@ class _Model:
 
     code_base: str | None = None
     architecture: str | None = None
+    own: Mapping[str, Tensor] = field(default_factory=dict)
     state: Mapping[str, Tensor] = field(default_factory=dict)
+    rest: tuple[str, ...] = ()
     unreached: tuple[str, ...] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     settings_file: Path | None = None
@@ -69,8 +69,9 @@ def describe_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Returns:
         `path`, `format`, `bytes`, `code_base`, `architecture`; `parameters`: `in_file` and `in_scores` (counts),
-        `by_module` and `never_in_scores` (name -> count); `sizes`: `embeddings` (name -> rows and width), `word_dim`,
-        `heads` (setting -> number); `trained_with` (setting -> value); `progress` (epoch and the like);
+        `by_module` and `never_in_scores` (name -> count); `numbers` (their formats); `beside_the_model` (names that are
+        not the model's); `sizes`: `embeddings` (name -> rows and width), `word_dim`, `heads` (setting -> number);
+        `trained_with` (setting -> value); `progress` (epoch and the like);
         `replaced_classes` (named in the file, never looked up); `problem` (why its code base cannot read it); `yaml`
         (key -> value of an analysis' YAML, None for the user to fill in).
 
@@ -84,12 +85,14 @@ def describe_checkpoint(path: str | Path) -> dict[str, Any]:
     return {
         "path": str(path),
         "format": read.format,
-        "bytes": path.stat().st_size,
+        "bytes": sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]) if file.is_file()),
         "code_base": model.code_base,
         "architecture": model.architecture,
-        "parameters": _parameters(read.state, model.unreached),
+        "parameters": _parameters(model.own or read.state, model.unreached),
+        "numbers": sorted({str(t.dtype).removeprefix("torch.") for t in read.state.values() if t.is_floating_point()}),
+        "beside_the_model": [printable(name) for name in model.rest[:MOST]],
         "sizes": {
-            "embeddings": _embeddings(read.state),
+            "embeddings": _embeddings(model.own or read.state),
             "word_dim": _word_dim(model.state),
             "heads": {name: n for name, n in settings.items() if "head" in name and type(n) is int},
         },
@@ -113,13 +116,15 @@ def description_lines(description: Mapping[str, Any]) -> list[str]:
         f"  format        {description['format']}, {description['bytes']:,} bytes",
         f"  code base     {description['code_base'] or 'unknown'}",
         f"  architecture  {description['architecture'] or 'unknown'}",
-        f"  parameters    {parameters['in_file']:,}",
+        f"  parameters    {parameters['in_file']:,} {' and '.join(description['numbers'])}".rstrip(),
     ]
     lines += [f"    {count:>12,}  {name}" for name, count in parameters["by_module"].items()]
     if parameters["in_scores"] is not None:
         lines.append(f"  reach scores  {parameters['in_scores']:,}")
     for name, count in (parameters["never_in_scores"] or {}).items():
         lines.append(f"    {'?' if count is None else format(count, ','):>12}  never: {name}")
+    if description["beside_the_model"]:
+        lines.append(f"  left out      {listed('name(s) that are not the model', description['beside_the_model'])}")
     lines += [f"  embedding     {rows:,} x {width}  {name}" for name, (rows, width) in sizes["embeddings"].items()]
     if sizes["word_dim"] is not None:
         lines.append(f"  word vectors  {sizes['word_dim']} wide")
@@ -157,22 +162,23 @@ def _yaml_lines(description: Mapping[str, Any]) -> list[str]:
 
 def _ours(path: Path, state: Mapping[str, Tensor]) -> _Model | None:
     """The model, if the names are ours; sizes come from the model.json beside the file, if there is one."""
-    architecture = next((known for known, names in OUR_HALLMARKS.items() if names <= state.keys()), None)
+    architecture, own, rest = recognise_ours(state)
     if architecture is None:
         return None
+    told = _Model(OURS, architecture, own, own, rest, ())
     place = path.with_name("model.json")
     if not place.is_file():
-        return _Model(OURS, architecture, state, ())
+        return told
     try:
         config = read_model_config(place)
         sizes, config = read_sizes(config)
     except ConfigError as error:
-        return _Model(OURS, architecture, state, (), settings_file=place, problem=str(error))
+        return replace(told, settings_file=place, problem=str(error))
     if config.architecture != architecture:
         problem = f"{place}: another architecture. Got {config.architecture}, expected {architecture}."
-        return _Model(OURS, architecture, state, (), problem=problem)
-    own = HABITS_OF[config.architecture]
-    habits = {key: value for key, value in dataclasses.asdict(config.habits).items() if key in own}
+        return replace(told, problem=problem)
+    known = HABITS_OF[config.architecture]
+    habits = {key: value for key, value in dataclasses.asdict(config.habits).items() if key in known}
     settings = (
         dataclasses.asdict(sizes)
         | habits
@@ -182,20 +188,25 @@ def _ours(path: Path, state: Mapping[str, Tensor]) -> _Model | None:
             if key in ("views", "max_history", "history_truncation", "loss")
         }
     )
-    return _Model(OURS, architecture, state, (), settings, place)
+    return replace(told, settings=settings, settings_file=place)
 
 
 def _theirs(path: Path, state: Mapping[str, Tensor]) -> _Model:
     """The model, by the code base that has such names."""
-    found = recognise_checkpoint(state)
+    try:
+        own, rest = without_wrappers(state, str(path))
+    except CheckpointError as error:
+        return _Model(problem=str(error))
+    found = recognise_checkpoint(own)
     if found is None:
         return _Model()
     module, architecture = found
+    told = _Model(module.NAME, architecture, own, rest=rest)
     try:
-        translated = module.translate(architecture, state, str(path))
+        translated = module.translate(architecture, own, str(path))
     except CheckpointError as error:
-        return _Model(module.NAME, architecture, problem=str(error))
-    return _Model(module.NAME, architecture, translated.state, translated.unreached)
+        return replace(told, problem=str(error))
+    return replace(told, state=translated.state, unreached=translated.unreached)
 
 
 def _parameters(state: Mapping[str, Tensor], unreached: tuple[str, ...] | None) -> dict[str, Any]:

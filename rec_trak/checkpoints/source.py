@@ -16,8 +16,9 @@ from typing import Any
 from torch import Tensor
 
 from rec_trak.checkpoints.carried import MODEL_JSON, check_agreement, check_kind, check_ours
-from rec_trak.checkpoints.code_bases.known import CODE_BASES, recognise_checkpoint
+from rec_trak.checkpoints.code_bases.known import CODE_BASES, recognise_checkpoint, without_wrappers
 from rec_trak.checkpoints.files import CheckpointFile, read_checkpoint_file
+from rec_trak.checkpoints.names import warn_of_rest
 from rec_trak.checkpoints.state_dicts import read_state_dict
 from rec_trak.config.model import ModelConfig
 from rec_trak.config.python_settings import INSTEAD, read_python
@@ -55,7 +56,7 @@ class ModelSource:
     first: str = ""
 
     def state_dict(self, path: str | Path) -> dict[str, Tensor]:
-        """The tensors of a checkpoint under our names, with those that it lacks.
+        """The tensors of a checkpoint under our names, with those that it lacks; of ours, as the file has them.
 
         Raises:
             CheckpointError: the file cannot be read, or does not fit the code base's names.
@@ -78,7 +79,7 @@ class ModelSource:
         held = _carried(module, file)
         if module is None:
             check_ours(self.config, self.where, path)
-        elif held and str(path) != self.first and module.recognise(file.state) == self.architecture:
+        elif held and str(path) != self.first and _architecture(module, file, path) == self.architecture:
             keys, files = module.decisive(self.architecture, self.settings)
             do = "Name checkpoints of one model in one run."
             check_agreement(self.settings, held, keys, files, self.where, str(path), do)
@@ -89,6 +90,7 @@ class ModelSource:
     def _translated(self, state: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
         if self.code_base == OURS:
             return state
+        state, _ = without_wrappers(state, str(path))
         return _module(self.code_base).translate(self.architecture, state, str(path)).state | self.fixed
 
 
@@ -148,7 +150,7 @@ def read_source(
     if settings is None:
         beside = Path(checkpoint).with_name(MODEL_JSON)
         file = read_checkpoint_file(checkpoint)
-        if recognise_checkpoint(file.state) is None and beside.is_file():
+        if recognise_checkpoint(without_wrappers(file.state, str(checkpoint))[0]) is None and beside.is_file():
             settings, where = read_settings(beside), str(beside)
     if settings is not None and not isinstance(settings, ModelConfig) and code_base == OURS:
         settings = build(ModelConfig, settings, where)
@@ -173,8 +175,9 @@ def _theirs(
     file: CheckpointFile,
 ) -> ModelSource:
     """The source of another code base's checkpoint."""
-    module, architecture = _recognised(code_base, file.state, str(checkpoint), where)
-    translated = module.translate(architecture, file.state, str(checkpoint))
+    state, rest = without_wrappers(file.state, str(checkpoint))
+    module, architecture = _recognised(code_base, state, str(checkpoint), where)
+    translated = module.translate(architecture, state, str(checkpoint))
     held = _carried(module, file)
     if settings is None and not held:
         raise _nothing_said(checkpoint)
@@ -185,11 +188,12 @@ def _theirs(
         check_agreement(said, held, keys, files, where, str(checkpoint))
         said = held | {key: value for key, value in said.items() if value is not None or key not in held}
     try:
-        config = module.describe(said, file.state, articles, where)
+        config = module.describe(said, state, articles, where)
     except ConfigError as error:
         if where.endswith(".py") and "missing key" in str(error):
             raise ConfigError(f"{error} What a Python file does not say as literals is missing. {INSTEAD}") from None
         raise
+    warn_of_rest(rest, str(checkpoint))
     if translated.unreached:
         warnings.warn(
             f"{checkpoint}: {listed('parameter(s) never reach a score', translated.unreached)}. They are left out of "
@@ -199,6 +203,10 @@ def _theirs(
         )
     fixed = module.fixed(said, config, where) if hasattr(module, "fixed") else {}
     return ModelSource(module.NAME, architecture, config, fixed, translated.unreached, where, said, str(checkpoint))
+
+
+def _architecture(module: Any, file: CheckpointFile, path: str | Path) -> str | None:
+    return module.recognise(without_wrappers(file.state, str(path))[0])
 
 
 def _module(code_base: str) -> Any:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from rec_trak.checkpoints.files import read_checkpoint_file
+from rec_trak.checkpoints.fitting import Fit, fit
 from rec_trak.config.model import ModelConfig, read_model_config
 from rec_trak.disk import replacing
-from rec_trak.errors import CheckpointError, ConfigError, listed
+from rec_trak.errors import CheckpointError, ConfigError
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -26,8 +27,10 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return read_checkpoint_file(path).state
 
 
-def load_into(model: nn.Module, state_dict: dict[str, Tensor], where: str) -> None:
-    """Copy every tensor of `state_dict` into `model`; nothing is changed unless all of them fit.
+def load_into(model: nn.Module, state_dict: dict[str, Tensor], where: str) -> Fit:
+    """Copy a file's tensors into `model`, whatever wrapper's prefix their names have; gives what went where.
+
+    Nothing is changed unless all that the model needs is there and fits.
 
     Args:
         model: what build_model made.
@@ -35,33 +38,12 @@ def load_into(model: nn.Module, state_dict: dict[str, Tensor], where: str) -> No
         where: the file they came from, for messages.
 
     Raises:
-        CheckpointError: keys are missing, unexpected or of another shape (one message lists them), or a tensor holds
-            NaN or Inf once it has the model's number format.
+        CheckpointError: as `fit`: keys are missing, unexpected or of another shape (one message lists them), or a
+            tensor holds NaN or Inf once it has the model's number format.
     """
-    expected = model.state_dict()
-    missing = [name for name in expected if name not in state_dict]
-    unexpected = [name for name in state_dict if name not in expected]
-    shapes = [
-        f"{name} {tuple(state_dict[name].shape)} for {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in state_dict and state_dict[name].shape != value.shape
-    ]
-    problems = [
-        listed("missing", missing),
-        listed("unexpected", unexpected),
-        listed("of another shape", shapes),
-    ]
-    if any(problems):
-        raise CheckpointError(
-            f"{where}: the checkpoint does not fit the model: {'; '.join(filter(None, problems))}. "
-            f"Give the model configuration that the checkpoint was trained with."
-        )
-    for name, value in expected.items():
-        if not torch.isfinite(state_dict[name].to(value.dtype)).all():
-            raise CheckpointError(
-                f"{where}: tensor `{name}` holds NaN or Inf. Use a checkpoint from before the training diverged."
-            )
-    model.load_state_dict(state_dict)
+    fitted = fit(model, state_dict, where)
+    model.load_state_dict(fitted.state(state_dict))
+    return fitted
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import glob
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rec_trak.config.places import matches
 from rec_trak.config.reader import build, read_mapping
 from rec_trak.config.targets import TargetSet, check_target_set
+from rec_trak.disk import absent
 from rec_trak.errors import ConfigError, RecTrakWarning
 from rec_trak.words import QUOTE, plain, quoted
 
@@ -91,7 +92,7 @@ def analysis_config(mapping: dict, where: str = "config") -> AnalysisConfig:
 
 
 def checkpoint_paths(config: AnalysisConfig, model_type: str) -> list[Path]:
-    """The checkpoint files of one model type, one a member, in a fixed order.
+    """The checkpoints of one model type, one a member, in a fixed order: files, or folders of weights in several files.
 
     `checkpoints` (a list, a glob, or one of these under `clean` and `poisoned`; `{model_type}` is filled in) goes
     before the single keys of the existing scripts.
@@ -127,12 +128,10 @@ def checkpoint_paths(config: AnalysisConfig, model_type: str) -> list[Path]:
 
 
 def _matches(pattern: str, key: str) -> list[Path]:
-    if Path(pattern).is_file():  # a name may hold characters that a glob would read
-        return [Path(pattern)]
-    found = sorted(Path(p) for p in glob.glob(pattern, recursive=True) if Path(p).is_file())
+    found = matches(pattern)
     if not found:
         got = plain(pattern, QUOTE)
-        raise ConfigError(f"`{key}`: no such file. Got {got}, expected a checkpoint. Mend the path.")
+        raise ConfigError(f"`{key}`: {absent(pattern)}. Got {got}, expected a checkpoint. Mend the path.")
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from rec_trak.data.articles import Articles, read_mind_news, read_news_items
 from rec_trak.data.impressions import Impressions, read_mind_behaviors, read_pairwise
 from rec_trak.data.parsed import PARSED_BEHAVIORS, read_parsed
+from rec_trak.disk import absent
 from rec_trak.errors import DataError
 
 BEHAVIORS = "behaviors.tsv"
@@ -79,5 +80,8 @@ def _first_of(places: list[Path], root: Path) -> Path:
     for path in places:
         if path.is_file():
             return path
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else absent(root)
+        raise DataError(f"{root}: {what}. Got no folder with a click log, expected one. Check `data_path`.")
     names = " or ".join(str(path.relative_to(root)) for path in places)
     raise DataError(f"{root}: no click log. Got neither {names}, expected one of them. Check `data_path`.")

@@ -121,3 +121,31 @@ def test_mind_folder_is_recognised_and_featurized(tmp_path):
     assert set(job.impressions.candidates.lengths) == {4}
     assert featurize(job).computed == 12
     np.testing.assert_array_equal(job.impressions.is_fake, -1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "match"),
+    [
+        (
+            {"data_path": "data/news_items.csv"},
+            r"data/news_items\.csv: is a file, not a folder\. Got no folder with",
+        ),
+        ({"data_path": "datta"}, r"datta: no such file; this folder holds data/\. Got no folder with a click log"),
+        ({"checkpoints": "runs"}, r"runs: is a folder, with 2 files of weights in it .*runs/\*\.pt`"),
+        (
+            {"checkpoints": "runs/clean_0"},
+            r"`checkpoints`: no such file; runs, the nearest .* holds clean_0\.pt\. Got",
+        ),
+        (
+            {"checkpoints": "run/lr=[1]/*.pt"},
+            r"`checkpoints`: no such file; this folder holds .*Got run/lr=\[1\]/",
+        ),
+    ],
+)
+def test_paths_that_lead_elsewhere(tmp_path, monkeypatch, keys, match):
+    """What is there is called what it is; what is not says what is near."""
+    tiny.make_job(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    config = read_analysis_config(tiny.write_config(tmp_path, **keys))
+    with pytest.raises((ConfigError, DataError, CheckpointError), match=match):
+        read_job(Run(config, "train_clean", "clean"))

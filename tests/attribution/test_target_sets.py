@@ -137,6 +137,8 @@ def test_what_means_nothing(world, tmp_path):
     job, run = world({"honeypot": "gone.csv", "a": {"article": "n1", "users": "nobody"}})
     with pytest.raises(ConfigError, match="--targets: no such file or name. Got gone.csv, expected a CSV or one"):
         named_targets(run, job, "honeypot")
+    with pytest.raises(ConfigError, match=r"`targets`: a folder where .* write `data: \{mind: .*data\}`"):
+        named_targets(run, job, str(tmp_path / "data"))
     with pytest.raises(ConfigError, match="Got honeypto, expected .*honeypot, a. Did you mean honeypot?"):
         named_targets(run, job, "honeypto")
     with pytest.raises(ConfigError, match="targets `a`: no such users. Got nobody, expected a pairwise CSV, a MIND"):

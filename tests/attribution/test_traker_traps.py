@@ -84,7 +84,8 @@ def test_scale_of_a_checkpoints_gradients_changes_no_score(tmp_path):
 
 
 def session_member(model):
-    from rec_trak.attribution.job import Member, state_digest
+    from rec_trak.attribution.digests import state_digest
+    from rec_trak.attribution.job import Member
 
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     return Member("in memory", state_digest(state), state)

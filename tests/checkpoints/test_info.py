@@ -139,11 +139,11 @@ def test_unknown_code_bases(tmp_path):
 def test_a_known_code_base_whose_tensors_do_not_fit(tmp_path, genuine):
     """Law: what the name map says is told as the problem; the rest of the description stands."""
     state = torch.load(genuine / "yusanshi/checkpoint/NRMS/ckpt-40.pth", weights_only=False)["model_state_dict"]
-    state["strange"] = torch.zeros(2)
+    state["user_encoder.strange"] = torch.zeros(2)
     torch.save(state, tmp_path / "a.pth")
     told = describe_checkpoint(tmp_path / "a.pth")
     assert (told["code_base"], told["architecture"]) == ("yusanshi", "nrms")
-    assert "1 unexpected (strange)" in told["problem"]
+    assert "1 unexpected (user_encoder.strange)" in told["problem"]
     assert told["parameters"]["in_scores"] is None
     assert f"  problem: {told['problem']}" in description_lines(told)
 

@@ -184,7 +184,7 @@ class TestCheckpointPaths:
         ("keys", "message"),
         [
             ({}, "`model_checkpoint`: missing"),
-            ({"model_checkpoint": "none.pt"}, "no such file. Got none.pt"),
+            ({"model_checkpoint": "none.pt"}, "no such file; this folder holds poisoned_0.pt. Got none.pt"),
             ({"checkpoints": {"poisoned": "poisoned_0.pt"}}, "no entry for 'clean'"),
             ({"checkpoints": {"cleen": "clean_0.pt"}}, "no entry for 'clean'"),
             ({"checkpoints": ["clean_0.pt", "clean_0.pt"]}, "named twice"),

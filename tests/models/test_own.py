@@ -22,7 +22,7 @@ from rec_trak.config.analysis import analysis_config, read_analysis_config
 from rec_trak.config.model import read_model_config
 from rec_trak.data.articles import build_vocabulary, read_news_items
 from rec_trak.data.batches import pair_batch
-from rec_trak.errors import CheckpointError, ConfigError
+from rec_trak.errors import CheckpointError, ConfigError, RecTrakWarning
 from rec_trak.gradients.computers import make_batch
 from rec_trak.models.build import build_model
 from rec_trak.models.own import build_own, read_own_config
@@ -207,6 +207,34 @@ def test_checkpoint_of_another_model_is_refused(home):
     torch.save(nn.Linear(2, 2).state_dict(), home / "runs" / "clean_0.pt")
     with pytest.raises(CheckpointError, match="does not fit the model: 5 missing .*; 2 unexpected"):
         read_job(Run(read_analysis_config(home / "trak.yaml"), "train_clean", "clean"))
+
+
+def test_checkpoints_as_frameworks_wrap_them(home):
+    """The user's own class takes its weights behind any prefix, beside others, and in any number format."""
+    expected = own_job(home).members[0]
+    state = torch.load(home / "runs" / "clean_0.pt")
+    wrapped = {"n_averaged": torch.tensor(3)} | {f"net.module.{name}": tensor for name, tensor in state.items()}
+    torch.save({"ema": wrapped, "epoch": 3}, home / "runs" / "clean_0.pt")
+    config = read_analysis_config(home / "trak.yaml")
+    assert read_job(Run(config, "train_clean", "clean")).members[0].digest == expected.digest
+    torch.save(state | {"criterion.weight": torch.ones(1)}, home / "runs" / "clean_0.pt")
+    with pytest.warns(RecTrakWarning, match=r"clean_0\.pt: 1 name\(s\) are no parameter .*criterion\.weight"):
+        job = read_job(Run(config, "train_clean", "clean"))
+    assert job.members[0].digest == expected.digest
+    assert job.members[0].state_dict().keys() == state.keys()
+
+
+def test_a_class_in_bfloat16_runs_in_float32(home):
+    """A class that makes itself in a short format is run in float32 with a word, gradients too."""
+    text = (home / "theirs.py").read_text(encoding="utf-8")
+    short = "\n\ndef short(words):\n    return InParts(words).bfloat16()\n"
+    (home / "theirs.py").write_text(text + short, encoding="utf-8")
+    config = write_own(home, model={"class": "theirs:short", "args": {"words": 30}}, forward=None)
+    with pytest.warns(RecTrakWarning, match="`model`: the weights are bfloat16. The model runs in float32"):
+        job = read_job(Run(read_analysis_config(config), "train_clean", "clean"))
+    assert {p.dtype for p in job.model.parameters()} == {torch.float32}
+    featurize(job)
+    assert np.isfinite(read_member(job.save_dir, 0)[0]).all()
 
 
 def test_view_without_a_vocabulary_is_refused(home):

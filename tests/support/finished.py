@@ -3,12 +3,11 @@
 import csv
 from pathlib import Path
 
-from support import tiny
-
 from rec_trak.attribution.job import Run, read_job
 from rec_trak.attribution.session import featurize
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.runs.making import score_rows, score_targets
+from support import tiny
 
 PROMOTED = "n1"
 

@@ -185,6 +185,10 @@ def fixed(settings: Mapping[str, Any], config: ModelConfig, where: str) -> dict[
     if not path:
         raise ConfigError(f"{where}: missing key `glove_file_path`. Got none, expected the vectors it was trained on.")
     place = _place(path, where)
+    if place.is_dir():
+        raise ConfigError(
+            f"{where}: `glove_file_path`: is a folder. Got {place}, expected the file of vectors. Name the file in it."
+        )
     if not place.is_file():
         raise ConfigError(
             f"{where}: `glove_file_path`: no such file. Got {path}, which is neither in the working directory nor in a "

@@ -135,6 +135,10 @@ def test_word_vectors_that_do_not_fit(tmp_path, monkeypatch):
         plm4newsrs.fixed({}, config, "m.yaml")
     with pytest.raises(ConfigError, match=r"m\.yaml: `glove_file_path`: no such file\. Got glove\.txt, which is"):
         plm4newsrs.fixed(SETTINGS, config, "m.yaml")
+    (tmp_path / "glove.txt").mkdir()
+    with pytest.raises(ConfigError, match=r"`glove_file_path`: is a folder\. Got glove\.txt, expected the file of vec"):
+        plm4newsrs.fixed(SETTINGS, config, "m.yaml")
+    (tmp_path / "glove.txt").rmdir()
     (tmp_path / "glove.txt").write_text("vote 1 2 3\n")
     with pytest.raises(
         ConfigError, match=r"m\.yaml: .*vectors of another width\. Got 3 numbers .*glove\.txt, expected 8"
