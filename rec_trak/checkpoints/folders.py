@@ -64,11 +64,13 @@ def _kind(folder: Path) -> tuple[str, str]:
             "weights.pt.",
         )
     if "zero_to_fp32.py" in there or any(name.endswith("_optim_states.pt") for name in names):
-        whole = given if "zero_to_fp32.py" in there else quote(str(folder.resolve().parent))
+        whole = folder if {"zero_to_fp32.py", "latest"} & there else folder.resolve().parent
+        script = whole / "zero_to_fp32.py"
+        start = quote(str(script)) if script.is_file() else "-m deepspeed.utils.zero_to_fp32"
         return (
             "a DeepSpeed checkpoint",
-            f"Where DeepSpeed is installed, run `python {whole}/zero_to_fp32.py {whole} merged` and give what it "
-            "leaves at merged.",
+            f"Where DeepSpeed is installed, run `python {start} {quote(str(whole))} merged`, and give what it leaves "
+            "in the folder merged.",
         )
     if "adapter_config.json" in there:
         return (

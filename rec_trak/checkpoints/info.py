@@ -19,6 +19,7 @@ from torch import Tensor
 from rec_trak.checkpoints.carried import attributes, path_text
 from rec_trak.checkpoints.code_bases.known import CODE_BASES, recognise_checkpoint, without_wrappers
 from rec_trak.checkpoints.files import printable, read_checkpoint_file
+from rec_trak.checkpoints.names import refuse_adapter
 from rec_trak.checkpoints.ours import recognise_ours
 from rec_trak.checkpoints.rebuild import Inert
 from rec_trak.checkpoints.source import OURS
@@ -81,6 +82,7 @@ def describe_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     read = read_checkpoint_file(path)
     model = _ours(path, read.state) or _theirs(path, read.state)
+    own = model.own or read.state
     settings = _plain(model.settings or _settings(read.extras), [MOST])
     return {
         "path": str(path),
@@ -88,11 +90,11 @@ def describe_checkpoint(path: str | Path) -> dict[str, Any]:
         "bytes": sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]) if file.is_file()),
         "code_base": model.code_base,
         "architecture": model.architecture,
-        "parameters": _parameters(model.own or read.state, model.unreached),
-        "numbers": sorted({str(t.dtype).removeprefix("torch.") for t in read.state.values() if t.is_floating_point()}),
+        "parameters": _parameters(own, model.unreached),
+        "numbers": sorted({str(t.dtype).removeprefix("torch.") for t in own.values() if t.is_floating_point()}),
         "beside_the_model": [printable(name) for name in model.rest[:MOST]],
         "sizes": {
-            "embeddings": _embeddings(model.own or read.state),
+            "embeddings": _embeddings(own),
             "word_dim": _word_dim(model.state),
             "heads": {name: n for name, n in settings.items() if "head" in name and type(n) is int},
         },
@@ -195,9 +197,11 @@ def _theirs(path: Path, state: Mapping[str, Tensor]) -> _Model:
     """The model, by the code base that has such names."""
     try:
         own, rest = without_wrappers(state, str(path))
+        found = recognise_checkpoint(own)
+        if found is None:
+            refuse_adapter(state, str(path))
     except CheckpointError as error:
         return _Model(problem=str(error))
-    found = recognise_checkpoint(own)
     if found is None:
         return _Model()
     module, architecture = found

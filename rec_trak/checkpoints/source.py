@@ -18,7 +18,7 @@ from torch import Tensor
 from rec_trak.checkpoints.carried import MODEL_JSON, check_agreement, check_kind, check_ours
 from rec_trak.checkpoints.code_bases.known import CODE_BASES, recognise_checkpoint, without_wrappers
 from rec_trak.checkpoints.files import CheckpointFile, read_checkpoint_file
-from rec_trak.checkpoints.names import warn_of_rest
+from rec_trak.checkpoints.names import refuse_adapter, warn_of_rest
 from rec_trak.checkpoints.state_dicts import read_state_dict
 from rec_trak.config.model import ModelConfig
 from rec_trak.config.python_settings import INSTEAD, read_python
@@ -231,6 +231,7 @@ def _recognised(code_base: str, state: dict[str, Tensor], checkpoint: str, where
     found = recognise_checkpoint(state)
     got = listed("names", state, shown=3)
     if found is None:
+        refuse_adapter(state, checkpoint)
         known, given = ", ".join(module.NAME for module in CODE_BASES), where or "what is named as `model_config`"
         raise CheckpointError(
             f"{checkpoint}: no code base is known for these parameters, and {given} is not a model.json of {OURS}. Got "

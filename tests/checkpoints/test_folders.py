@@ -128,7 +128,10 @@ def test_what_fsdp_writes_and_the_command_that_makes_one_file(tmp_path, monkeypa
             ("latest", "zero_to_fp32.py", "global_step1/x"),
             "a DeepSpeed checkpoint.*to_fp32.py .*last.ckpt merged`",
         ),
-        (("zero_pp_rank_0_mp_rank_00_optim_states.pt", "mp_rank_00_model_states.pt"), "a DeepSpeed checkpoint"),
+        (
+            ("zero_pp_rank_0_mp_rank_00_optim_states.pt", "x.pt"),
+            r"-m deepspeed\.utils\.zero_to_fp32 .* merged`",
+        ),
         (("adapter_config.json", "adapter_model.safetensors"), "a peft adapter.*PeftModel.from_pretrained"),
         (("model.index", "model.data-00000-of-00001", "checkpoint"), "a TensorFlow checkpoint.*model.save_weights"),
         (("saved_model.pb", "variables/x"), "a TensorFlow checkpoint.*model.save_weights"),

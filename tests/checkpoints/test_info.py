@@ -5,6 +5,7 @@ import pathlib
 
 import pytest
 import torch
+from support import tiny
 from support.commands import call, succeed
 from support.keras_files import nested, nrms_config, write_zip
 from support.keras_models import nrms
@@ -204,3 +205,25 @@ def test_the_script_on_bad_input(tmp_path):
         assert result.stderr.count("\n") == 1
     with pytest.raises(CheckpointError, match="absent.pt: no such file"):
         describe_checkpoint(tmp_path / "absent.pt")
+
+
+def test_wrapped_and_beside_the_model(tmp_path):
+    """Law: a wrapper's prefix hides nothing; numbers' formats and what is no parameter of the model are told."""
+    tiny.make_job(tmp_path)
+    plain = describe_checkpoint(tmp_path / "runs" / "clean_0.pt")
+    state = torch.load(tmp_path / "runs" / "clean_0.pt")
+    wrapped = {f"net.{name}": tensor.half() for name, tensor in state.items()} | {"loss.weight": torch.ones(2)}
+    torch.save({"state_dict": wrapped, "epoch": 3}, tmp_path / "runs" / "wrapped.ckpt")
+    told = describe_checkpoint(tmp_path / "runs" / "wrapped.ckpt")
+    same = ("code_base", "architecture", "parameters", "sizes", "trained_with", "problem")
+    assert {key: told[key] for key in same} == {key: plain[key] for key in same}
+    assert (told["numbers"], told["beside_the_model"]) == (["float16"], ["loss.weight"])
+    lines = "\n".join(description_lines(told))
+    assert "float16" in lines
+    assert "1 name(s) that are not the model (loss.weight)" in lines
+
+
+def test_an_adapter_is_a_problem_that_is_told(tmp_path):
+    """Law: LoRA is named, whosever names it stands among."""
+    torch.save({"base_model.model.a.lora_A.default.weight": torch.ones(2)}, tmp_path / "a.pt")
+    assert "LoRA adapter" in describe_checkpoint(tmp_path / "a.pt")["problem"]
