@@ -149,6 +149,29 @@ def test_bad_flags(config, flags, message):
     assert message in fail("analyze", "--config", config, *flags)
 
 
+@pytest.mark.parametrize("seed", ["-1", str(10**30)])
+@pytest.mark.parametrize(
+    ("script", "flags"),
+    [
+        ("train", ["--config", "train.yaml"]),
+        ("detect", ["--results_dir", "none", "--promoted", "n1"]),
+        ("trust", ["--results_dir", "none"]),
+    ],
+)
+def test_a_seed_that_no_generator_takes(tmp_path, script, flags, seed):
+    """Below zero, or more than 64 bits hold."""
+    (tmp_path / "train.yaml").write_text("architecture: nrms\ndata_path: data\noutput_dir: out\n", encoding="utf-8")
+    error = fail(script, *flags, "--seed", seed, folder=tmp_path)
+    assert f"--seed: out of range. Got {seed}, expected 0 to 4611686018427387904. Change it." in error
+
+
+def test_a_training_has_members(tmp_path):
+    """None, or fewer, is nothing to do."""
+    (tmp_path / "train.yaml").write_text("architecture: nrms\ndata_path: data\noutput_dir: out\n", encoding="utf-8")
+    error = fail("train", "--config", tmp_path / "train.yaml", "--members", "0", folder=tmp_path)
+    assert "--members: too few. Got 0, expected at least 1" in error
+
+
 def test_top_k_flag_beyond_the_rows_is_refused_and_the_yaml_clipped(tmp_path, config):
     """The flag is refused before anything is written over; the YAML's value gives a warning."""
     assert "--top_k: `top_k`: more than there are. Got 99, expected at most 24" in fail(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rec_trak.commands.shared import add_spreadsheet_flag, print_paths
+from rec_trak.commands.shared import add_spreadsheet_flag, check_seed, print_paths
 from rec_trak.words import say
 
 
@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> None:
     from rec_trak.detection.run import detect_run, write_detection
     from rec_trak.detection.text import detection_text
 
+    check_seed(args.seed)
     found = detect_run(
         args.results_dir,
         args.targets,

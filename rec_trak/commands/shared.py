@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from rec_trak.config.analysis import DATASET_TYPES, MODEL_TYPES, read_analysis_config
 from rec_trak.errors import ConfigError
-from rec_trak.words import say
+from rec_trak.words import quoted, say
 
 if TYPE_CHECKING:  # both bring torch, which `--help` does without
     from rec_trak.attribution.job import Job, Run
     from rec_trak.scoring.solve import Diagnostics
 
+MOST_SEED = 2**62  # so that members may have those behind it
 OVERRIDES = (
     "top_k", "proj_dim", "sample_size", "batch_size", "device", "save_dir", "output_dir", "data_path", "news_items_path"
 )  # fmt: skip
@@ -50,6 +51,16 @@ def add_spreadsheet_flag(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="CSV: an apostrophe before text that a spreadsheet would compute (begins with = + - @); numbers stay",
     )
+
+
+def check_seed(seed: int, most: int = MOST_SEED) -> None:
+    """Refuse a seed that no generator takes.
+
+    Raises:
+        ConfigError: it is below zero or above `most`.
+    """
+    if not 0 <= seed <= most:
+        raise ConfigError(f"--seed: out of range. Got {quoted(seed)}, expected 0 to {most}. Change it.")
 
 
 def run_from(args: argparse.Namespace) -> Run:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from rec_trak.commands.shared import add_wait_flag
+from rec_trak.commands.shared import add_wait_flag, check_seed
 from rec_trak.config.analysis import DATASET_TYPES
+from rec_trak.errors import ConfigError
 from rec_trak.words import say
 
 
@@ -32,6 +33,9 @@ def run(args: argparse.Namespace) -> None:
     overrides = ("output_dir", "data_path", "news_items_path", "seed")
     given = {key: getattr(args, key) for key in overrides if getattr(args, key) is not None}
     config = dataclasses.replace(read_training_config(args.config), **given)
+    if args.members < 1:
+        raise ConfigError(f"--members: too few. Got {args.members}, expected at least 1. Give a larger number.")
+    check_seed(config.seed)
     device = choose_device(args.device, asked_for=True)
     for path in train_run(config, args.dataset_type, args.members, args.halves, device):
         epochs = read_mapping(path.with_suffix(".json")).get("epochs") or [{}]

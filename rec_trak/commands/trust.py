@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rec_trak.commands.shared import add_spreadsheet_flag, print_paths
+from rec_trak.commands.shared import add_spreadsheet_flag, check_seed, print_paths
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.words import say
 
@@ -19,6 +19,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from rec_trak.trust.run import trust_lines, trust_run, write_trust
 
+    check_seed(args.seed)
     given = read_analysis_config(args.config) if args.config else None
     content = trust_run(args.results_dir, args.seed, given=given)
     say(*trust_lines(content))

@@ -25,8 +25,10 @@ from rec_trak.training.job import check_same_model, start_vectors, train_setting
 from rec_trak.validation.outcomes import make_lists
 from rec_trak.validation.retrain import Experiment
 from rec_trak.validation.subsets import check_members_apart
+from rec_trak.words import quoted
 
 FOLDER = "validation"
+MOST_SEED = 2**40  # so that those of its retrainings stay below 64 bits
 
 
 @dataclass(frozen=True)
@@ -146,3 +148,5 @@ def _check_numbers(max_targets: int, workers: int, seed: int) -> None:
             raise ConfigError(f"--{flag}: too few. Got {value}, expected at least 1. Give a larger number.")
     if seed < 0:
         raise ConfigError(f"--seed: below zero. Got {seed}, expected 0 or more. Change it.")
+    if seed > MOST_SEED:
+        raise ConfigError(f"--seed: too large. Got {quoted(seed)}, expected at most {MOST_SEED}. Change it.")

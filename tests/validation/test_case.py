@@ -151,5 +151,7 @@ def test_numbers_out_of_range_are_refused(made, flag):
     """Law: at least one of each, and no seed below zero."""
     with pytest.raises(ConfigError, match=rf"--{flag}: too few\. Got 0"):
         validated.case_of(*made, **{flag: 0})
+    with pytest.raises(ConfigError, match=r"--seed: too large\. Got 10+, expected at most 1099511627776"):
+        validated.case_of(*made, seed=10**30)
     with pytest.raises(ConfigError, match=r"--seed: below zero\. Got -1"):
         validated.case_of(*made, seed=-1)
