@@ -16,7 +16,7 @@ from rec_trak.gradients.computers import computer_class, make_batch
 from rec_trak.gradients.factors import Factors
 from rec_trak.gradients.preflight import GradientChoice
 from rec_trak.room import available_memory, free_disk
-from rec_trak.scoring.memory import scoring_memory
+from rec_trak.scoring.memory import SMALL, scoring_memory
 from rec_trak.sketch.projectors import make_projector
 
 TRIED_BATCHES = 3
@@ -85,7 +85,7 @@ def estimate(job: Job) -> Estimate:
         memory=4 * weights + batch_bytes,
         target_disk=members * 4 * (job.proj_dim + 1),
         target_scratch=sum(scores_disk(job, 1).values()),
-        scoring_memory=scoring_memory(job.proj_dim),
+        scoring_memory=max(SMALL, scoring_memory(job.proj_dim)),  # blocks of rows take some, whatever K is
         available_memory=available_memory(),
     )
 
