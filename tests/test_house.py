@@ -121,6 +121,14 @@ def test_one_function_prints():
     assert users == {"words.py"}
 
 
+def test_one_module_reads_documents():
+    """YAML and JSON have their bounds in one place; a cell of a table has its own."""
+    names = ("json.load(", "json.loads(", "yaml.load(", "yaml.safe_load(")
+    paths = sorted((ROOT / "rec_trak").rglob("*.py"))
+    users = {path.name for path in paths if any(name in path.read_text(encoding="utf-8") for name in names)}
+    assert users == {"documents.py", "parsed.py"}
+
+
 def test_the_documents_draw_this_line():
     """CONTRIBUTING shows the packages in the order that the imports keep."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
