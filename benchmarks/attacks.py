@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rec_trak.config.reading import Reading
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions, read_slates
 from rec_trak.data.ragged import Ragged
@@ -73,7 +74,7 @@ def read_ground(data: str | Path) -> Ground:
     data = Path(data)
     logs = {}
     for name in ("train_poisoned", "train_clean", "val_poisoned", "val_clean"):
-        articles, read = read_data(str(data), str(data / "news_items.csv"), name, "pairwise", "as_trained", 4, 0)
+        articles, read = read_data(str(data), str(data / "news_items.csv"), name, Reading("pairwise"))
         genuine = np.flatnonzero(np.array(read.columns.get("poisoned", ["0"] * len(read))) == "0")
         logs[name] = read.subset(genuine)
     rows = logs["train_poisoned"]

@@ -19,6 +19,7 @@ import torch
 from rec_trak.attribution.job import Job, Member, make_job, state_digest
 from rec_trak.attribution.session import featurize, featurize_targets
 from rec_trak.config.model import ModelConfig, TextConfig
+from rec_trak.config.reading import Reading
 from rec_trak.data.articles import Articles, build_vocabulary
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions, read_slates
@@ -119,10 +120,8 @@ def read_world(name: str, folder: str | Path, data: str | Path | None = None) ->
     tree = own / "data" if name == "demo" else Path(data)
     if name == "demo" and not (tree / "news_items.csv").exists():
         write_demo_world(tree, 0)
-    articles, rows = read_data(
-        str(tree), str(tree / "news_items.csv"), "train_poisoned", "pairwise", "as_trained", 4, 0
-    )
-    _, validation = read_data(str(tree), str(tree / "news_items.csv"), "val_poisoned", "pairwise", "as_trained", 4, 0)
+    articles, rows = read_data(str(tree), str(tree / "news_items.csv"), "train_poisoned", Reading("pairwise"))
+    _, validation = read_data(str(tree), str(tree / "news_items.csv"), "val_poisoned", Reading("pairwise"))
     targets = read_slates(tree / "benchmarks" / "benchmark_mixed.csv", articles)
     words = build_vocabulary(articles, "regex", ("title",), 1)
     config = ModelConfig("nrms", ("title",), SIZES, TextConfig(words=words))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from rec_trak.attribution.digests import state_digest
 from rec_trak.checkpoints.fitting import Fit
 from rec_trak.checkpoints.names import warn_of_rest
-from rec_trak.checkpoints.source import ModelSource, read_settings, read_source
+from rec_trak.checkpoints.source import ModelSource, code_base_reading, read_settings, read_source
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import expand
 from rec_trak.config.analysis import AnalysisConfig, checkpoint_paths
 from rec_trak.config.model import ModelConfig
+from rec_trak.config.reading import Reading, reading_of
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
@@ -99,6 +100,7 @@ class Job:
         grad_wrt: names of the parameters to differentiate, in the model's order.
         loss, proj_dim, projector, seed, gradient, precision, batch_size, device, lambda_rel: as in the configuration.
         save_dir: the store.
+        reading: how the click log was read.
     """
 
     articles: Articles
@@ -119,6 +121,7 @@ class Job:
     device: str
     lambda_rel: float
     save_dir: Path
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def parameter_count(self) -> int:
@@ -137,7 +140,8 @@ def read_job(run: Run) -> Job:
     device = choose_device(config.device, asked_for="device" in run.flags)
     paths = checkpoint_paths(config, run.model_type)
     settings = read_settings(config.model_config, config.model, config.forward, paths[0])
-    articles, impressions = read_rows(config, run.dataset_type, asked_for="sample_size" in run.flags)
+    reading = reading_of(config, code_base_reading(settings, config.code_base, paths[0]))
+    articles, impressions = read_rows(config, run.dataset_type, "sample_size" in run.flags, reading)
     source = read_source(settings, config.model_config, config.code_base, paths[0], articles)
     model_config = source.config
     if config.history_truncation:
@@ -151,23 +155,18 @@ def read_job(run: Run) -> Job:
         )
     model = in_float32(build_model(model_config), "`model`").to(device).eval()
     members = tuple(_member(path, model, source, run.model_type) for path in paths)
-    further = {key: getattr(config, key) for key in SETTINGS}
+    further = {key: getattr(config, key) for key in SETTINGS} | {"reading": reading}
     return make_job(
         articles, impressions, model, model_config, members, run.save_dir, device, config.grad_wrt, **further
     )
 
 
-def read_rows(config: AnalysisConfig, dataset_type: str, asked_for: bool) -> tuple[Articles, Impressions]:
+def read_rows(
+    config: AnalysisConfig, dataset_type: str, asked_for: bool, reading: Reading | None = None
+) -> tuple[Articles, Impressions]:
     """The articles and the impressions of one data set, sampled as the configuration says; see `sample`."""
-    articles, impressions = read_data(
-        config.data_path,
-        config.news_items_path,
-        dataset_type,
-        config.data_format,
-        config.rows,
-        config.negatives,
-        config.seed,
-    )
+    reading = reading or reading_of(config)
+    articles, impressions = read_data(config.data_path, config.news_items_path, dataset_type, reading)
     return articles, sample(impressions, config.sample_size, config.seed, asked_for)
 
 

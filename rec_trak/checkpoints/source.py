@@ -226,6 +226,18 @@ def _nothing_said(checkpoint: str | Path | None) -> ConfigError:
     )
 
 
+def code_base_reading(settings: ModelConfig | dict[str, Any], code_base: str, checkpoint: str | Path) -> dict[str, Any]:
+    """Which rows the code base of a checkpoint trains on, as fields of `Reading`; {} where it is ours, or all.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    if isinstance(settings, ModelConfig) or code_base == OURS:
+        return {}
+    found = recognise_checkpoint(read_state_dict(checkpoint))
+    return dict(getattr(found[0], "READING", {})) if found else {}
+
+
 def _recognised(code_base: str, state: dict[str, Tensor], checkpoint: str, where: str | None) -> tuple[Any, str]:
     """The module and the architecture of a checkpoint, where they are those that were asked for."""
     found = recognise_checkpoint(state)

@@ -9,6 +9,7 @@ from typing import Any
 
 from rec_trak.config.places import matches
 from rec_trak.config.reader import build, read_mapping
+from rec_trak.config.reading import MISSING_ARTICLES, TITLES
 from rec_trak.config.targets import TargetSet, check_target_set
 from rec_trak.disk import absent
 from rec_trak.errors import ConfigError, RecTrakWarning
@@ -39,6 +40,11 @@ class AnalysisConfig:
     data_format: str = field(default="auto", metadata={"choices": ("auto", "pairwise", "mind", "parsed")})
     rows: str = field(default="as_trained", metadata={"choices": ("as_trained", "per_click")})
     negatives: int = field(default=4, metadata={"least": 1})
+    titles: str = field(default="compare", metadata={"choices": TITLES})
+    missing_articles: str = field(default="refuse", metadata={"choices": MISSING_ARTICLES})
+    least_history: int | None = field(default=None, metadata={"least": 0})
+    since: str | None = None
+    until: str | None = None
     history_truncation: str | None = field(default=None, metadata={"choices": ("first", "last")})
     loss: str = field(default="softmax", metadata={"choices": ("softmax", "bce", "bpr", "marginal")})
     grad_wrt: str | list[str] | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from rec_trak.config.model import ARCHITECTURES
 from rec_trak.config.reader import build, read_mapping
+from rec_trak.config.reading import MISSING_ARTICLES, TITLES
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class TrainingConfig:
     data_format: str = field(default="auto", metadata={"choices": ("auto", "pairwise", "mind")})
     rows: str = field(default="as_trained", metadata={"choices": ("as_trained", "per_click")})
     negatives: int = field(default=4, metadata={"least": 1})
+    titles: str = field(default="compare", metadata={"choices": TITLES})
+    missing_articles: str = field(default="refuse", metadata={"choices": MISSING_ARTICLES})
+    least_history: int = field(default=0, metadata={"least": 0})
+    since: str = ""
+    until: str = ""
     max_history: int = field(default=50, metadata={"least": 1})
     history_truncation: str | None = field(default=None, metadata={"choices": ("first", "last")})
     loss: str = field(default="softmax", metadata={"choices": ("softmax", "bce", "bpr", "marginal")})

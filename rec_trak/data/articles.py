@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ import numpy as np
 from rec_trak.config.model import TextConfig
 from rec_trak.data.pretrained import token_ids
 from rec_trak.data.tables import DIGITS, FLAGS, read_csv, read_lines
-from rec_trak.errors import ConfigError, DataError
+from rec_trak.errors import ConfigError, DataError, RecTrakWarning
 from rec_trak.words import QUOTE, plain, quoted
 
 MIND_COLUMNS = ("id", "category", "subcategory", "title", "abstract", "url", "title entities", "abstract entities")
+HEADINGS = ("category", "subcategory", "title", "abstract", "url")
 WORDS_AND_SIGNS = re.compile(r"\w+|[.,!?;|]")
 
 
@@ -82,6 +84,14 @@ def read_mind_news(path: str | Path) -> Articles:
     for number, line in enumerate(read_lines(path, newline="\n"), 1):
         fields = line.rstrip("\r\n").split("\t")
         if fields == [""]:
+            continue
+        if number == 1 and len(set(HEADINGS).intersection(name.strip().lower() for name in fields)) >= 3:
+            warnings.warn(
+                f"{path}, line 1: a header line is left out. Got {', '.join(fields[:4])}, expected MIND's file, which "
+                "has none.",
+                RecTrakWarning,
+                stacklevel=2,
+            )
             continue
         if len(fields) != len(MIND_COLUMNS):
             expected = f"expected {len(MIND_COLUMNS)} ({', '.join(MIND_COLUMNS)})"

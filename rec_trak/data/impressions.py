@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -10,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from rec_trak.config.reading import Reading
 from rec_trak.data.articles import Articles
-from rec_trak.data.mind import read_behavior_lines
 from rec_trak.data.pairwise import KNOWN, Lines, read_pairwise_lines
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import Table
 from rec_trak.errors import ConfigError, DataError
 
 ROWS = ("as_trained", "per_click")
+DEFAULT = Reading()
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Impressions:
         columns: further columns of the file, name -> N strings, taken from the clicked candidate's line
             (for example `poisoned`, `day`); only detection and grouping read them.
         notes: what the reader did that a user should know, one sentence each.
+        origin: (N, 2) int64 where rows are clicks of a line: the line's number, and the click's among the line's
+            clicks, from 0; None elsewhere.
     """
 
     user_ids: np.ndarray
@@ -45,6 +47,7 @@ class Impressions:
     sources: tuple[str, ...]
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    origin: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -66,6 +69,7 @@ class Impressions:
             is_fake=self.is_fake[rows],
             sources=tuple(self.sources[int(i)] for i in rows),
             columns={name: tuple(values[int(i)] for i in rows) for name, values in self.columns.items()},
+            origin=None if self.origin is None else self.origin[rows],
         )
 
 
@@ -87,7 +91,11 @@ def row_identities(impressions: Impressions, articles: Articles) -> list[tuple]:
 
 
 def read_pairwise(
-    path: str | Path, articles: Articles, rows: str = "as_trained", drop_unclicked: bool = False
+    path: str | Path,
+    articles: Articles,
+    rows: str = "as_trained",
+    drop_unclicked: bool = False,
+    reading: Reading = DEFAULT,
 ) -> Impressions:
     """The rows of a pairwise CSV; lines that share (user_id, history_titles) are one impression.
 
@@ -99,6 +107,7 @@ def read_pairwise(
             impressions without a click are dropped.
             Either way rows stand in the order of pandas' groupby over both columns, which is not the file's.
         drop_unclicked: drop impressions without a click in `as_trained` too, and rows without another candidate.
+        reading: its `titles` and `missing_articles` count.
 
     Raises:
         ConfigError: `rows` is another word.
@@ -107,7 +116,7 @@ def read_pairwise(
     """
     if rows not in ROWS:
         raise ConfigError(f"rows: unknown way to make rows. Got {rows!r}, expected {' or '.join(ROWS)}.")
-    lines = read_pairwise_lines(path, articles)
+    lines = read_pairwise_lines(path, articles, reading)
     sizes = np.bincount(lines.impression)
     clicks = np.bincount(lines.impression[lines.clicked], minlength=len(sizes))
     dropping = drop_unclicked or rows == "per_click"
@@ -214,67 +223,3 @@ def _sources(table: Table, flat: np.ndarray, offsets: np.ndarray) -> tuple[str, 
     texts = [f"{a}-{b}" if b > a else str(a) for a, b in spans]
     bounds = np.searchsorted(row[heads], np.arange(len(offsets))).tolist()
     return tuple(",".join(texts[a:b]) for a, b in pairwise(bounds))
-
-
-def read_mind_behaviors(path: str | Path, articles: Articles, negatives: int = 4, seed: int = 0) -> Impressions:
-    """The rows of MIND's behaviors.tsv: one a clicked candidate, with `negatives` others of the same impression.
-
-    The others are drawn without replacement, once: by (seed, impression id, clicked id, occurrence) and nothing else,
-    so a row keeps them whatever else the file holds. An impression with fewer gives all it has.
-
-    Raises:
-        ConfigError: `negatives` is below 1.
-        DataError: what `read_behavior_lines` refuses; no row.
-    """
-    if negatives < 1:
-        raise ConfigError(f"negatives: too few other candidates. Got {negatives}, expected at least 1.")
-    users, histories, candidates, impression_ids, days = [], [], [], [], []
-    seen: Counter[tuple[str, str]] = Counter()
-    unclicked = alone = few = 0
-    for impression, user, day, history, clicked, others in read_behavior_lines(path, articles):
-        unclicked += not clicked
-        for article_id in clicked:
-            occurrence = seen[impression, article_id]
-            seen[impression, article_id] += 1
-            if not others:
-                alone += 1
-                continue
-            few += len(others) < negatives
-            drawn = _draw(others, negatives, f"{seed}\t{impression}\t{article_id}\t{occurrence}")
-            users.append(user)
-            histories.append([articles.position[a] for a in history])
-            candidates.append([articles.position[a] for a in (article_id, *drawn)])
-            impression_ids.append(impression)
-            days.append(day)
-    if not users:
-        raise DataError(
-            f"{path}: no row is left. Got no click beside a candidate without one. Give MIND's behaviors.tsv."
-        )
-    notes = {
-        "impression(s) without a click are left out.": unclicked,
-        "click(s) whose impression has no other candidate are left out.": alone,
-        f"row(s) have fewer than {negatives} other candidates and keep all of them.": few,
-        "row(s) have no date that can be read.": days.count(""),
-    }
-    return Impressions(
-        user_ids=np.array(users, dtype=object),
-        history=Ragged.of(histories),
-        candidates=Ragged.of(candidates),
-        labels=Ragged.of([[1] + [0] * (len(row) - 1) for row in candidates]),
-        is_fake=articles.is_fake[[row[0] for row in candidates]],
-        sources=tuple(f"impression {impression}" for impression in impression_ids),
-        columns={"day": tuple(days), "impression": tuple(impression_ids)},
-        notes=tuple(f"{count} {what}" for what, count in notes.items() if count),
-    )
-
-
-def _draw(others: list[str], count: int, key: str) -> list[str]:
-    """`count` of the others, or all there are: the head of a shuffle whose numbers are a hash of `key`."""
-    pool = list(others)
-    if len(pool) <= count:
-        return pool
-    stream = hashlib.shake_128(key.encode()).digest(8 * count)
-    for i in range(count):
-        j = i + int.from_bytes(stream[8 * i : 8 * i + 8], "little") % (len(pool) - i)
-        pool[i], pool[j] = pool[j], pool[i]
-    return pool[:count]

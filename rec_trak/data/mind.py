@@ -2,78 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
-from functools import cache
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
 from rec_trak.data.articles import Articles
-from rec_trak.data.tables import read_lines
+from rec_trak.data.tables import NO_VALUE, read_lines
 from rec_trak.errors import DataError
 from rec_trak.words import QUOTE, plain, quoted
 
+HEADINGS = {"impression_id", "impressionid", "user_id", "userid", "user", "time", "timestamp", "date", "history"} | {
+    "clicked_news", "impressions", "impression", "candidates", "news"
+}  # fmt: skip
+SLASHED, ISO = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})"), re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
+HEADER, EMPTY, GAPS = "header", "empty", "gaps"
+
 
 class BehaviorLine(NamedTuple):
-    """One impression: `day` is an ISO date or ''; history, clicked and other candidates are article ids."""
+    """One impression: its line number, `when` as the file says it; history, clicked and other candidates by id."""
 
+    number: int
     impression: str
     user: str
-    day: str
+    when: str
     history: list[str]
     clicked: list[str]
     others: list[str]
 
 
-def read_behavior_lines(path: str | Path, articles: Articles) -> Iterator[BehaviorLine]:
+class Met(NamedTuple):
+    """What reading met: counts of `header` lines and of histories that are a word for none (`empty`); of articles that
+    the table lacks, the first line of each, and the lines with any."""
+
+    counts: Counter[str]
+    missing: dict[str, int]
+    lines: set[int]
+
+    def notes(self, missing_articles: str) -> list[str]:
+        """What a user should know of it, a sentence each."""
+        notes = {
+            "header line(s) are left out.": self.counts[HEADER],
+            "history(ies) that say nan, NULL or the like are read as empty.": self.counts[EMPTY],
+        }
+        told = [f"{count} {what}" for what, count in notes.items() if count]
+        if self.missing and missing_articles != "refuse":
+            gone = "the impressions with them are left out" if missing_articles == "drop_row" else "they are left out"
+            told.append(f"{len(self.missing)} article(s) in {len(self.lines)} impression(s) are missing; {gone}.")
+        return told
+
+
+def nothing_met() -> Met:
+    return Met(Counter(), {}, set())
+
+
+def read_behavior_lines(
+    path: str | Path, articles: Articles, missing_articles: str = "refuse", met: Met | None = None
+) -> Iterator[BehaviorLine]:
     """The lines of a behaviors.tsv, one by one.
+
+    Args:
+        path: the file; a header line at its head is passed over, and a history that is a word for none is empty.
+        articles: the table.
+        missing_articles: see `Reading`; `blank` is for tables that were grown before.
+        met: is filled in while lines are read.
 
     Raises:
         DataError: what `read_lines` refuses; a line of other than 5 columns; an empty user id; a candidate without
             its -1 or -0; and, at the end, articles that `articles` lacks (the first three, the first line).
     """
-    unknown: dict[str, int] = {}
+    met = nothing_met() if met is None else met
     for number, line in enumerate(read_lines(path, newline="\n"), 1):
         fields = line.rstrip("\r\n").split("\t")
         if fields == [""]:
             continue
-        where = f"{path}, line {number}"
-        if len(fields) != 5:
-            expected = "expected 5 (impression id, user id, time, history, candidates)"
-            raise DataError(f"{where}: Got {len(fields)} columns, {expected}. Give MIND's behaviors.tsv.")
-        impression, user, time, history, slate = fields
-        if not user.strip():
-            raise DataError(f"{where}: the user id is empty. Got {quoted(user)}, expected an id. Mend the line.")
-        candidates, read = slate.split(), history.split()
-        unlabelled = [plain(candidate, QUOTE) for candidate in candidates if candidate[-2:] not in ("-0", "-1")]
-        if unlabelled:
-            expected = f"expected `{unlabelled[0]}-1` or `{unlabelled[0]}-0`"
-            raise DataError(
-                f"{where}: candidates without a click label, as in an unlabelled test file. "
-                f"Got `{unlabelled[0]}`, {expected}. Give a labelled behaviors.tsv."
-            )
-        clicked = [candidate[:-2] for candidate in candidates if candidate[-1] == "1"]
-        others = [candidate[:-2] for candidate in candidates if candidate[-1] == "0"]
-        for article_id in (*read, *clicked, *others):
-            if article_id not in articles.position:
-                unknown.setdefault(article_id, number)
-        if not unknown:
-            yield BehaviorLine(impression, user, _day(time.split(" ")[0]), read, clicked, others)
-    if unknown:
-        (_, number), *_ = unknown.items()
-        named = ", ".join(f"`{plain(article_id, QUOTE)}`" for article_id in list(unknown)[:3]) + (
-            ", …" if len(unknown) > 3 else ""
-        )
-        what = f"{len(unknown)} unknown article id(s). Got {named}, expected articles of {articles.source}"
-        raise DataError(f"{path}, line {number}: {what}. Give the news.tsv of the same release.")
-
-
-@cache
-def _day(date: str) -> str:
-    """An ISO date, '' where `date` is neither month/day/year nor ISO itself."""
-    for form in ("%m/%d/%Y", "%Y-%m-%d"):
-        try:
-            return datetime.strptime(date, form).date().isoformat()
-        except ValueError:
+        if number == 1 and _is_header(fields):
+            met.counts[HEADER] += 1
             continue
-    return ""
+        impression, user, when, history, clicked, others = _parts(fields, f"{path}, line {number}")
+        if history and " ".join(history) in NO_VALUE and history[0] not in articles.position:
+            met.counts[EMPTY] += 1
+            history = []
+        parts = [history, clicked, others]
+        unknown = [a for part in parts for a in part if a not in articles.position]
+        if unknown:
+            met.lines.add(number)
+            for article_id in unknown:
+                met.missing.setdefault(article_id, number)
+            if missing_articles != "drop_place":
+                continue
+            parts = [[a for a in part if a in articles.position] for part in parts]
+        if missing_articles != "refuse" or not met.missing:
+            yield BehaviorLine(number, impression, user, when, *parts)
+    if met.missing and missing_articles == "refuse":
+        number, named = (
+            next(iter(met.missing.values())),
+            ", ".join(f"`{plain(a, QUOTE)}`" for a in list(met.missing)[:3]),
+        )
+        more = ", …" if len(met.missing) > 3 else ""
+        raise DataError(
+            f"{path}, line {number}: {len(met.missing)} unknown article id(s) in {len(met.lines)} impression(s). Got "
+            f"{named}{more}, expected articles of {articles.source}. Give the news.tsv of the same release, or say "
+            "with `missing_articles` (drop_place, drop_row or blank) how to go on without."
+        )
+
+
+def missing_ids(path: str | Path, articles: Articles) -> list[str]:
+    """The ids in a behaviors.tsv that the table lacks, in order of appearance."""
+    met = nothing_met()
+    for _ in read_behavior_lines(path, articles, "drop_row", met):
+        pass
+    return list(met.missing)
+
+
+def _is_header(fields: Sequence[str]) -> bool:
+    return len(fields) == 5 and sum(field.strip().lower().replace(" ", "_") in HEADINGS for field in fields) >= 3
+
+
+def _parts(fields: list[str], where: str) -> tuple[str, str, str, list[str], list[str], list[str]]:
+    """Impression, user, time, history, clicked and other candidates of a line."""
+    if len(fields) != 5:
+        expected = "expected 5 (impression id, user id, time, history, candidates)"
+        raise DataError(f"{where}: Got {len(fields)} columns, {expected}. Give MIND's behaviors.tsv.")
+    impression, user, when, history, slate = fields
+    if not user.strip():
+        raise DataError(f"{where}: the user id is empty. Got {quoted(user)}, expected an id. Mend the line.")
+    candidates = slate.split()
+    unlabelled = [plain(candidate, QUOTE) for candidate in candidates if candidate[-2:] not in ("-0", "-1")]
+    if unlabelled:
+        expected = f"expected `{unlabelled[0]}-1` or `{unlabelled[0]}-0`"
+        raise DataError(
+            f"{where}: candidates without a click label, as in an unlabelled test file. "
+            f"Got `{unlabelled[0]}`, {expected}. Give a labelled behaviors.tsv."
+        )
+    clicked = [candidate[:-2] for candidate in candidates if candidate[-1] == "1"]
+    others = [candidate[:-2] for candidate in candidates if candidate[-1] == "0"]
+    return impression, user, when, history.split(), clicked, others
+
+
+def days(whens: Iterable[str]) -> tuple[list[str], list[str]]:
+    """ISO dates of a column of times ('' where one cannot be read), and notes.
+
+    The column is judged as a whole: MIND writes month/day/year; where a first number passes 12 and no second one does,
+    it is day/month/year throughout; where both occur, no date of that form can be read.
+    """
+    whens = [when.split(" ")[0].split("T")[0] for when in whens]
+    slashed = {when: tuple(map(int, m.groups())) for when in set(whens) if (m := SLASHED.fullmatch(when))}
+    day_first = any(first > 12 for first, _, _ in slashed.values())
+    month_first = any(second > 12 for _, second, _ in slashed.values())
+    read = {}
+    for when in set(whens):
+        if when in slashed:
+            first, second, year = slashed[when]
+            month, day = (second, first) if day_first else (first, second)
+            read[when] = "" if day_first and month_first else _iso(year, month, day)
+        else:
+            parts = ISO.fullmatch(when)
+            read[when] = _iso(*map(int, parts.groups())) if parts else ""
+    notes = []
+    if day_first and month_first:
+        notes.append("Dates are written day first in some lines and month first in others; none of them is read.")
+    elif day_first:
+        notes.append("Dates are read as day/month/year, since a first number passes 12.")
+    return [read[when] for when in whens], notes
+
+
+def _iso(year: int, month: int, day: int) -> str:
+    try:
+        return date(year, month, day).isoformat()
+    except ValueError:
+        return ""

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rec_trak.config.reading import Reading
+from rec_trak.data.agreement import with_blanks
 from rec_trak.data.articles import Articles, read_mind_news, read_news_items
-from rec_trak.data.impressions import Impressions, read_mind_behaviors, read_pairwise
+from rec_trak.data.impressions import Impressions, read_pairwise
+from rec_trak.data.mind import missing_ids
+from rec_trak.data.mind_rows import read_mind_behaviors
+from rec_trak.data.pairwise import log_articles
 from rec_trak.data.parsed import PARSED_BEHAVIORS, read_parsed
+from rec_trak.data.trained import only_trained
 from rec_trak.disk import absent
 from rec_trak.errors import DataError
 
 BEHAVIORS = "behaviors.tsv"
+DEFAULT = Reading()
 
 
 def data_format(data_path: str | Path, dataset_type: str, wanted: str = "auto") -> str:
@@ -21,13 +28,7 @@ def data_format(data_path: str | Path, dataset_type: str, wanted: str = "auto") 
 
 
 def read_data(
-    data_path: str | Path,
-    news_items_path: str | Path | None,
-    dataset_type: str,
-    wanted_format: str = "auto",
-    rows: str = "as_trained",
-    negatives: int = 4,
-    seed: int = 0,
+    data_path: str | Path, news_items_path: str | Path | None, dataset_type: str, reading: Reading = DEFAULT
 ) -> tuple[Articles, Impressions]:
     """The articles and the rows of one data set of a tree.
 
@@ -37,23 +38,36 @@ def read_data(
             or in a folder named after the data set or the first part of its name (`train`).
         news_items_path: the articles; None means news_items.csv in the tree, or news.tsv beside the behaviors.
         dataset_type: `train_clean`, `train_poisoned`, `val_clean` and so on.
-        wanted_format: `auto`, `pairwise`, `mind` or `parsed`.
-        rows: pairwise only, how lines become rows; see `read_pairwise`.
-        negatives: MIND only, other candidates drawn for each row.
-        seed: MIND only, of that draw.
+        reading: how.
 
     Raises:
-        DataError: a file is missing, or does not hold what it should.
+        DataError: a file is missing, or does not hold what it should; no row is left.
     """
-    wanted_format = data_format(data_path, dataset_type, wanted_format)
-    clicks = click_log_path(data_path, dataset_type, wanted_format)
-    if wanted_format == "parsed":
-        return read_parsed(clicks.parent, news_items_path)
-    if wanted_format == "mind":
+    form = data_format(data_path, dataset_type, reading.data_format)
+    clicks = click_log_path(data_path, dataset_type, form)
+    if form == "parsed":
+        articles, rows = read_parsed(clicks.parent, news_items_path)
+    else:
+        articles = read_articles(data_path, news_items_path, clicks, form, reading)
+        rows = read_clicks(clicks, articles, form, reading)
+    return articles, only_trained(rows, reading)
+
+
+def read_articles(
+    data_path: str | Path, news_items_path: str | Path | None, clicks: Path, form: str, reading: Reading
+) -> Articles:
+    """The table that a click log is read against, grown by what `reading` says of titles and missing articles."""
+    if form == "mind":
         articles = read_mind_news(news_items_path or clicks.with_name("news.tsv"))
-        return articles, read_mind_behaviors(clicks, articles, negatives=negatives, seed=seed)
-    articles = read_news_items(news_items_path or Path(data_path) / "news_items.csv")
-    return articles, read_pairwise(clicks, articles, rows=rows)
+        return with_blanks(articles, missing_ids(clicks, articles)) if reading.missing_articles == "blank" else articles
+    return log_articles(clicks, read_news_items(news_items_path or Path(data_path) / "news_items.csv"), reading)
+
+
+def read_clicks(path: Path, articles: Articles, form: str, reading: Reading) -> Impressions:
+    """All rows of a click log, whether or not they were trained on."""
+    if form == "mind":
+        return read_mind_behaviors(path, articles, reading)
+    return read_pairwise(path, articles, rows=reading.rows, reading=reading)
 
 
 def click_log_path(data_path: str | Path, dataset_type: str, wanted_format: str = "auto") -> Path:

@@ -16,6 +16,7 @@ from rec_trak.words import LINE, QUOTE, plain
 
 FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}  # the last four: as pandas writes mixed columns
 DIGITS = 19  # of a number in a table that 64 bits may not hold any more
+NO_VALUE = frozenset(("", "nan", "NaN", "NAN", "null", "NULL", "None", "none", "NA", "N/A", "n/a", "<NA>", "[]"))
 LINE_BREAK = re.compile(r"[\r\n\0]+")
 
 
@@ -40,6 +41,11 @@ class Table:
         if name not in self.values:
             return ("",) * len(self.first)
         return tuple(np.array(self.values[name], dtype=object)[self.codes[name]])
+
+    def subset(self, lines: np.ndarray) -> Table:
+        """The given records (a mask or positions), every distinct value still known."""
+        codes = {name: places[lines] for name, places in self.codes.items()}
+        return Table(self.values, codes, self.first[lines], self.last[lines])
 
 
 def read_lines(path: str | Path, newline: str = "") -> Iterator[str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from rec_trak.data.articles import Articles, read_mind_news
 from rec_trak.data.impressions import Impressions, read_pairwise
-from rec_trak.data.mind import read_behavior_lines
+from rec_trak.data.mind import days, read_behavior_lines
 from rec_trak.data.pairwise import parse_list
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.sources import BEHAVIORS
@@ -88,13 +88,16 @@ def read_mind_slates(folder: str | Path, articles: Articles) -> Targets:
     news = folder / "news.tsv"
     known = joined(articles, read_mind_news(news)) if news.is_file() else articles
     slates = []
-    for line in read_behavior_lines(folder / BEHAVIORS, known):
+    lines = list(read_behavior_lines(folder / BEHAVIORS, known))
+    dates, told = days(line.when for line in lines)
+    for line, day in zip(lines, dates, strict=True):
         shown = [known.position[a] for a in (*line.clicked, *line.others)]
         labels = [1] * len(line.clicked) + [0] * len(line.others)
         history = [known.position[a] for a in line.history]
         if shown:
-            slates.append(_Target(line.user, history, shown, labels, f"impression {line.impression}", line.day))
-    notes = [f"{len(known) - len(articles)} article(s) stand in {news} alone."] if len(known) > len(articles) else []
+            slates.append(_Target(line.user, history, shown, labels, f"impression {line.impression}", day))
+    alone = [f"{len(known) - len(articles)} article(s) stand in {news} alone."]
+    notes = [*told, *(alone if len(known) > len(articles) else [])]
     if not slates:
         raise DataError(f"{folder / BEHAVIORS}: the file is empty. Got no impression, expected some. Give another.")
     return Targets(known, _table(slates, known, notes))

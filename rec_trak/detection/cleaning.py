@@ -17,7 +17,9 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 
-from rec_trak.data.impressions import Impressions, read_mind_behaviors, read_pairwise
+from rec_trak.data.impressions import Impressions
+from rec_trak.data.sources import read_clicks
+from rec_trak.data.trained import only_trained
 from rec_trak.detection.labels import read_row_numbers
 from rec_trak.errors import ConfigError, DataError, listed
 from rec_trak.results.files import Results, as_csv, write_files
@@ -196,19 +198,17 @@ def _edits(log: ClickLog, places: np.ndarray, left: np.ndarray) -> tuple[set[int
     if log.form != "mind":
         gone, kept = ({n for i in part for n in line_numbers(log.everything.sources[i])} for part in (places, left))
         return gone - kept, {}
-    chosen, row = set(places.tolist()), 0
+    named: dict[int, set[int]] = {}
+    for number, click in log.everything.origin[places].tolist():
+        named.setdefault(number, set()).add(click)
     gone, changes = set(), {}
     for number, line in _lines(log):
-        candidates = line.split("\t")[-1].split()
-        clicks = sum(candidate[-1] == "1" for candidate in candidates)
-        if clicks == len(candidates):
-            continue  # a blank line, or clicks without any other candidate: no row
-        named = {click for click in range(clicks) if row + click in chosen}
-        row += clicks
-        if named and len(named) == clicks:
-            gone.add(number)
-        elif named:
-            changes[number] = named
+        if number in named:
+            clicks = sum(candidate[-1] == "1" for candidate in line.split("\t")[-1].split())
+            if len(named[number]) == clicks:
+                gone.add(number)
+            else:
+                changes[number] = named[number]
     return gone, changes
 
 
@@ -244,18 +244,21 @@ def _check_left(log: ClickLog, left: np.ndarray, path: Path) -> None:
     """Refuse a cleaned file from which other rows are read than those that were to stay."""
     if log.form == "parsed":
         return  # a line is a row there, whatever stands around it
-    if log.form == "mind":
-        again = read_mind_behaviors(path, log.articles, log.config.negatives, log.config.seed)
-    else:
-        again = read_pairwise(path, log.articles, log.config.rows)
+    again = only_trained(read_clicks(path, log.articles, log.form, log.reading), log.reading)
     wanted, got = Counter(_contents(log.everything.subset(left))), Counter(_contents(again))
     changed = sum((wanted - got).values())
     if wanted != got:
         raise DataError(
             f"{log.path}: without the chosen rows, others would be read differently. Got {changed} of {len(left)} "
-            "rows changed, expected none. Choose the rows beside them too, or mend the user ids that differ in "
-            "spelling alone."
+            f"rows changed, expected none. Choose the rows beside them too, or {_why_changed(log)}."
         )
+
+
+def _why_changed(log: ClickLog) -> str:
+    """What to mend so that rows do not hang on each other."""
+    if log.form == "mind":
+        return "give repeated impressions ids of their own: negatives are drawn by impression id and occurrence"
+    return "mend the user ids that differ in spelling alone"
 
 
 def _contents(rows: Impressions) -> Iterator[tuple]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from rec_trak.attribution.job import sample
 from rec_trak.config.analysis import AnalysisConfig
+from rec_trak.config.reading import Reading, reading_of
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.sources import click_log_path, data_format, read_data
@@ -28,6 +29,7 @@ class ClickLog:
         path: the file.
         form: `pairwise`, `mind` or `parsed`.
         config: the analysis that the run was made with.
+        reading: how the log is read.
         articles: the table that rows refer to.
         everything: all rows of the file, as the run's settings make them.
         places: (N,) places in `everything` of the run's N rows, in their order; not all where the run took a sample.
@@ -37,6 +39,7 @@ class ClickLog:
     path: Path
     form: str
     config: AnalysisConfig
+    reading: Reading
     articles: Articles
     everything: Impressions
     places: np.ndarray
@@ -63,15 +66,22 @@ def read_click_log(
     given = {"data_path": data_path, "news_items_path": news_items_path}
     config = dataclasses.replace(config, **{key: str(path) for key, path in given.items() if path is not None})
     kind = (config.data_path, results.metadata["dataset_type"], config.data_format)
-    articles, everything = read_data(
-        kind[0], config.news_items_path, *kind[1:], config.rows, config.negatives, config.seed
-    )
+    reading = _reading(results, config)
+    articles, everything = read_data(config.data_path, config.news_items_path, kind[1], reading)
     numbered = dataclasses.replace(everything, columns={"place": tuple(range(len(everything)))})
     places = np.array(sample(numbered, config.sample_size, config.seed, asked_for=False).columns["place"])
     rows = everything if len(places) == len(everything) else everything.subset(places)
     path = click_log_path(*kind)
     _check_same(path, rows_table(rows, articles)[[*COMPARED]].astype(str), results)
-    return ClickLog(path, data_format(*kind), config, articles, everything, places, rows)
+    return ClickLog(path, data_format(*kind), config, reading, articles, everything, places, rows)
+
+
+def _reading(results: Results, config: AnalysisConfig) -> Reading:
+    """How the run read its log: a code base may have said more than the configuration."""
+    told, known = results.metadata.get("reading"), {f.name for f in dataclasses.fields(Reading)}
+    if isinstance(told, dict) and told.keys() <= known:
+        return Reading(**told)
+    return dataclasses.replace(reading_of(config), titles="table")  # as runs from before it was told were read
 
 
 def check_same_rows(results: Results, other: Results) -> None:

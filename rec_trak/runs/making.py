@@ -247,6 +247,7 @@ def describe(run: Run, job: Job, score: dict[str, Any], diagnostics: tuple[Diagn
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         "features": {key: value for key, value in features.items() if key not in ROW_FIELDS},
         "rows": {key: features[key] for key in ROW_FIELDS},
+        "reading": dataclasses.asdict(job.reading),
         "score": score,
         "members": [
             {"checkpoint": member.name, "digest": member.digest, **dataclasses.asdict(numbers)}

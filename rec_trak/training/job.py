@@ -17,6 +17,7 @@ from rec_trak.config.analysis import DATASET_TYPES
 from rec_trak.config.documents import DocumentError, read_json
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.config.reader import build
+from rec_trak.config.reading import reading_of
 from rec_trak.config.training import TrainingConfig
 from rec_trak.data.articles import Articles, build_vocabulary, read_word_vectors
 from rec_trak.data.batches import Inputs, build_inputs
@@ -143,9 +144,7 @@ def start_vectors(config: TrainingConfig, model_config: ModelConfig) -> np.ndarr
 def _read(
     config: TrainingConfig, data_path: str, news_items_path: str | None, dataset_type: str
 ) -> tuple[Articles, Impressions]:
-    return read_data(
-        data_path, news_items_path, dataset_type, config.data_format, config.rows, config.negatives, config.seed
-    )
+    return read_data(data_path, news_items_path, dataset_type, reading_of(config))
 
 
 def _words(config: TrainingConfig, articles: Articles) -> tuple[np.ndarray | None, tuple[str, ...]]:

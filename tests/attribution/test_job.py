@@ -87,7 +87,7 @@ def test_fingerprint_sees_rows_negatives_and_articles(tmp_path):
         lines = list(csv.reader(file))
     other = next(i for i, line in enumerate(lines[1:], start=1) if line[5] == "0")
     used = {line[3] for line in lines[1:] if line[:2] == lines[other][:2]}
-    lines[other][3] = next(f"n{i}" for i in range(12) if f"n{i}" not in used)
+    lines[other][3:5] = next(f"n{i}" for i in range(12) if f"n{i}" not in used), ""
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(lines)
     second = fingerprint(tiny.make_job(tmp_path))["features"]

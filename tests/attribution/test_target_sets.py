@@ -13,6 +13,7 @@ from rec_trak.attribution.job import Run
 from rec_trak.attribution.session import featurize
 from rec_trak.attribution.target_sets import named_targets
 from rec_trak.config.analysis import analysis_config, read_analysis_config
+from rec_trak.config.reading import Reading
 from rec_trak.config.targets import TargetSet
 from rec_trak.data.sources import read_data
 from rec_trak.errors import ConfigError, DataError
@@ -120,7 +121,7 @@ def test_mind_targets_with_articles_of_their_own_are_scored(world, tmp_path):
 def test_users_of_a_parsed_tree(shared, tmp_path):
     """What a preprocessing left is read as it is; another one's articles are refused."""
     tree = shared / "fixtures" / "yusanshi" / "data"
-    articles, impressions = read_data(tree, None, "train_clean", "parsed")
+    articles, impressions = read_data(tree, None, "train_clean", Reading("parsed"))
     config = analysis_config(NEEDED | {"data_path": str(tree), "data_format": "parsed"})
     definition = TargetSet(article=articles.ids[5], users="train")
     run = Run(replace(config, targets={"set": definition}), "train_clean", "clean")

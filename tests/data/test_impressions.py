@@ -117,8 +117,9 @@ def test_order_is_that_of_pandas_groupby(articles, pairwise, users, expected):
 def test_lines_of_an_impression_need_not_be_adjacent(articles, pairwise):
     """An impression is found wherever its lines stand; sources keep the true lines, newlines in quotes included."""
     first, second = group("u1", ["n0"], ["n1", "n2+", "n3"]), group("u1", ["n1"], ["n6+", "n7"])
-    second[0][4] = "a title\nof two lines"
-    rows = read_pairwise(pairwise(first[0], *second, first[1], first[2]), articles)
+    lines = [[*line, "a mark"] for line in (first[0], *second, first[1], first[2])]
+    lines[1][-1] = "a mark\nof two lines"
+    rows = read_pairwise(pairwise(*lines, header=[*COLUMNS, "mark"]), articles)
     assert rows.sources == ("3-5", "2,6-7")
     assert ids(articles, rows.candidates) == [["n6", "n7"], ["n2", "n1", "n3"]]
 
@@ -197,7 +198,10 @@ def change(column, value, line=1):
         ),
         (change("history_ids", "n0, n1"), "line 3: `history_ids` is wrong in 1 line"),
         (change("history_ids", "['n0', 'n1']"), "differ in length in 1 line.* Got 1 and 2 entries, expected equally"),
-        (change("history_ids", "['x9']"), r"line 3: 1 unknown article\(s\) in `history_ids`, in 1 line\(s\). Got `x9`"),
+        (
+            change("history_ids", "['x9']"),
+            r"line 3: 1 unknown article\(s\) in `history_ids`, in 1 line\(s\) of 1 row.* Got `x9`",
+        ),
         (change("candidate_id", "x1"), r"line 3: 1 unknown article\(s\) in `candidate_id`.* Got `x1`.*news_items\.csv"),
     ],
 )
@@ -211,9 +215,7 @@ def test_mistakes_are_told_together(articles, pairwise):
     """One message has every kind of mistake, the earliest first, with counts, and at most three unknown ids."""
     lines = group("u1", ["n0"], ["n1+", "x1", "x2", "x3", "x4", "x1"])
     lines[5][5] = lines[4][5] = "9"
-    message = (
-        r"line 3: 4 unknown article\(s\) .* in 5 line\(s\). Got `x1`, `x2`, `x3`, …, .*; line 6: `label` .* 2 line"
-    )
+    message = r"line 3: 4 unknown article\(s\) .* in 5 line.* Got `x1`, `x2`, `x3`, …, .*; line 6: `label` .* 2 line"
     with pytest.raises(DataError, match=message):
         read_pairwise(pairwise(*lines), articles)
 

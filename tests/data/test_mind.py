@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from rec_trak.config.reading import Reading
 from rec_trak.data.articles import read_mind_news, read_news_items
-from rec_trak.data.impressions import read_mind_behaviors, read_pairwise, row_identities
+from rec_trak.data.impressions import read_pairwise, row_identities
+from rec_trak.data.mind_rows import read_mind_behaviors
 from rec_trak.errors import ConfigError, DataError
 
 TIME = "11/5/2019 9:05:58 AM"
@@ -58,18 +60,18 @@ def test_mind_draws_depend_on_the_row_alone(mind):
     """A row's other candidates are the same whatever else the file holds, and change with the seed."""
     articles, write = mind
     lines = [(str(i), f"U{i}", TIME, "N0", SLATE) for i in range(40)]
-    whole = read_mind_behaviors(write(*lines), articles, seed=3)
-    part = read_mind_behaviors(write(*lines[:5:-1]), articles, seed=3)
+    whole = read_mind_behaviors(write(*lines), articles, Reading(seed=3))
+    part = read_mind_behaviors(write(*lines[:5:-1]), articles, Reading(seed=3))
     of_row = {(whole.sources[i], whole.clicked[i]): list(whole.candidates[i]) for i in range(len(whole))}
     assert all(of_row[part.sources[i], part.clicked[i]] == list(part.candidates[i]) for i in range(len(part)))
-    other = read_mind_behaviors(write(*lines), articles, seed=4)
+    other = read_mind_behaviors(write(*lines), articles, Reading(seed=4))
     assert ids(articles, other.candidates) != ids(articles, whole.candidates)
 
 
 def test_mind_draws_are_pinned(mind):
     """The draw is a contract with stores on disk: it must not change between versions, machines or Python runs."""
     articles, write = mind
-    rows = read_mind_behaviors(write(("7", "U1", TIME, "", SLATE)), articles, negatives=3, seed=1)
+    rows = read_mind_behaviors(write(("7", "U1", TIME, "", SLATE)), articles, Reading(negatives=3, seed=1))
     assert ids(articles, rows.candidates) == [["N2", "N4", "N6", "N7"], ["N5", "N4", "N6", "N3"]]
 
 
@@ -103,7 +105,7 @@ def test_mind_clicks_without_others_are_counted(mind):
         (("1", "U1", TIME, "N0", "N1-2"), "Got `N1-2`"),
         (
             ("1", "U1", TIME, "X1 X2", "X3-1 X4-0"),
-            r"line 2: 4 unknown article id\(s\). Got `X1`, `X2`, `X3`, …, .*news.tsv",
+            r"line 2: 4 unknown article id\(s\) in \d+ impression\(s\). Got `X1`, `X2`, `X3`, …, .*news.tsv",
         ),
     ],
 )
@@ -120,7 +122,7 @@ def test_mind_without_rows(mind):
     with pytest.raises(DataError, match="no row is left"):
         read_mind_behaviors(write(), articles)
     with pytest.raises(ConfigError, match="Got 0, expected at least 1"):
-        read_mind_behaviors(write(("1", "U1", TIME, "", SLATE)), articles, negatives=0)
+        read_mind_behaviors(write(("1", "U1", TIME, "", SLATE)), articles, Reading(negatives=0))
 
 
 def test_real_mind_folder_has_the_rows_of_the_pairwise_file(shared):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rec_trak.config.model import TextConfig
+from rec_trak.config.reading import Reading
 from rec_trak.data.articles import encode_articles
 from rec_trak.data.numbered import read_numbers
 from rec_trak.data.parsed import read_parsed
@@ -109,13 +110,13 @@ def test_the_folder_is_found(folder, tmp_path_factory, name):
     (root / name).mkdir(exist_ok=True)
     for path in folder.iterdir():
         (root / name / path.name).write_bytes(path.read_bytes())
-    assert len(read_data(root, None, "train_poisoned", "parsed")[1]) == 3
+    assert len(read_data(root, None, "train_poisoned", Reading("parsed"))[1]) == 3
 
 
 def test_a_tree_without_rows_is_refused(tmp_path):
     """Law: where no place holds behaviors_parsed.tsv, the places are named."""
     with pytest.raises(DataError, match="Got neither val_clean/behaviors_parsed.tsv or val/behaviors_parsed.tsv"):
-        read_data(tmp_path, None, "val_clean", "parsed")
+        read_data(tmp_path, None, "val_clean", Reading("parsed"))
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_exposure_to_mind_users(articles, mind):
 def test_mind_without_news_of_its_own(articles, mind):
     """The run's articles are then all there is."""
     (mind / "news.tsv").unlink()
-    with pytest.raises(DataError, match=r"behaviors\.tsv, line 1: 1 unknown article id\(s\). Got `n4`"):
+    with pytest.raises(DataError, match=r"behaviors\.tsv, line 1: 1 unknown article id\(s\) in 3 .* Got `n4`"):
         read_mind_targets(mind, articles)
     (mind / "behaviors.tsv").write_text("", encoding="utf-8")
     with pytest.raises(DataError, match=r"behaviors\.tsv: the file is empty"):

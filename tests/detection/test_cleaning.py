@@ -8,7 +8,9 @@ import pytest
 from support import finished, tiny
 from support.commands import fail, succeed
 
-from rec_trak.data.impressions import read_mind_behaviors, read_pairwise
+from rec_trak.config.reading import Reading
+from rec_trak.data.impressions import read_pairwise
+from rec_trak.data.mind_rows import read_mind_behaviors
 from rec_trak.data.sources import read_data
 from rec_trak.detection.cleaning import Choice, choose_rows, clean_log
 from rec_trak.errors import ConfigError, DataError
@@ -22,8 +24,8 @@ def run_of(folder, data, **keys):
     """The results folder of a run over the tree `data`, with scores that fall from row to row."""
     tiny_config = {"data_path": str(data), "news_items_path": None, "output_dir": "none", "model_config": "none"} | keys
     config = {key: value for key, value in tiny_config.items() if value is not None}
-    wanted = [config.get(key, default) for key, default in (("data_format", "auto"), ("rows", "as_trained"))]
-    articles, rows = read_data(data, None, "train_clean", *wanted)
+    reading = Reading(config.get("data_format", "auto"), config.get("rows", "as_trained"))
+    articles, rows = read_data(data, None, "train_clean", reading)
     metadata = {"config": config, "dataset_type": "train_clean", "model_type": "clean"}
     scores = -np.arange(len(rows), dtype=float)
     extra = {"renormalised": np.arange(len(rows), dtype=float)}

@@ -7,6 +7,7 @@ import pytest
 from support import finished, tiny
 
 from rec_trak.config.analysis import read_analysis_config
+from rec_trak.config.reading import Reading
 from rec_trak.data.sources import read_data
 from rec_trak.detection.labels import labels_from_column, labels_from_file, read_row_numbers
 from rec_trak.errors import DataError
@@ -15,10 +16,12 @@ from rec_trak.runs.click_log import ClickLog
 
 def log_of(folder, rows="as_trained"):
     """The click log of a tree, as of a run over all of it."""
-    articles, impressions = read_data(folder / "data", None, "train_clean", rows=rows)
+    articles, impressions = read_data(folder / "data", None, "train_clean", Reading(rows=rows))
     config = read_analysis_config(tiny.write_config(folder))
     path = folder / "data" / "models" / "train_clean.csv"
-    return ClickLog(path, "pairwise", config, articles, impressions, np.arange(len(impressions)), impressions)
+    return ClickLog(
+        path, "pairwise", config, Reading(rows=rows), articles, impressions, np.arange(len(impressions)), impressions
+    )
 
 
 @pytest.fixture

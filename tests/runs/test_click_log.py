@@ -60,6 +60,7 @@ def test_a_log_that_changed_is_refused(tmp_path, folder):
     refused(flipped, r"Got `article_id` .* in row \d+ \(1 such rows\), expected")
     other = [dict(line) for line in lines]
     other[first]["candidate_id"] = "n11" if other[first]["candidate_id"] != "n11" else "n10"
+    other[first]["candidate_title"] = ""
     refused(other, "Got `other_candidates`")
     finished.write(path, [line | {"note": "new"} for line in lines])
     assert len(open_run(results.folder).click_log().rows) == 24  # a further column changes no row

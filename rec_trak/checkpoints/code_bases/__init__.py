@@ -16,4 +16,5 @@ One whose checkpoints lack tensors also has `fixed(settings, config, where)`, th
 checkpoints say what they were trained with has `carried(extras)`, that as `chosen` gives settings, and
 `decisive(architecture, settings)`: the keys of it that change a score beyond what the tensors tell, and those that name
 files. If such a checkpoint never says all, `LEFT_OUT` is what it leaves out, in words.
+One that trains on a part of the rows has `READING`, fields of `Reading` that say which.
 """

@@ -56,6 +56,7 @@ from rec_trak.errors import CheckpointError, RecTrakWarning
 
 NAME = "newsreclib"
 VIEWS = {"title": "title", "body": "abstract", "category": "category", "subcategory": "subcategory"}
+READING = {"least_history": 1, "until": "2019-11-14"}  # its MIND reader: no empty history, the last day validates
 HABITS = Habits(output_projection=True, user_weights="itself", shared_texts=True, shared_topics=True)
 LENGTHS = {"title": "max_title_len", "body": "max_abstract_len"}
 ENCODERS = ("news_encoder.text_encoders.", "news_encoder.category_encoders.")

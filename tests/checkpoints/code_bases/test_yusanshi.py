@@ -13,6 +13,7 @@ from rec_trak.checkpoints.code_bases import yusanshi
 from rec_trak.checkpoints.state_dicts import read_state_dict
 from rec_trak.clicks import ClickOutput
 from rec_trak.config.analysis import read_analysis_config
+from rec_trak.config.reading import Reading
 from rec_trak.data.batches import build_inputs, unique_batch
 from rec_trak.data.sources import read_data
 from rec_trak.errors import CheckpointError, ConfigError
@@ -34,7 +35,7 @@ class Fixture:
         self.path = folder / "yusanshi" / "checkpoint" / name / FILES[name]
         self.state = read_state_dict(self.path)
         self.expected = dict(np.load(folder / "expected" / "yusanshi" / f"{name}.npz"))
-        self.articles, rows = read_data(folder / "yusanshi" / "data", None, "train_poisoned", "parsed")
+        self.articles, rows = read_data(folder / "yusanshi" / "data", None, "train_poisoned", Reading("parsed"))
         self.rows = rows.subset(self.expected["dataset_index"])
 
     def read(self):

@@ -1,0 +1,88 @@
+"""MIND's impressions -> rows: a click and others of its impression, drawn once. Not here: the lines of the file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from rec_trak.config.reading import Reading
+from rec_trak.data.articles import Articles
+from rec_trak.data.impressions import DEFAULT, Impressions
+from rec_trak.data.mind import days, nothing_met, read_behavior_lines
+from rec_trak.data.ragged import Ragged
+from rec_trak.errors import ConfigError, DataError
+
+
+def read_mind_behaviors(path: str | Path, articles: Articles, reading: Reading = DEFAULT) -> Impressions:
+    """The rows of MIND's behaviors.tsv: one a clicked candidate, with `negatives` others of the same impression.
+
+    The others are drawn without replacement, once: by (seed, impression id, clicked id, occurrence) and nothing else,
+    so a row keeps them whatever else the file holds. An impression with fewer gives all it has.
+
+    Raises:
+        ConfigError: `negatives` is below 1.
+        DataError: what `read_behavior_lines` refuses; no row.
+    """
+    if reading.negatives < 1:
+        raise ConfigError(f"negatives: too few other candidates. Got {reading.negatives}, expected at least 1.")
+    met, users, histories, candidates, impressions, whens, origin = nothing_met(), [], [], [], [], [], []
+    seen: Counter[tuple[str, str]] = Counter()
+    unclicked = alone = few = 0
+    for line in read_behavior_lines(path, articles, reading.missing_articles, met):
+        unclicked += not line.clicked
+        for click, article_id in enumerate(line.clicked):
+            occurrence = seen[line.impression, article_id]
+            seen[line.impression, article_id] += 1
+            if not line.others:
+                alone += 1
+                continue
+            few += len(line.others) < reading.negatives
+            key = f"{reading.seed}\t{line.impression}\t{article_id}\t{occurrence}"
+            shown = (article_id, *_draw(line.others, reading.negatives, key))
+            users.append(line.user)
+            histories.append([articles.position[a] for a in line.history])
+            candidates.append([articles.position[a] for a in shown])
+            impressions.append(line.impression)
+            whens.append(line.when)
+            origin.append((line.number, click))
+    if not users:
+        raise DataError(
+            f"{path}: no row is left. Got no click beside a candidate without one. Give MIND's behaviors.tsv."
+        )
+    dates, told = days(whens)
+    notes = {
+        "impression(s) without a click are left out.": unclicked,
+        "click(s) whose impression has no other candidate are left out.": alone,
+        f"row(s) have fewer than {reading.negatives} other candidates and keep all of them.": few,
+        "row(s) have no date that can be read.": dates.count(""),
+    }
+    return Impressions(
+        user_ids=np.array(users, dtype=object),
+        history=Ragged.of(histories),
+        candidates=Ragged.of(candidates),
+        labels=Ragged.of([[1] + [0] * (len(row) - 1) for row in candidates]),
+        is_fake=articles.is_fake[[row[0] for row in candidates]],
+        sources=tuple(f"impression {impression}" for impression in impressions),
+        columns={"day": tuple(dates), "impression": tuple(impressions)},
+        notes=(
+            *met.notes(reading.missing_articles),
+            *told,
+            *(f"{count} {what}" for what, count in notes.items() if count),
+        ),
+        origin=np.array(origin, dtype=np.int64),
+    )
+
+
+def _draw(others: list[str], count: int, key: str) -> list[str]:
+    """`count` of the others, or all there are: the head of a shuffle whose numbers are a hash of `key`."""
+    pool = list(others)
+    if len(pool) <= count:
+        return pool
+    stream = hashlib.shake_128(key.encode()).digest(8 * count)
+    for i in range(count):
+        j = i + int.from_bytes(stream[8 * i : 8 * i + 8], "little") % (len(pool) - i)
+        pool[i], pool[j] = pool[j], pool[i]
+    return pool[:count]
