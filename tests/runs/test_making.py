@@ -151,6 +151,7 @@ def test_headlines_cannot_command_a_terminal(run, tmp_path):
     lines = [line.split(",") for line in news.read_text(encoding="utf-8").splitlines()]
     lines[1:] = [[line[0], f"{line[1]}\x1b[2J\u202e{'long ' * 50}", line[2]] for line in lines[1:]]
     news.write_text("\n".join(",".join(line) for line in lines) + "\n", encoding="utf-8")
+    (tmp_path / "trak.yaml").write_text((tmp_path / "trak.yaml").read_text() + "\ntitles: table\n")
     flags = (*flags, "--save_dir", tmp_path / "store")
     succeed("featurize", *flags)
     out = succeed("score", *flags, "--explain", "0", "mixed:0")
