@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rec_trak.attribution.job import Job, Run, sample
+from rec_trak.config.reading import Reading, without_blanks
 from rec_trak.config.targets import DATA_SETS, TargetSet
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions, read_slates
@@ -79,16 +80,17 @@ def named_targets(run: Run, job: Job, wanted: str) -> NamedTargets:
 
 def _read(definition: TargetSet, run: Run, job: Job, where: str) -> Targets:
     if definition.kind == "csv":
-        return Targets(job.articles, read_targets(definition.csv, job.articles))
+        return Targets(job.articles, read_targets(definition.csv, job.articles, reading=without_blanks(job.reading)))
     if definition.kind == "mind":
-        return read_mind_targets(definition.mind, job.articles)
+        return read_mind_targets(definition.mind, job.articles, job.reading)
     if definition.kind == "explain":
         return Targets(job.articles, read_explained(definition.explain, job.articles))
-    return exposure(_slates(definition.users, run, job.articles, where), str(definition.article), where)
+    return exposure(_slates(definition.users, run, job, where), str(definition.article), where)
 
 
-def _slates(users: str, run: Run, articles: Articles, where: str) -> Targets:
+def _slates(users: str, run: Run, job: Job, where: str) -> Targets:
     """The impressions of a data set of the run's own tree, or of a file or folder."""
+    articles, reading = job.articles, without_blanks(job.reading)
     if users not in DATA_SETS:
         path = Path(users)
         if not path.exists():
@@ -96,7 +98,7 @@ def _slates(users: str, run: Run, articles: Articles, where: str) -> Targets:
                 f"{where}: no such users. Got {users}, expected a pairwise CSV, a MIND folder, or one of "
                 f"{', '.join(DATA_SETS)}. Mend `users`."
             )
-        return read_mind_slates(path, articles) if path.is_dir() else Targets(articles, read_slates(path, articles))
+        return _shown(path, articles, reading)
     config = run.config
     own = {"train": run.dataset_type, "val": run.dataset_type.replace("train", "val")}
     name = own.get(users, users)
@@ -108,9 +110,9 @@ def _slates(users: str, run: Run, articles: Articles, where: str) -> Targets:
             "a file or folder."
         )
     if kind == "pairwise":
-        return Targets(articles, read_slates(path, articles))
+        return _shown(path, articles, reading)
     if kind == "mind":
-        return read_mind_slates(path.parent, articles)
+        return _shown(path.parent, articles, reading)
     read, impressions = read_parsed(path.parent, config.news_items_path)
     if read.ids != articles.ids:
         raise DataError(
@@ -118,3 +120,10 @@ def _slates(users: str, run: Run, articles: Articles, where: str) -> Targets:
             f"{len(articles)}. Give the `users` of one preprocessing."
         )
     return Targets(articles, impressions)
+
+
+def _shown(path: Path, articles: Articles, reading: Reading) -> Targets:
+    """The impressions of a MIND folder or a pairwise CSV, whole."""
+    if path.is_dir():
+        return read_mind_slates(path, articles, reading)
+    return Targets(articles, read_slates(path, articles, reading))

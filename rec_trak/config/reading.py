@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from rec_trak.errors import ConfigError
@@ -55,3 +55,8 @@ def reading_of(config: Any, otherwise: dict[str, Any] | None = None) -> Reading:
                 f"`{key}`: no date. Got {given[key]!r}, expected one like '2019-11-14', in quotes. Mend it."
             )
     return Reading(**given)
+
+
+def without_blanks(reading: Reading) -> Reading:
+    """The same for further files of a run whose table has its blanks already: what it lacks still goes by its place."""
+    return replace(reading, missing_articles="drop_place") if reading.missing_articles == "blank" else reading

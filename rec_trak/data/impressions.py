@@ -142,7 +142,7 @@ def read_pairwise(
     return _rows(path, lines, order, np.concatenate([[0], np.cumsum(sizes)]), tuple(notes))
 
 
-def read_slates(path: str | Path, articles: Articles) -> Impressions:
+def read_slates(path: str | Path, articles: Articles, reading: Reading = DEFAULT) -> Impressions:
     """The impressions of a pairwise CSV whole, as shown: one row each, clicked candidates before the others, each in
     file order. Impressions without a click, or with one candidate alone, are rows like any other; these are not rows
     to train on.
@@ -150,7 +150,7 @@ def read_slates(path: str | Path, articles: Articles) -> Impressions:
     Raises:
         DataError: what `read_pairwise_lines` refuses.
     """
-    lines = read_pairwise_lines(path, articles)
+    lines = read_pairwise_lines(path, articles, reading)
     order = np.lexsort((~lines.clicked, lines.impression))
     offsets = np.concatenate([[0], np.cumsum(np.bincount(lines.impression))])
     return _rows(path, lines, order, offsets, lines.notes, fewest=1)

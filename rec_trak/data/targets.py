@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rec_trak.config.reading import Reading, without_blanks
 from rec_trak.data.articles import Articles, read_mind_news
-from rec_trak.data.impressions import Impressions, read_pairwise
-from rec_trak.data.mind import days, read_behavior_lines
+from rec_trak.data.impressions import DEFAULT, Impressions, read_pairwise
+from rec_trak.data.mind import days, nothing_met, read_behavior_lines
 from rec_trak.data.pairwise import parse_list
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.sources import BEHAVIORS
@@ -48,27 +49,30 @@ class _Target(NamedTuple):
     day: str = ""
 
 
-def read_targets(path: str | Path, articles: Articles, rows: str = "per_click") -> Impressions:
+def read_targets(
+    path: str | Path, articles: Articles, rows: str = "per_click", reading: Reading = DEFAULT
+) -> Impressions:
     """The clicks of one pairwise benchmark CSV; what has no click or no other candidate is dropped and counted.
 
     Args:
         rows: `per_click` or `as_trained`, see `read_pairwise`.
+        reading: its `titles` and `missing_articles` count.
 
     Raises:
         ConfigError: `rows` is another word.
         DataError: the file is not a pairwise CSV of these articles, or no impression in it has a click.
     """
-    return read_pairwise(path, articles, rows=rows, drop_unclicked=True)
+    return read_pairwise(path, articles, rows=rows, drop_unclicked=True, reading=reading)
 
 
-def read_mind_targets(folder: str | Path, articles: Articles) -> Targets:
+def read_mind_targets(folder: str | Path, articles: Articles, reading: Reading = DEFAULT) -> Targets:
     """The clicks of a MIND folder, each against the candidates of its impression that were not clicked.
 
     Raises:
         DataError: a file is missing or malformed, its articles are of another release, or no click has another
             candidate.
     """
-    read = read_mind_slates(folder, articles)
+    read = read_mind_slates(folder, articles, reading)
     slates, targets = read.impressions, []
     for i in range(len(slates)):
         shown, clicked = slates.candidates[i].tolist(), slates.labels[i] == 1
@@ -78,8 +82,8 @@ def read_mind_targets(folder: str | Path, articles: Articles) -> Targets:
     return replace(read, impressions=_impressions(targets, read.articles, str(folder), slates.notes))
 
 
-def read_mind_slates(folder: str | Path, articles: Articles) -> Targets:
-    """The impressions of a MIND folder whole, clicked candidates before the others.
+def read_mind_slates(folder: str | Path, articles: Articles, reading: Reading = DEFAULT) -> Targets:
+    """The impressions of a MIND folder whole, clicked candidates before the others; `missing_articles` counts.
 
     Raises:
         DataError: a file is missing or malformed, or its articles are of another release.
@@ -88,7 +92,8 @@ def read_mind_slates(folder: str | Path, articles: Articles) -> Targets:
     news = folder / "news.tsv"
     known = joined(articles, read_mind_news(news)) if news.is_file() else articles
     slates = []
-    lines = list(read_behavior_lines(folder / BEHAVIORS, known))
+    met = nothing_met()
+    lines = list(read_behavior_lines(folder / BEHAVIORS, known, without_blanks(reading).missing_articles, met))
     dates, told = days(line.when for line in lines)
     for line, day in zip(lines, dates, strict=True):
         shown = [known.position[a] for a in (*line.clicked, *line.others)]
@@ -97,7 +102,7 @@ def read_mind_slates(folder: str | Path, articles: Articles) -> Targets:
         if shown:
             slates.append(_Target(line.user, history, shown, labels, f"impression {line.impression}", day))
     alone = [f"{len(known) - len(articles)} article(s) stand in {news} alone."]
-    notes = [*told, *(alone if len(known) > len(articles) else [])]
+    notes = [*met.notes(reading.missing_articles), *told, *(alone if len(known) > len(articles) else [])]
     if not slates:
         raise DataError(f"{folder / BEHAVIORS}: the file is empty. Got no impression, expected some. Give another.")
     return Targets(known, _table(slates, known, notes))
