@@ -80,9 +80,11 @@ def run_from(args: argparse.Namespace) -> Run:
 
 
 def print_notes(job: Job) -> None:
-    """What the readers did that a user should know."""
+    """What the readers did that a user should know, and how much of the rows the model knows."""
     for note in job.impressions.notes:
         say(f"note: {note}")
+    if job.coverage:
+        say(f"the model knows of the rows: {', '.join(map(str, job.coverage))}")
 
 
 def print_diagnostics(diagnostics: tuple[Diagnostics, ...], proj_dim: int) -> None:

@@ -21,6 +21,7 @@ def analysed(results: Results) -> list[tuple[str, str]]:
         ("checkpoints of", metadata.get("model_type")),
         ("rows", f"{len(rows):,} by {rows['user_id'].nunique():,} users on {rows['article_id'].nunique():,} articles"),
         ("of them", f"{fake:,} click a fake article, {real:,} a real one, {len(rows) - fake - real:,} unknown"),
+        ("known to the model", _known(metadata.get("coverage") or {})),
         ("parameters differentiated", _counted(metadata.get("parameters"))),
         ("K, numbers kept of each gradient", _counted(metadata.get("proj_dim"))),
         ("projector", features.get("projector")),
@@ -39,6 +40,14 @@ def _member(place: int, member: dict[str, Any]) -> tuple[str, str]:
     numbers = {"ridge": ".3g", "effective_dimension": ".0f", "condition_number": ".3g", "max_leverage": ".2f"}
     told = [f"{name.replace('_', ' ')} {member[name]:{form}}" for name, form in numbers.items() if member.get(name)]
     return f"checkpoint {place}", ", ".join([f"{Path(member['checkpoint']).name} (digest {member['digest']})", *told])
+
+
+def _known(coverage: dict[str, Any]) -> str:
+    """What the model's dictionaries know of the rows."""
+    counts = {what: (one["known"], one["shown"]) for what, one in coverage.items()}
+    return ", ".join(
+        f"{what} {100 * known / max(shown, 1):.0f} % of {shown:,}" for what, (known, shown) in counts.items()
+    )
 
 
 def _counted(value: Any) -> str:

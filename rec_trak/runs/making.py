@@ -248,6 +248,7 @@ def describe(run: Run, job: Job, score: dict[str, Any], diagnostics: tuple[Diagn
         "features": {key: value for key, value in features.items() if key not in ROW_FIELDS},
         "rows": {key: features[key] for key in ROW_FIELDS},
         "reading": dataclasses.asdict(job.reading),
+        "coverage": {one.what: {"known": one.known, "shown": one.shown} for one in job.coverage},
         "score": score,
         "members": [
             {"checkpoint": member.name, "digest": member.digest, **dataclasses.asdict(numbers)}

@@ -7,7 +7,7 @@ data set alone, so that the clean and the poisoned checkpoint share one model.js
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,15 @@ import numpy as np
 from rec_trak.config.analysis import DATASET_TYPES
 from rec_trak.config.documents import DocumentError, read_json
 from rec_trak.config.model import ModelConfig, TextConfig
-from rec_trak.config.reader import build
 from rec_trak.config.reading import reading_of
 from rec_trak.config.training import TrainingConfig
 from rec_trak.data.articles import Articles, build_vocabulary, read_word_vectors
 from rec_trak.data.batches import Inputs, build_inputs
+from rec_trak.data.coverage import LITTLE
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.sources import data_format, read_data
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning
-from rec_trak.models.build import ARCHITECTURES
+from rec_trak.models.build import read_sizes
 from rec_trak.training.members import train_members
 from rec_trak.training.trainer import TrainSettings
 from rec_trak.words import quoted
@@ -105,14 +105,19 @@ def check_same_model(config: TrainingConfig, model_config: ModelConfig, where: s
         held = tuple(held) if isinstance(value, tuple) else held
         if value != held:
             _refuse_model(where, key, value, held)
-    sizes_class = ARCHITECTURES[config.architecture][1]
     sizes = dict(config.sizes)
     if config.word_vectors is not None and "word_dim" in model_config.sizes:
         sizes.setdefault("word_dim", model_config.sizes["word_dim"])  # that of the vectors, which are checked on use
-    built, there = (asdict(build(sizes_class, s, f"{where}: `sizes`")) for s in (sizes, model_config.sizes))
+    built, there = (_layers(replace(model_config, sizes=s)) for s in (sizes, model_config.sizes))
     for key, value in built.items():
         if value != there[key]:
             _refuse_model(where, f"sizes.{key}", value, there[key])
+
+
+def _layers(config: ModelConfig) -> dict[str, Any]:
+    """The architecture's sizes and habits by name."""
+    sizes, config = read_sizes(config)
+    return asdict(config.habits) | asdict(sizes)
 
 
 def _texts(config: TrainingConfig, model_config: ModelConfig) -> tuple:
@@ -157,6 +162,13 @@ def _words(config: TrainingConfig, articles: Articles) -> tuple[np.ndarray | Non
         raise DataError(
             f"{config.word_vectors}: none of the articles' {len(words)} words is in it. Got no vector, expected some. "
             "Check `word_vectors` and `tokeniser`."
+        )
+    if found.mean() < LITTLE:
+        warnings.warn(
+            f"{config.word_vectors}: vectors for few of the words. Got {int(found.sum()):,} of {len(words):,}, expected "
+            "most; the others start from zeros. Check `tokeniser`, and that the vectors are of these texts' language.",
+            RecTrakWarning,
+            stacklevel=4,
         )
     return vectors, words
 

@@ -1,0 +1,72 @@
+"""How much of what rows show a model's dictionaries know: words, users, topics. Not here: what is done about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rec_trak.config.model import ModelConfig
+from rec_trak.data.articles import Articles, tokenise
+from rec_trak.data.impressions import Impressions
+
+LITTLE = 0.5  # of what is looked up: a dictionary that knows less is hardly the one that the model was trained with
+TEXTS = {"title": "titles", "body": "bodies"}
+TOPICS = {"category": "categories", "subcategory": "subcategories"}
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Of the different things of a kind that rows show, how many a model knows.
+
+    Attributes:
+        what: `words of titles`, `users`, `categories` and the like.
+        known, shown: counts; of words, each time one occurs in an article counts.
+    """
+
+    what: str
+    known: int
+    shown: int
+
+    @property
+    def share(self) -> float:
+        """In [0, 1]; 1 where nothing was looked up."""
+        return self.known / self.shown if self.shown else 1.0
+
+    def __str__(self) -> str:
+        return f"{self.what} {100 * self.share:.0f} % ({self.known:,} of {self.shown:,})"
+
+
+def coverage(rows: Impressions, articles: Articles, config: ModelConfig) -> tuple[Coverage, ...]:
+    """What a model knows of the rows: the words and topics of the articles in them, and with an embedding the users.
+
+    Args:
+        rows: whose histories and candidates count.
+        articles: the table.
+        config: of the model; a language model's tokeniser knows all words in some way, and is left out.
+    """
+    used = np.unique(np.concatenate([rows.history.values, rows.candidates.values]))
+    used = used[used < len(articles)].tolist()
+    found = []
+    for view in config.views:
+        if view in TEXTS and config.text.tokeniser in ("regex", "whitespace"):
+            found.append(_words(view, used, articles, config))
+        elif view in TOPICS:
+            told, names = getattr(articles, TOPICS[view]), set(getattr(config.text, TOPICS[view]))
+            different = {told[a] for a in used} - {""}
+            found.append(Coverage(TOPICS[view], len(different & names), len(different)))
+    if config.users:
+        different = set(map(str, rows.user_ids))
+        found.append(Coverage("users", len(different.intersection(config.users)), len(different)))
+    return tuple(found)
+
+
+def _words(view: str, used: list[int], articles: Articles, config: ModelConfig) -> Coverage:
+    vocabulary, known, shown = set(config.text.words), 0, 0
+    texts = getattr(articles, TEXTS[view])
+    length = config.text.title_length if view == "title" else config.text.body_length
+    for article in used:
+        tokens = tokenise(texts[article], config.text.tokeniser)[:length]
+        known += sum(token in vocabulary for token in tokens)
+        shown += len(tokens)
+    return Coverage(f"words of {TEXTS[view]}", known, shown)
