@@ -221,8 +221,8 @@ def check_coverage(covered: tuple[Coverage, ...], config: ModelConfig) -> None:
         if one.what == "users" and one.shown and not one.known:
             raise DataError(
                 f"model {config.architecture}: no user of the click log is known. Got {one.shown:,} users, expected "
-                f"some of its {len(config.users):,}, such as {plain(config.users[0], QUOTE)}. Give the log and the user map "
-                "that it was trained with."
+                f"some of its {len(config.users):,}, such as {plain(config.users[0], QUOTE)}. Give the log and the "
+                "user map that it was trained with."
             )
         if one.share < LITTLE:
             warnings.warn(

@@ -44,10 +44,8 @@ def _member(place: int, member: dict[str, Any]) -> tuple[str, str]:
 
 def _known(coverage: dict[str, Any]) -> str:
     """What the model's dictionaries know of the rows."""
-    counts = {what: (one["known"], one["shown"]) for what, one in coverage.items()}
-    return ", ".join(
-        f"{what} {100 * known / max(shown, 1):.0f} % of {shown:,}" for what, (known, shown) in counts.items()
-    )
+    shares = {what: 100 * one["known"] / max(one["shown"], 1) for what, one in coverage.items()}
+    return ", ".join(f"{what} {share:.0f} % of {coverage[what]['shown']:,}" for what, share in shares.items())
 
 
 def _counted(value: Any) -> str:

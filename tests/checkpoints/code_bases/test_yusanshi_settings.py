@@ -8,6 +8,7 @@ from support.commands import fail
 
 from rec_trak.checkpoints.code_bases import yusanshi
 from rec_trak.checkpoints.source import read_settings, read_source
+from rec_trak.config.reading import Reading
 from rec_trak.data.sources import read_data
 from rec_trak.errors import ConfigError
 
@@ -65,7 +66,7 @@ def test_a_flat_file_is_strict():
 def tree(shared):
     """The genuine tree, and its articles."""
     folder = shared / "fixtures" / "yusanshi"
-    return folder, read_data(folder / "data", None, "train_poisoned", "parsed")[0]
+    return folder, read_data(folder / "data", None, "train_poisoned", Reading("parsed"))[0]
 
 
 @pytest.mark.parametrize(("name", "file"), [("NRMS", "ckpt-40.pth"), ("NAML", "ckpt-20.pth")])
