@@ -166,7 +166,7 @@ def _words(config: TrainingConfig, articles: Articles) -> tuple[np.ndarray | Non
     if found.mean() < LITTLE:
         warnings.warn(
             f"{config.word_vectors}: vectors for few of the words. Got {int(found.sum()):,} of {len(words):,}, "
-            "expected most; the others start from zeros. Check `tokeniser`, and that the vectors are of these texts' language.",
+            "expected most; the others start from zeros. Check `tokeniser`, and that the vectors are of this language.",
             RecTrakWarning,
             stacklevel=4,
         )
