@@ -1,4 +1,4 @@
-"""One progress bar for every long loop. Not here: logging, or anything that prints results."""
+"""One progress bar for every long loop, and lines that a long loop says as it goes. Not here: logging, or results."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # it is most of what a command loads before it can answer a s
 
 WIDTH = 60  # characters of what is being done, at most
 _quiet = False
+_telling = False
 
 
 def set_quiet(quiet: bool) -> None:
@@ -46,3 +47,20 @@ def progress(total: int, desc: str, unit: str, done: int = 0) -> tqdm:
 
     off = _quiet or not sys.stderr.isatty()
     return tqdm(total=total, desc=plain(desc, WIDTH), unit=unit, initial=done, disable=off, dynamic_ncols=True)
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """What loops `say` inside is printed; elsewhere it is not, since most loops are a step of something else."""
+    global _telling
+    before, _telling = _telling, True
+    try:
+        yield
+    finally:
+        _telling = before
+
+
+def say(line: str) -> None:
+    """One line for the terminal, above the bar, where somebody asked for it (`telling`)."""
+    if _telling:
+        tqdm.write(plain(line))

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> None:
     from rec_trak.attribution.job import choose_device
     from rec_trak.config.reader import read_mapping
     from rec_trak.config.training import read_training_config
+    from rec_trak.progress import telling
     from rec_trak.training.job import train_run
 
     overrides = ("output_dir", "data_path", "news_items_path", "seed")
@@ -37,7 +38,10 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError(f"--members: too few. Got {args.members}, expected at least 1. Give a larger number.")
     check_seed(config.seed)
     device = choose_device(args.device, asked_for=True)
-    for path in train_run(config, args.dataset_type, args.members, args.halves, device):
+    with telling():
+        paths = train_run(config, args.dataset_type, args.members, args.halves, device)
+    for path in paths:
         epochs = read_mapping(path.with_suffix(".json")).get("epochs") or [{}]
         best = max(epochs, key=lambda e: e.get("auc", e.get("epoch", 0)))
-        say(f"{path}: " + ", ".join(f"{key} {value:.4g}" for key, value in best.items()))
+        told = (f"{key} {value:,}" if isinstance(value, int) else f"{key} {value:.4g}" for key, value in best.items())
+        say(f"{path}: {', '.join(told)}")

@@ -128,8 +128,12 @@ def unique_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> Batch:
     candidates, candidate_mask = _padded(inputs.impressions.candidates, rows)
     used, places = np.unique(np.concatenate([history[history_mask], candidates[candidate_mask]]), return_inverse=True)
     history[history_mask], candidates[candidate_mask] = np.split(places, [history_mask.sum()])
-    articles = {name: _tensor(_shortest(values[used])) for name, values in inputs.views.items()}
-    return _batch(inputs, rows, articles, history, history_mask, candidates, candidate_mask)
+    return _batch(inputs, rows, article_views(inputs, used), history, history_mask, candidates, candidate_mask)
+
+
+def article_views(inputs: Inputs, articles: np.ndarray) -> dict[str, Tensor]:
+    """What the encoder reads of n articles (positions in the table): view -> (n, T) or (n,), cut to the longest text."""
+    return {name: _tensor(_shortest(values[articles])) for name, values in inputs.views.items()}
 
 
 def pair_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> tuple[Batch, Tensor]:
@@ -149,8 +153,7 @@ def pair_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> tuple[Batch,
     used = np.concatenate([history, candidates], axis=1)[mask]
     places = np.where(mask, np.cumsum(mask).reshape(mask.shape) - 1, 0)
     history, candidates = np.split(places, [history.shape[1]], axis=1)
-    articles = {name: _tensor(_shortest(values[used])) for name, values in inputs.views.items()}
-    batch = _batch(inputs, rows, articles, history, history_mask, candidates, candidate_mask)
+    batch = _batch(inputs, rows, article_views(inputs, used), history, history_mask, candidates, candidate_mask)
     return batch, _tensor(np.nonzero(mask)[0])
 
 

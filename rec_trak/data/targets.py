@@ -91,21 +91,30 @@ def read_mind_slates(folder: str | Path, articles: Articles, reading: Reading = 
     folder = Path(folder)
     news = folder / "news.tsv"
     known = joined(articles, read_mind_news(news)) if news.is_file() else articles
+    slates = behavior_slates(folder / BEHAVIORS, known, reading)
+    alone = [f"{len(known) - len(articles)} article(s) stand in {news} alone."]
+    return Targets(known, replace(slates, notes=(*slates.notes, *(alone if len(known) > len(articles) else []))))
+
+
+def behavior_slates(path: str | Path, articles: Articles, reading: Reading = DEFAULT) -> Impressions:
+    """The impressions of a behaviors.tsv whole, clicked candidates before the others; `missing_articles` counts.
+
+    Raises:
+        DataError: what `read_behavior_lines` refuses; the file is empty.
+    """
     slates = []
     met = nothing_met()
-    lines = list(read_behavior_lines(folder / BEHAVIORS, known, without_blanks(reading).missing_articles, met))
+    lines = list(read_behavior_lines(path, articles, without_blanks(reading).missing_articles, met))
     dates, told = days(line.when for line in lines)
     for line, day in zip(lines, dates, strict=True):
-        shown = [known.position[a] for a in (*line.clicked, *line.others)]
+        shown = [articles.position[a] for a in (*line.clicked, *line.others)]
         labels = [1] * len(line.clicked) + [0] * len(line.others)
-        history = [known.position[a] for a in line.history]
+        history = [articles.position[a] for a in line.history]
         if shown:
             slates.append(_Target(line.user, history, shown, labels, f"impression {line.impression}", day))
-    alone = [f"{len(known) - len(articles)} article(s) stand in {news} alone."]
-    notes = [*met.notes(reading.missing_articles), *told, *(alone if len(known) > len(articles) else [])]
     if not slates:
-        raise DataError(f"{folder / BEHAVIORS}: the file is empty. Got no impression, expected some. Give another.")
-    return Targets(known, _table(slates, known, notes))
+        raise DataError(f"{path}: the file is empty. Got no impression, expected some. Give another.")
+    return _table(slates, articles, [*met.notes(reading.missing_articles), *told])
 
 
 def exposure(slates: Targets, article_id: str, where: str) -> Targets:

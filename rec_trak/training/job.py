@@ -23,6 +23,7 @@ from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.coverage import LITTLE
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.sources import data_format, read_data
+from rec_trak.data.validation import read_validation
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning
 from rec_trak.models.build import read_sizes
 from rec_trak.training.members import train_members
@@ -232,7 +233,7 @@ def _mapped_users(path: Path) -> tuple[str, ...]:
 
 
 def validation_inputs(config: TrainingConfig, dataset_type: str, model_config: ModelConfig) -> Inputs | None:
-    """The validation rows: of `validation_path`, or of the tree's own val_ file; None where there is neither.
+    """The validation impressions, whole: of `validation_path`, or of the tree's own val_ file; None without either.
 
     Args:
         config: the training.
@@ -247,8 +248,9 @@ def validation_inputs(config: TrainingConfig, dataset_type: str, model_config: M
     own_log = data_format(root, name, config.data_format) == "pairwise" or config.validation_path is not None
     if not own_log and not (Path(root) / name).is_dir():
         return None
+    news = None if config.validation_path else config.news_items_path
     try:
-        articles, impressions = _read(config, root, None if config.validation_path else config.news_items_path, name)
+        articles, impressions = read_validation(root, news, name, config.data_format)
     except DataError as error:
         if config.validation_path is not None or "no click log" not in str(error):
             raise

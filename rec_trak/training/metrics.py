@@ -10,6 +10,7 @@ stored that way, and give a model that scores everything alike a perfect MRR.)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,11 +25,7 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float:
 
     Source: Mann and Whitney 1947, through average ranks.
     """
-    count, clicked = len(labels), np.asarray(labels) == 1
-    ranks = _by_rank(scores, np.arange(count, 0, -1, dtype=np.float64))
-    positives = int(clicked.sum())
-    wins = ranks[clicked].sum() - positives * (positives + 1) / 2
-    return float(wins / (positives * (count - positives)))
+    return _auc(_ranked(scores), np.asarray(labels) == 1)
 
 
 def mrr(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -37,8 +34,7 @@ def mrr(scores: np.ndarray, labels: np.ndarray) -> float:
     Args:
         scores, labels: (C,), as in `auc`.
     """
-    gains = _by_rank(scores, 1 / np.arange(1, len(labels) + 1))
-    return float(gains[np.asarray(labels) == 1].mean())
+    return _mrr(_ranked(scores), np.asarray(labels) == 1)
 
 
 def ndcg(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -50,10 +46,7 @@ def ndcg(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
 
     Source: Järvelin and Kekäläinen 2002; ties as in McSherry and Najork 2008, section 3.
     """
-    clicked = np.asarray(labels) == 1
-    discounts = 1 / np.log2(np.arange(2, len(clicked) + 2))
-    discounts[k:] = 0
-    return float(_by_rank(scores, discounts)[clicked].sum() / discounts[: int(clicked.sum())].sum())
+    return _ndcg(_ranked(scores), np.asarray(labels) == 1, k)
 
 
 def ranking_quality(scores: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> dict[str, float]:
@@ -78,8 +71,10 @@ def ranking_quality(scores: Sequence[np.ndarray], labels: Sequence[np.ndarray]) 
             raise NumericalError(
                 f"metrics: impression {i} has a score that is NaN or Inf. Check the weights of the model."
             )
-        if 0 < (label == 1).sum() < len(label):
-            values.append((auc(row, label), mrr(row, label), ndcg(row, label, 5), ndcg(row, label, 10)))
+        clicked = label == 1
+        if 0 < clicked.sum() < len(label):
+            ranks = _ranked(row)
+            values.append((_auc(ranks, clicked), _mrr(ranks, clicked), *(_ndcg(ranks, clicked, k) for k in (5, 10))))
     means = np.mean(values, axis=0) if values else np.full(4, np.nan)
     return {
         **dict(zip(("auc", "mrr", "ndcg@5", "ndcg@10"), map(float, means), strict=True)),
@@ -121,13 +116,35 @@ def exposure(scores: np.ndarray, articles: np.ndarray, top: Sequence[int] = (5, 
     return {f"exposure@{k}": float(np.mean(offered & (before < k))) for k in top}
 
 
-def _by_rank(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(C,) what each candidate's rank is worth; candidates with equal scores share the mean over their ranks.
+class _Ranks(NamedTuple):
+    """Candidates by falling score: the group of equal scores (C,) each is in, and each group's first rank and size."""
 
-    Args:
-        scores: (C,), the higher the earlier.
-        weights: (C,), what rank 1, 2, ... is worth.
-    """
+    group: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
+
+    def worth(self, weights: np.ndarray) -> np.ndarray:
+        """(C,) what each candidate's rank is worth, equal scores sharing the mean; `weights` (C,) are of rank 1, 2, ..."""
+        return (np.add.reduceat(weights, self.starts) / self.counts)[self.group]
+
+
+def _ranked(scores: np.ndarray) -> _Ranks:
     _, group, counts = np.unique(-np.asarray(scores), return_inverse=True, return_counts=True)
-    starts = np.cumsum(counts) - counts
-    return (np.add.reduceat(weights, starts) / counts)[group]
+    return _Ranks(group, np.cumsum(counts) - counts, counts)
+
+
+def _auc(ranks: _Ranks, clicked: np.ndarray) -> float:
+    count, positives = len(clicked), int(clicked.sum())
+    places = ranks.worth(np.arange(count, 0, -1, dtype=np.float64))
+    wins = places[clicked].sum() - positives * (positives + 1) / 2
+    return float(wins / (positives * (count - positives)))
+
+
+def _mrr(ranks: _Ranks, clicked: np.ndarray) -> float:
+    return float(ranks.worth(1 / np.arange(1, len(clicked) + 1))[clicked].mean())
+
+
+def _ndcg(ranks: _Ranks, clicked: np.ndarray, k: int) -> float:
+    discounts = 1 / np.log2(np.arange(2, len(clicked) + 2))
+    discounts[k:] = 0
+    return float(ranks.worth(discounts)[clicked].sum() / discounts[: int(clicked.sum())].sum())

@@ -6,6 +6,7 @@ It is not a place to tune recommenders: Adam, one learning rate, early stopping 
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,8 +18,8 @@ from rec_trak.config.model import ModelConfig
 from rec_trak.data.batches import Batch, Inputs, moved, unique_batch
 from rec_trak.errors import ConfigError, DataError, NumericalError
 from rec_trak.models.build import build_model
-from rec_trak.progress import progress
-from rec_trak.training.metrics import ranking_quality
+from rec_trak.progress import progress, say
+from rec_trak.training.evaluation import evaluate
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def train(
     Args:
         config: the model; `settings.loss` counts and not `config.loss`.
         inputs: the training rows.
-        validation: rows for early stopping; None trains all epochs and keeps the last weights.
+        validation: whole impressions for early stopping; None trains all epochs and keeps the last weights.
         settings: how.
         seed: of the first weights, the order of rows and dropout. The caller's generators are left as they are.
         seen: (n,) positions of the rows to train on, None for all.
@@ -100,25 +101,6 @@ def train(
         model = build_model(config, word_vectors).to(device)
         history = _fit(model, rows, validation, settings, seed, desc)
     return Trained(model.eval(), history, seen)
-
-
-def evaluate(model: nn.Module, inputs: Inputs, batch_size: int = 256) -> dict[str, float]:
-    """`auc`, `mrr`, `ndcg@5`, `ndcg@10` and `impressions` of the model on all rows, as `metrics.ranking_quality`.
-
-    Raises:
-        NumericalError: a score is NaN or Inf.
-    """
-    was_training = model.training
-    model.eval()
-    scores = []
-    with torch.no_grad():
-        for start in range(0, len(inputs), batch_size):
-            rows = np.arange(start, min(start + batch_size, len(inputs)))
-            batch = moved(unique_batch(inputs, rows), _device(model))
-            real = batch.candidate_mask.cpu().numpy()
-            scores += [row[mask] for row, mask in zip(model(batch).cpu().numpy(), real, strict=True)]
-    model.train(was_training)
-    return ranking_quality(scores, [inputs.impressions.labels[i] for i in range(len(inputs))])
 
 
 def half(n: int, seed: int) -> np.ndarray:
@@ -160,6 +142,7 @@ def _fit(
     steps = -(-len(rows) // settings.batch_size)
     with progress(total=settings.epochs * steps, desc=desc, unit="batch") as bar:
         for epoch in range(1, settings.epochs + 1):
+            begin = time.perf_counter()
             model.train()
             total, shuffled = 0.0, order.permutation(len(rows))
             for step in range(steps):
@@ -168,17 +151,25 @@ def _fit(
                 total += _step(model, optimiser, batch, settings, f"epoch {epoch}, step {step + 1}") * len(chosen)
                 bar.update(1)
             history.append({"epoch": epoch, "loss": total / len(rows)})
-            if validation is None:
-                continue
-            history[-1] |= evaluate(model, validation, settings.eval_batch_size)
-            if history[-1]["auc"] > best_auc:
-                best_auc, best_epoch = history[-1]["auc"], epoch
-                best_weights = copy.deepcopy(model.state_dict())
-            elif epoch - best_epoch >= settings.patience:
+            if validation is not None:
+                history[-1] |= evaluate(model, validation, settings.eval_batch_size)
+                if history[-1]["auc"] > best_auc:
+                    best_auc, best_epoch = history[-1]["auc"], epoch
+                    best_weights = copy.deepcopy(model.state_dict())
+            say(_epoch_line(desc, history[-1], settings.epochs, time.perf_counter() - begin, epoch == best_epoch))
+            if validation is not None and epoch - best_epoch >= settings.patience:
                 break
     if best_weights is not None:
         model.load_state_dict(best_weights)
     return history
+
+
+def _epoch_line(desc: str, told: dict[str, float], epochs: int, seconds: float, best: bool) -> str:
+    """An epoch for the terminal, `*` behind it where its validation AUC is the best so far."""
+    names = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
+    metrics = "".join(f"  {name} {told[key]:.4f}" for key, name in names.items() if key in told)
+    line = f"{desc}: epoch {told['epoch']}/{epochs}  loss {told['loss']:.4f}{metrics}  {seconds:.1f} s"
+    return f"{line} *" if best else line
 
 
 def _step(

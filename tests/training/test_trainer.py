@@ -12,7 +12,7 @@ from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, DataError, NumericalError
 from rec_trak.models.build import build_model
 from rec_trak.training import trainer as training
-from rec_trak.training.trainer import TrainSettings, evaluate, half, train
+from rec_trak.training.trainer import TrainSettings, half, train
 
 QUICK = TrainSettings(epochs=3, batch_size=16, learning_rate=1e-2)
 
