@@ -132,7 +132,7 @@ def unique_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> Batch:
 
 
 def article_views(inputs: Inputs, articles: np.ndarray) -> dict[str, Tensor]:
-    """What the encoder reads of n articles (positions in the table): view -> (n, T) or (n,), cut to the longest text."""
+    """What the encoder reads of n articles (positions in the table): view -> (n, T) or (n,), cut to the longest."""
     return {name: _tensor(_shortest(values[articles])) for name, values in inputs.views.items()}
 
 

@@ -29,6 +29,27 @@ def test_auc_and_ndcg_are_scikit_learns():
             assert ndcg(scores, labels, k) == pytest.approx(ndcg_score([labels], [scores], k=k))
 
 
+def official(scores, labels):
+    """AUC, MRR, nDCG@5 and nDCG@10 of one impression as MIND's own evaluation has them; it knows no ties."""
+    y = labels[np.argsort(scores)[::-1]]
+    wins = [a > b for a in scores[labels == 1] for b in scores[labels == 0]]
+    best = np.sort(labels)[::-1]
+    dcg = [[(2**t[:k] - 1) @ (1 / np.log2(np.arange(len(t[:k])) + 2)) for k in (5, 10)] for t in (y, best)]
+    mrr = np.sum(y / (np.arange(len(y)) + 1)) / np.sum(y)
+    return [np.mean(wins), mrr, *np.divide(*dcg)]
+
+
+def test_means_are_those_of_minds_evaluation():
+    """Law: over impressions of up to 40 candidates with up to six clicks, all four means are the official ones."""
+    rng = np.random.default_rng(3)
+    scores = [rng.normal(size=size) for size in rng.integers(2, 41, size=50)]
+    labels = [rng.permutation(np.arange(len(s)) < rng.integers(1, min(len(s), 7))).astype(int) for s in scores]
+    assert sum(label.sum() > 1 for label in labels) > 20
+    quality = ranking_quality(scores, labels)
+    expected = np.mean([official(s, y) for s, y in zip(scores, labels, strict=True)], axis=0)
+    assert [quality[key] for key in ("auc", "mrr", "ndcg@5", "ndcg@10")] == pytest.approx(list(expected))
+
+
 def test_mrr_is_its_mean_over_random_orders_of_ties():
     """Law: the mean of 1 / rank over the clicked candidates, averaged over all orders that the scores allow."""
     scores, labels = np.array([1.0, 3.0, 1.0, 1.0, 2.0]), np.array([1, 0, 0, 1, 0])

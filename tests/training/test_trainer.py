@@ -1,5 +1,6 @@
 """Laws of the trainer: it learns what is planted, repeats itself, and keeps its best weights."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from support.training_inputs import CONFIG, make_inputs
 from rec_trak.data.batches import Inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, DataError, NumericalError
-from rec_trak.models.build import build_model
+from rec_trak.progress import telling
 from rec_trak.training import trainer as training
 from rec_trak.training.trainer import TrainSettings, half, train
 
@@ -80,6 +81,21 @@ def test_early_stopping_keeps_the_best_weights(monkeypatch):
     assert all(torch.equal(value, kept[1][name]) for name, value in trained.model.state_dict().items())
 
 
+def test_an_epoch_is_a_line_where_somebody_listens(capsys, monkeypatch):
+    """Law: a line an epoch, with loss, metrics and seconds, and * where the AUC is the best so far; else silence."""
+    told = iter([{"auc": 0.6, "mrr": 0.5, "ndcg@5": 0.4, "ndcg@10": 0.3}, {"auc": 0.5, "mrr": 0.7}, {"auc": 0.9}])
+    monkeypatch.setattr(training, "evaluate", lambda *_: next(told))
+    with telling():
+        train(CONFIG, make_inputs(8), make_inputs(4, 1), QUICK, seed=0, desc="train clean")
+    first, second, third = capsys.readouterr().out.splitlines()
+    metrics = r"AUC 0.6000  MRR 0.5000  nDCG@5 0.4000  nDCG@10 0.3000"
+    assert re.fullmatch(rf"train clean: epoch 1/3  loss \d\.\d{{4}}  {metrics}  \d+\.\d s \*", first)
+    assert not second.endswith("*")
+    assert third.endswith("*")
+    train(CONFIG, make_inputs(8), None, QUICK, seed=0)
+    assert capsys.readouterr().out == ""
+
+
 def test_without_validation_the_last_weights_stay():
     """Law: all epochs run, and history holds the loss alone."""
     trained = train(CONFIG, make_inputs(), None, QUICK, seed=0)
@@ -92,17 +108,6 @@ def test_frozen_parameters_stay_and_word_vectors_start():
     config = replace(CONFIG, frozen=("word_embedding.*",))
     trained = train(config, make_inputs(), None, QUICK, seed=0, word_vectors=vectors)
     assert np.array_equal(trained.model.word_embedding.weight.detach().numpy(), vectors)
-
-
-def test_evaluation_does_not_depend_on_its_batches():
-    """Law: the metrics are the same for any batch size, and the model stays in the mode it was in."""
-    torch.manual_seed(0)
-    model, inputs = build_model(CONFIG).train(), make_inputs(30)
-    whole = evaluate(model, inputs)
-    assert whole["impressions"] == 30
-    for size in (1, 7):
-        assert evaluate(model, inputs, size) == pytest.approx(whole, abs=1e-6)
-    assert model.training
 
 
 def test_half_is_a_random_half():

@@ -1,0 +1,41 @@
+"""Laws of what is validated on: impressions whole, as they were shown, in every format that has them."""
+
+import pytest
+from support.mind import write_mind
+from support.tiny import write_tree
+
+from rec_trak.data.validation import read_validation
+from rec_trak.errors import DataError
+
+
+def test_mind_impressions_are_whole(tmp_path):
+    """Law: one row an impression with all its candidates, the clicked ones first, and none drawn."""
+    folder = write_mind(tmp_path / "dev")
+    lines = [
+        "1\tu1\t11/11/2019 2:01:00 AM\tn1 n2\tn3-0 n4-1 n5-0 n6-1 n7-0 n0-0",
+        "2\tu2\t11/11/2019 2:01:00 AM\t\tn5-0 n6-0",
+        "3\tu2\t11/11/2019 2:01:00 AM\tn1\tn5-1",
+    ]
+    (folder / "behaviors.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    articles, shown = read_validation(folder, None, "val_clean")
+    names = [[articles.ids[a] for a in shown.candidates[i]] for i in range(3)]
+    assert names == [["n4", "n6", "n3", "n5", "n7", "n0"], ["n5", "n6"], ["n5"]]
+    assert [shown.labels[i].tolist() for i in range(3)] == [[1, 1, 0, 0, 0, 0], [0, 0], [1]]
+
+
+def test_pairwise_impressions_are_the_groups(tmp_path):
+    """Law: one row a group of the CSV, whether or not it has a click or another candidate."""
+    tree = write_tree(tmp_path / "data")
+    train = (tree / "models" / "train_clean.csv").read_text(encoding="utf-8").splitlines()
+    (tree / "models" / "val_clean.csv").write_text("\n".join([*train[:5], "u9,\"['goal 1']\",['n1'],n2,x,0,0"]) + "\n")
+    _, shown = read_validation(tree, None, "val_clean")
+    assert sum(shown.candidates.lengths) == 5
+    assert shown.labels[len(shown) - 1].tolist() == [0]
+
+
+def test_what_has_no_impressions(tmp_path):
+    """Law: rows that a preprocessing drew are not taken for impressions, and a missing log is named."""
+    with pytest.raises(DataError, match=r"`data_format` parsed holds rows, not whole impressions"):
+        read_validation(tmp_path, None, "val_clean", "parsed")
+    with pytest.raises(DataError, match="no click log"):
+        read_validation(write_tree(tmp_path / "data"), None, "val_clean")
