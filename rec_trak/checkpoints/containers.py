@@ -33,7 +33,8 @@ class CheckpointFile:
     Attributes:
         state: parameter name -> tensor on the CPU; names that shared memory still do. The prefix of DataParallel
             (`module.`, where all names have it) and what torch.compile and FSDP put into names are taken off.
-        extras: everything else in the file but optimizers; objects and tensors are `Inert` stand-ins.
+        extras: everything else in the file but optimizers; objects and tensors are `Inert` stand-ins, but for the
+            single numbers in `callbacks`.
         format: `pytorch zip`, `pytorch legacy`, `safetensors`, `npz`, `hdf5` or `keras zip`; with the number of shards.
         pickled_classes: the classes and functions that the file names and that were replaced, as module and name.
     """

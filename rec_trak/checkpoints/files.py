@@ -26,6 +26,7 @@ from rec_trak.checkpoints.names import unwrapped
 from rec_trak.checkpoints.pytorch_files import LEGACY_MAGIC, Storages, read_legacy, read_zip
 from rec_trak.checkpoints.rebuild import StoredTensor
 from rec_trak.checkpoints.refusals import EXPECTED, SAVE_H5, printable, unreadable
+from rec_trak.checkpoints.stated import with_scores
 from rec_trak.checkpoints.unpickle import plain
 from rec_trak.disk import absent
 from rec_trak.errors import CheckpointError
@@ -70,7 +71,8 @@ def _read(path: Path) -> CheckpointFile:
         content, classes, storages = read(path)
         found, extras = find_state(path, content, classes)
         state = {name: _tensor(path, name, value, storages) for name, value in found.items()}
-        return CheckpointFile(state, plain(extras), kind, classes)
+        extras = plain(with_scores(extras, storages and storages.tensor))
+        return CheckpointFile(state, extras, kind, classes)
     except CheckpointError:
         raise
     except PermissionError as error:

@@ -40,18 +40,33 @@ def read_parsed(folder: str | Path, news_path: str | Path | None = None) -> tupl
         DataError: a file is missing or malformed, or two of them do not belong together.
     """
     folder = Path(folder)
-    path = Path(news_path) if news_path else folder / "news.tsv"
-    articles = read_news_items(path) if path.suffix == ".csv" else read_mind_news(path)
-    articles = _as_split(articles, folder)
+    articles = read_parsed_articles(folder, folder, news_path)
     return articles, _rows(articles, folder)
 
 
-def _as_split(articles: Articles, folder: Path) -> Articles:
+def read_parsed_articles(folder: str | Path, dictionaries: str | Path, news_path: str | Path | None = None) -> Articles:
+    """The articles of a preprocessed folder, of training or of validation.
+
+    Args:
+        folder: holds news_parsed.tsv, and news.tsv where no `news_path` is given.
+        dictionaries: the folder with word2int.tsv and category2int.tsv, that of training.
+        news_path: as `read_parsed`.
+
+    Raises:
+        DataError: a file is missing or malformed, or two of them do not belong together.
+    """
+    folder = Path(folder)
+    path = Path(news_path) if news_path else folder / "news.tsv"
+    articles = read_news_items(path) if path.suffix == ".csv" else read_mind_news(path)
+    return _as_split(articles, folder, Path(dictionaries))
+
+
+def _as_split(articles: Articles, folder: Path, dictionaries: Path) -> Articles:
     """The articles with the words and categories that news_parsed.tsv gives them."""
     path = folder / "news_parsed.tsv"
     table = read_csv(path, ("id", "category", "subcategory", "title", "abstract"), delimiter="\t")
-    words = _by_number(folder / "word2int.tsv", "word")
-    categories = _by_number(folder / "category2int.tsv", "category")
+    words = _by_number(dictionaries / "word2int.tsv", "word")
+    categories = _by_number(dictionaries / "category2int.tsv", "category")
     line = {article_id: i for i, article_id in enumerate(table.column("id"))}
     lacking = [article_id for article_id in articles.ids if article_id not in line]
     if lacking or len(line) > len(articles):

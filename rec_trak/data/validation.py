@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rec_trak.data.articles import Articles, read_mind_news, read_news_items
 from rec_trak.data.impressions import Impressions, read_slates
-from rec_trak.data.sources import click_log_path, data_format
+from rec_trak.data.parsed import read_parsed_articles
+from rec_trak.data.sources import BEHAVIORS, click_log_path, data_format
 from rec_trak.data.targets import behavior_slates
 from rec_trak.errors import DataError
 
 SLATES = ("pairwise", "mind")
+FOLDERS = (
+    "dev",
+    "val",
+    "valid",
+    "validation",
+)  # beside `train`, or in its place
 
 
 def read_validation(
@@ -38,3 +46,45 @@ def read_validation(
         return articles, behavior_slates(clicks, articles)
     articles = read_news_items(news_items_path or Path(data_path) / "news_items.csv")
     return articles, read_slates(clicks, articles)
+
+
+def find_validation(
+    data_path: str | Path, news_items_path: str | Path | None, names: Sequence[str], form: str
+) -> tuple[Articles, Impressions, Path] | None:
+    """The validation set that belongs to a data tree, and its click log; None where there is none to be found.
+
+    Args:
+        data_path, news_items_path: as `sources.read_data`, of the training set.
+        names: data sets to look for, the first one that is there counts (`val_clean`, `val_poisoned`).
+        form: of the training set: `pairwise`, `mind` or `parsed`.
+
+    Raises:
+        DataError: a file is malformed, or the articles of the set are missing.
+    """
+    root = Path(data_path)
+    clicks = next((path for path in _places(root, names, form) if path.is_file()), None)
+    if clicks is None:
+        return None
+    if form == "pairwise":
+        articles = read_news_items(news_items_path or root / "news_items.csv")
+        return articles, read_slates(clicks, articles), clicks
+    own = clicks.with_name("news.tsv")
+    if form == "mind":
+        articles = read_mind_news(own if own.is_file() else news_items_path or root / "news.tsv")
+    else:
+        dictionaries = click_log_path(root, "train_clean", form).parent
+        articles = read_parsed_articles(clicks.parent, dictionaries, None if own.is_file() else news_items_path)
+    return articles, behavior_slates(clicks, articles), clicks
+
+
+def _places(root: Path, names: Sequence[str], form: str) -> Iterator[Path]:
+    """Where the click log may lie, the likeliest first."""
+    if form == "pairwise":
+        for name in names:
+            yield from (root / "models" / f"{name}.csv", root / f"{name}.csv")
+        return
+    for name in (*names, *FOLDERS):
+        yield root / name / BEHAVIORS
+    root = root.resolve()  # so that a `.` has a name too
+    for name in FOLDERS if "train" in root.name else ():
+        yield root.with_name(root.name.replace("train", name)) / BEHAVIORS

@@ -124,7 +124,7 @@ class _Ranks(NamedTuple):
     counts: np.ndarray
 
     def worth(self, weights: np.ndarray) -> np.ndarray:
-        """(C,) what each candidate's rank is worth; equal scores share the mean; `weights` (C,) are of rank 1, 2, ..."""
+        """(C,) what each candidate's rank is worth by `weights` (C,) of rank 1, 2, ...; equal scores share the mean."""
         return (np.add.reduceat(weights, self.starts) / self.counts)[self.group]
 
 

@@ -17,4 +17,5 @@ checkpoints say what they were trained with has `carried(extras)`, that as `chos
 `decisive(architecture, settings)`: the keys of it that change a score beyond what the tensors tell, and those that name
 files. If such a checkpoint never says all, `LEFT_OUT` is what it leaves out, in words.
 One that trains on a part of the rows has `READING`, fields of `Reading` that say which.
+Where its validation AUC is another than the mean over impressions, `VALIDATION` says which (`tables.Validation`).
 """

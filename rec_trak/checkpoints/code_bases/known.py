@@ -8,6 +8,7 @@ from types import ModuleType
 from torch import Tensor
 
 from rec_trak.checkpoints.code_bases import keras, newsreclib, plm4newsrs, yusanshi
+from rec_trak.checkpoints.code_bases.tables import Validation
 from rec_trak.checkpoints.names import chosen_prefix, equal, is_counter, refuse_adapter, under
 
 CODE_BASES = (plm4newsrs, yusanshi, newsreclib, keras)
@@ -57,3 +58,9 @@ def _of_model(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
     return left.keys() == right.keys() and all(equal(tensor, right[name]) for name, tensor in left.items())
+
+
+def validation_of(name: str) -> Validation:
+    """How a code base measures its validation AUC; our own way where it is not known to have another."""
+    known = (getattr(module, "VALIDATION", None) for module in CODE_BASES if name == module.NAME)
+    return next(known, None) or Validation()

@@ -31,7 +31,7 @@ from typing import Any
 from torch import Tensor
 
 from rec_trak.checkpoints.code_bases.newsreclib_settings import Settings, chosen_keys, dictionaries, hyper_parameters
-from rec_trak.checkpoints.code_bases.tables import Rule, Translated, apply_rules
+from rec_trak.checkpoints.code_bases.tables import Rule, Translated, Validation, apply_rules
 from rec_trak.checkpoints.code_bases.turns import (
     as_conv1d,
     as_row,
@@ -55,6 +55,7 @@ from rec_trak.data.numbered import named_rows, read_numbers
 from rec_trak.errors import CheckpointError, RecTrakWarning
 
 NAME = "newsreclib"
+VALIDATION = Validation(pooled="scores", own_rows="the last days of its training log")
 VIEWS = {"title": "title", "body": "abstract", "category": "category", "subcategory": "subcategory"}
 READING = {"least_history": 1, "until": "2019-11-14"}  # its MIND reader: no empty history, the last day validates
 HABITS = Habits(output_projection=True, user_weights="itself", shared_texts=True, shared_topics=True)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from rec_trak.checkpoints.carried import attributes, plain_settings
-from rec_trak.checkpoints.code_bases.tables import Rule, Translated, apply_rules
+from rec_trak.checkpoints.code_bases.tables import Rule, Translated, Validation, apply_rules
 from rec_trak.checkpoints.code_bases.turns import PREFIX, check_settings, dims, plain, third
 from rec_trak.config.model import Habits, ModelConfig, TextConfig
 from rec_trak.config.reader import build
@@ -31,6 +31,7 @@ from rec_trak.errors import ConfigError
 from rec_trak.words import quoted
 
 NAME = "plm4newsrs"
+VALIDATION = Validation(pooled="softmax", one_click=True)  # torchmetrics AUROC over an epoch of validation_step
 HABITS = Habits(output_projection=True)
 LANGUAGE_MODEL = "news_encoder.lm."
 GLOVE = "glove"

@@ -25,6 +25,24 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Validation:
+    """How a code base measures the validation AUC that it tells of its checkpoints.
+
+    Attributes:
+        pooled: '' for the mean over impressions of each one's AUC; one AUC over all candidates of all impressions, by
+            their `scores` or by `softmax` of these within an impression.
+        one_click: only the first clicked candidate of an impression counts as clicked; where none is, the second one.
+        blank: an article of padding has a vector of zeros there, unlike in training.
+        own_rows: where its validation set comes from, if not from a file that a data tree holds.
+    """
+
+    pooled: str = ""
+    one_click: bool = False
+    blank: bool = False
+    own_rows: str = ""
+
+
+@dataclass(frozen=True)
 class Translated:
     """A checkpoint under our names.
 

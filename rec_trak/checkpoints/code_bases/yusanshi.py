@@ -25,7 +25,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rec_trak.checkpoints.code_bases.tables import Rule, Translated, apply_rules
+from rec_trak.checkpoints.code_bases.tables import Rule, Translated, Validation, apply_rules
 from rec_trak.checkpoints.code_bases.turns import (
     as_conv1d,
     as_row,
@@ -49,6 +49,7 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.numbered import named_rows, read_numbers
 
 NAME = "yusanshi"
+VALIDATION = Validation(blank=True)  # src/evaluate.py
 ENCODERS = ("news_encoder.text_encoders.", "news_encoder.element_encoders.")
 WORDS, TOPIC = "news_encoder.text_encoders.*.word_embedding.weight", "news_encoder.element_encoders.*.embedding.weight"
 VIEWS = {"title": "title", "body": "abstract", "category": "category", "subcategory": "subcategory"}
