@@ -1,4 +1,4 @@
-"""One progress bar for every long loop, and lines that a long loop says as it goes. Not here: logging, or results."""
+"""One progress bar for every long loop, and lines that a long loop tells as it goes. Not here: logging, or results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rec_trak.words import plain
+from rec_trak.words import plain, say
 
 if TYPE_CHECKING:  # it is most of what a command loads before it can answer a signal with a word
     from tqdm import tqdm
@@ -51,7 +51,7 @@ def progress(total: int, desc: str, unit: str, done: int = 0) -> tqdm:
 
 @contextmanager
 def telling() -> Iterator[None]:
-    """What loops `say` inside is printed; elsewhere it is not, since most loops are a step of something else."""
+    """What loops `tell` inside is printed; elsewhere it is not, since most loops are a step of something else."""
     global _telling
     before, _telling = _telling, True
     try:
@@ -60,7 +60,8 @@ def telling() -> Iterator[None]:
         _telling = before
 
 
-def say(line: str) -> None:
+def tell(line: str) -> None:
     """One line for the terminal, above the bar, where somebody asked for it (`telling`)."""
     if _telling:
-        tqdm.write(plain(line))
+        with tqdm.external_write_mode():
+            say(line)

@@ -16,19 +16,24 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from rec_trak.attribution.job import Job, Run
+from rec_trak.attribution.session import missing_rows
 from rec_trak.checkpoints.code_bases.known import validation_of
 from rec_trak.checkpoints.code_bases.tables import Validation
 from rec_trak.checkpoints.files import read_checkpoint_file
-from rec_trak.checkpoints.source import OURS, ModelSource
+from rec_trak.checkpoints.source import OURS, ModelSource, read_settings, read_source
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.checkpoints.stated import Stated, stated_auc
+from rec_trak.config.analysis import MODEL_TYPES
 from rec_trak.config.model import ModelConfig
+from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.sources import data_format
 from rec_trak.data.validation import find_validation
 from rec_trak.errors import RecTrakError, RecTrakWarning, told
+from rec_trak.models.build import build_model
 from rec_trak.models.language import LanguageModel
+from rec_trak.store.manifest import proofs_in, read_manifest
 from rec_trak.training.evaluation import impression_scores
 from rec_trak.training.metrics import auc
 
@@ -99,17 +104,20 @@ class _Shown:
     how: Validation
 
 
-def prove(run: Run, job: Job, known: dict[str, Any]) -> dict[str, Proof]:
-    """The proof of each member that has none yet, by digest; warns where a member is not what it says.
+def prove(run: Run, job: Job) -> dict[str, Proof]:
+    """The proof of each member that the save directory has none of, by digest; warns where one is not what it says.
 
-    Never an error: what stands in the way is told in the proof.
+    Nothing is proved where nothing is left to featurize. What stands in the way of a proof is told in it, no error.
 
     Args:
         run, job: the analysis, read.
-        known: proofs of an earlier call, by digest.
+
+    Raises:
+        StoreError: the save directory is another run's.
     """
+    known = proofs_in(read_manifest(job.save_dir))
     missing = [member for member in job.members if member.digest not in known]
-    if not missing:
+    if not missing or not missing_rows(job):
         return {}
     origin = missing[0].origin
     code_base = origin.code_base if isinstance(origin, ModelSource) else OURS
@@ -130,30 +138,65 @@ def recorded(proofs: dict[str, Proof]) -> dict[str, dict[str, Any]]:
     return {digest: asdict(proof) for digest, proof in proofs.items()}
 
 
-def prove_model(
-    checkpoint: str, model: nn.Module, model_config: ModelConfig, code_base: str, tree: tuple, seed: int = 0
+def prove_file(
+    checkpoint: str | Path,
+    data_path: str,
+    model_config: str | None = None,
+    news_items_path: str | None = None,
+    form: str = "auto",
 ) -> Proof:
-    """The proof of one model in memory; `tree` are the arguments of `find_validation`."""
-    return _proof(checkpoint, model, _shown(tree, model, model_config, validation_of(code_base), seed), code_base)
+    """The proof of a checkpoint file on the validation set of a data tree.
+
+    Args:
+        checkpoint: any that an analysis can read.
+        data_path, news_items_path: as in an analysis.
+        model_config: its model.json, or the settings of its code base; None where it tells them itself.
+        form: as `data_format` in an analysis.
+
+    Raises:
+        ConfigError, CheckpointError: the settings are wrong, or the checkpoint does not fit them.
+        DataError: the tree's articles or clicks cannot be read.
+    """
+    kinds = sorted(MODEL_TYPES, key=lambda kind: kind not in Path(checkpoint).name)
+    form = data_format(data_path, f"train_{kinds[0]}", form)
+    tree = (data_path, news_items_path, tuple(f"val_{kind}" for kind in kinds), form)
+    settings = read_settings(model_config, checkpoint=checkpoint)
+    found = find_validation(*tree)
+    if found is None:
+        return Proof(str(checkpoint), skipped=_no_set(tree))
+    source = read_source(settings, model_config, "auto", checkpoint, found[0])
+    model = build_model(source.config)
+    load_into(model, source.state_dict(checkpoint), str(checkpoint))
+    shown = _part_of(found, model, source.config, validation_of(source.code_base), 0)
+    return _proof(str(checkpoint), model, shown, source.code_base)
+
+
+def _no_set(tree: tuple) -> str:
+    return f"there is no validation set ({' or '.join(tree[2])}) in {tree[0]}"
 
 
 def _shown(tree: tuple, model: nn.Module, model_config: ModelConfig, how: Validation, seed: int) -> _Shown | str:
     """Impressions to prove a model on, or why there are none."""
     try:
         found = find_validation(*tree)
-        if found is None:
-            return f"there is no validation set ({' or '.join(tree[2])}) in {tree[0]}"
-        articles, impressions, log = found
-        sizes, clicks = (np.array([f(row) for row in impressions.labels]) for f in (len, _clicks))
-        counted = np.flatnonzero(sizes > 1 if how.one_click else (clicks > 0) & (clicks < sizes))
-        if not len(counted):
-            return f"no impression of {log} has a click and another candidate"
-        large = any(isinstance(part, LanguageModel) for part in model.modules())
-        part = _few(impressions, np.random.default_rng(seed).permutation(counted), LARGE if large else ARTICLES)
-        inputs = build_inputs(impressions.subset(part), articles, model_config)
-        return _Shown(inputs, log, len(counted), len(articles), how)
+        return _no_set(tree) if found is None else _part_of(found, model, model_config, how, seed)
     except (RecTrakError, OSError) as error:
         return str(error)
+
+
+def _part_of(
+    found: tuple[Articles, Impressions, Path], model: nn.Module, model_config: ModelConfig, how: Validation, seed: int
+) -> _Shown | str:
+    """Few enough impressions of a validation set to be quick, all of which have an AUC; or that none has."""
+    articles, impressions, log = found
+    sizes, clicks = (np.array([count(row) for row in impressions.labels]) for count in (len, _clicks))
+    counted = np.flatnonzero(sizes > 1 if how.one_click else (clicks > 0) & (clicks < sizes))
+    if not len(counted):
+        return f"no impression of {log} has a click and another candidate"
+    large = any(isinstance(part, LanguageModel) for part in model.modules())
+    part = _few(impressions, np.random.default_rng(seed).permutation(counted), LARGE if large else ARTICLES)
+    inputs = build_inputs(impressions.subset(part), articles, model_config)
+    return _Shown(inputs, log, len(counted), len(articles), how)
 
 
 def _clicks(labels: np.ndarray) -> int:

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from trak import TRAKer
@@ -25,7 +26,16 @@ from rec_trak.progress import progress
 from rec_trak.scoring.solve import RidgeScoreComputer
 from rec_trak.sketch.projection import NonFiniteGradient
 from rec_trak.sketch.projectors import make_projector
-from rec_trak.store.manifest import MANIFEST, check_manifest, digest, opened, pending_rows, read_manifest, write_json
+from rec_trak.store.manifest import (
+    MANIFEST,
+    check_manifest,
+    digest,
+    opened,
+    pending_rows,
+    proofs_in,
+    read_manifest,
+    write_json,
+)
 from rec_trak.store.saver import RowSaver, rows_pending, targets_pending
 from rec_trak.words import quoted
 
@@ -49,10 +59,14 @@ class Featurized:
     gradient: GradientChoice | None
 
 
-def featurize(job: Job) -> Featurized:
+def featurize(job: Job, proofs: dict[str, Any] | None = None) -> Featurized:
     """Fill the job's save directory with projected gradients and Q of every row, for every checkpoint.
 
     Rows that an earlier run finished are left as they are, whatever its batch size.
+
+    Args:
+        job: what to featurize.
+        proofs: of its members, by digest, as JSON; kept in the manifest with those of earlier calls.
 
     Raises:
         StoreError: the directory is another run's, locked, damaged, or there is no room on the disk.
@@ -60,7 +74,7 @@ def featurize(job: Job) -> Featurized:
         NumericalError: a row's gradient is not finite; the message names the row.
         ConfigError: the gradient path asked for does not work on this model.
     """
-    missing = _missing_rows(job)
+    missing = missing_rows(job)
     total = len(job.inputs) * len(job.members)
     if not missing:
         return Featurized(len(job.inputs), len(job.members), 0, None)
@@ -74,8 +88,11 @@ def featurize(job: Job) -> Featurized:
         "gradient": choice.name,
         "checkpoints": [member.name for member in job.members],
     }
-    with opened(job.save_dir, fingerprint(job), recorded):
-        missing = _missing_rows(job)  # another process may have been at it while this one waited or looked
+    with opened(job.save_dir, fingerprint(job), recorded) as manifest:
+        if proofs:
+            manifest["proofs"] = proofs_in(manifest) | proofs
+            write_json(job.save_dir / MANIFEST, manifest)
+        missing = missing_rows(job)  # another process may have been at it while this one waited or looked
         traker = _traker(job, choice, job.loss)
         with progress(total, "featurize", "row", done=total - missing) as bar:
             for model_id, member in enumerate(job.members):
@@ -142,7 +159,7 @@ def require_finished(job: Job) -> None:
     Raises:
         StoreError: nothing there, another run's, or rows missing; the message says what to run.
     """
-    missing = _missing_rows(job)
+    missing = missing_rows(job)
     if missing:
         raise StoreError(
             f"{job.save_dir}: not all rows are featurized. Got {missing} missing, expected none over "
@@ -150,8 +167,8 @@ def require_finished(job: Job) -> None:
         )
 
 
-def _missing_rows(job: Job) -> int:
-    """Rows without features over all members; refuses another run's directory before any work."""
+def missing_rows(job: Job) -> int:
+    """How many rows are without features over all members; refuses another run's directory before any work."""
     manifest = read_manifest(job.save_dir)
     if manifest is not None:
         check_manifest(job.save_dir, manifest, fingerprint(job))

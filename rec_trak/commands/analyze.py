@@ -10,6 +10,7 @@ from rec_trak.commands.shared import (
     print_diagnostics,
     print_notes,
     print_paths,
+    proved,
     run_from,
 )
 from rec_trak.words import say
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     run = run_from(args)
     job = read_job(run)
     print_notes(job)
-    done = featurize(job)
+    done = featurize(job, proved(run, job))
     say(f"featurized {done.computed:,} of {done.rows * done.members:,} rows")
     result, paths = score_rows(run, job)
     print_diagnostics(result.diagnostics, job.proj_dim)

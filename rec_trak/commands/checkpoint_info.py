@@ -6,6 +6,7 @@ Nothing from the file is run.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -21,21 +22,32 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help=".pt, .pth, .ckpt, .bin, .safetensors, .npz, .h5 or .keras; with --write the last may be a data folder",
     )
     parser.add_argument("--json", action="store_true", help="the same as JSON")
+    parser.add_argument("--data", metavar="DATA", help="the folder of the data: also tells the AUC on its validation set")
+    parser.add_argument("--model_config", metavar="FILE", help="with --data: settings that the checkpoint does not tell")
+    parser.add_argument("--news_items_path", metavar="FILE", help="with --data: the articles, if they are not in DATA")
     parser.add_argument("--write", metavar="YAML", help="write the YAML of an analysis; never over a file")
 
 
 def run(args: argparse.Namespace) -> None:
     paths = [Path(path) for path in args.checkpoints]
+    if args.data and args.write is not None:
+        paths.append(Path(args.data))
     if args.write is not None:
         _write(args.write, paths)
         return
     from rec_trak.checkpoints.info import describe_checkpoint, description_lines
 
-    told = [describe_checkpoint(path) for path in paths]
+    told, proofs = [describe_checkpoint(path) for path in paths], [None] * len(paths)
+    if args.data:
+        from rec_trak.attribution.proof import prove_file
+
+        proofs = [prove_file(path, args.data, args.model_config, args.news_items_path) for path in paths]
+        told = [one | {"proof": dataclasses.asdict(proof)} for one, proof in zip(told, proofs, strict=True)]
     if args.json:
         say(*json.dumps(told[0] if len(told) == 1 else told, indent=1).split("\n"), limit=None)
     else:
-        say(*(line for i, one in enumerate(told) for line in (*([""] if i else []), *description_lines(one))))
+        for i, (one, proof) in enumerate(zip(told, proofs, strict=True)):
+            say(*([""] if i else []), *description_lines(one), *([] if proof is None else ["", proof.line()]))
 
 
 def _write(name: str, paths: list[Path]) -> None:

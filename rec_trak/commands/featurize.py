@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rec_trak.commands.shared import add_run_flags, print_notes, run_from
+from rec_trak.commands.shared import add_run_flags, print_notes, proved, run_from
 from rec_trak.words import say
 
 
@@ -23,6 +23,7 @@ def run(args: argparse.Namespace) -> None:
     run = run_from(args)
     job = read_job(run)
     print_notes(job)
+    proofs = proved(run, job)
     if args.dry_run:
         cost = estimate(job)
         say(f"rows        {cost.rows:,} x {cost.members} checkpoint(s)")
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
         say("Nothing was written.")
         require_room_for_features(job)
         return
-    done = featurize(job)
+    done = featurize(job, proofs)
     there = done.rows * done.members - done.computed
     say(f"featurized {done.computed:,} rows, {there:,} were there already ({done.members} checkpoint(s))")
     if done.gradient:

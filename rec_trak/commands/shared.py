@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rec_trak.config.analysis import DATASET_TYPES, MODEL_TYPES, read_analysis_config
 from rec_trak.errors import ConfigError
@@ -85,6 +85,24 @@ def print_notes(job: Job) -> None:
         say(f"note: {note}")
     if job.coverage:
         say(f"the model knows of the rows: {', '.join(map(str, job.coverage))}")
+
+
+def proved(run: Run, job: Job) -> dict[str, Any]:
+    """Print what shows that the right models were loaded: scores that the user expects, and the validation AUC beside
+    what the checkpoints say. That AUC is returned for the save directory.
+
+    Raises:
+        CheckpointError: a score is not the expected one.
+    """
+    from rec_trak.attribution.expected import check_expected
+    from rec_trak.attribution.proof import prove, recorded
+
+    say(*check_expected(run.config, job, run.model_type))
+    proofs = prove(run, job)
+    for place, member in enumerate(job.members):
+        if member.digest in proofs:
+            say(f"checkpoint {place}: {proofs[member.digest].line()}")
+    return recorded(proofs)
 
 
 def print_diagnostics(diagnostics: tuple[Diagnostics, ...], proj_dim: int) -> None:

@@ -28,6 +28,23 @@ SHIFT_COLUMNS = (
 )  # fmt: skip
 
 
+def check_sides(clean: Results, poisoned: Results) -> None:
+    """Refuse a clean run in the poisoned one's place and the other way round; two runs of one kind are fine.
+
+    Raises:
+        DataError: says what each of the two is.
+    """
+    kinds = [(run.metadata.get("model_type"), run.metadata.get("dataset_type")) for run in (clean, poisoned)]
+    (model, data), (other_model, other_data) = kinds
+    by_data = model == other_model and (data, other_data) == ("train_poisoned", "train_clean")
+    if (model, other_model) == ("poisoned", "clean") or by_data:
+        raise DataError(
+            f"--clean_dir and --poisoned_dir: clean and poisoned are crossed. Got {clean.folder}, a {model} checkpoint "
+            f"on {data}, and {poisoned.folder}, a {other_model} checkpoint on {other_data}, expected the clean one "
+            "first. Swap them."
+        )
+
+
 def check_alike(clean: Results, poisoned: Results) -> None:
     """Refuse runs whose scores measure different things.
 

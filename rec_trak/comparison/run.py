@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from rec_trak.comparison.match import SHIFT_COLUMNS, check_alike, matched_rows
+from rec_trak.comparison.match import SHIFT_COLUMNS, check_alike, check_sides, matched_rows
 from rec_trak.comparison.null_band import null_band
 from rec_trak.comparison.stats import statistics
 from rec_trak.comparison.text import movers_text, summary_lines
@@ -57,12 +57,13 @@ def compare_runs(clean_dir: str | Path, poisoned_dir: str | Path) -> Comparison:
         poisoned_dir: results of the poisoned checkpoint.
 
     Raises:
-        DataError: a folder holds no finished run, the runs were not made alike, a row stands twice in one of them, a
-            Q or leverage is no number, or no row stands in both.
+        DataError: a folder holds no finished run, clean and poisoned are crossed, the runs were not made alike, a row
+            stands twice in one of them, a Q or leverage is no number, or no row stands in both.
         NumericalError: a score is NaN or infinite.
     """
     runs = open_run(clean_dir), open_run(poisoned_dir)
     clean, poisoned = (run.results for run in runs)
+    check_sides(clean, poisoned)
     check_alike(clean, poisoned)
     matched = matched_rows(clean, poisoned)
     null = null_band(*runs, matched)

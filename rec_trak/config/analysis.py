@@ -37,6 +37,7 @@ class AnalysisConfig:
     code_base: str = field(default="auto", metadata={"choices": CODE_BASES})
     model: dict[str, Any] | None = None
     forward: str | None = None
+    expected_scores: str | list[str] | None = None
     data_format: str = field(default="auto", metadata={"choices": ("auto", "pairwise", "mind", "parsed")})
     rows: str = field(default="as_trained", metadata={"choices": ("as_trained", "per_click")})
     negatives: int = field(default=4, metadata={"least": 1})

@@ -26,7 +26,7 @@ from rec_trak.results.ranking import rows_table
 from rec_trak.results.target_tables import ends_table, targets_table
 from rec_trak.room import require_disk, require_memory
 from rec_trak.scoring.solve import Diagnostics
-from rec_trak.store.manifest import read_manifest, read_member
+from rec_trak.store.manifest import proofs_in, read_manifest, read_member
 from rec_trak.words import plain
 
 NAMED = 5  # articles printed of each end
@@ -238,7 +238,8 @@ def _targets_digest(job: Job, name: str) -> str:
 
 def describe(run: Run, job: Job, score: dict[str, Any], diagnostics: tuple[Diagnostics, ...]) -> dict[str, Any]:
     """All that is needed to repeat the run, and how well posed its systems were, for metadata.json."""
-    features = fingerprint(job)["features"]
+    features, manifest = fingerprint(job)["features"], read_manifest(job.save_dir) or {}
+    proofs = proofs_in(manifest)
     return {
         "config": dataclasses.asdict(run.config),
         "dataset_type": run.dataset_type,
@@ -256,7 +257,8 @@ def describe(run: Run, job: Job, score: dict[str, Any], diagnostics: tuple[Diagn
         ],
         "parameters": job.parameter_count,
         "save_dir": str(job.save_dir),
-        "recorded": (read_manifest(job.save_dir) or {}).get("recorded", {}),
+        "recorded": manifest.get("recorded", {}),
+        "proof": [proofs.get(member.digest) for member in job.members],
         "versions": versions(),
         "notes": [*job.impressions.notes, NOT_A_COUNTERFACTUAL],
     }

@@ -191,6 +191,12 @@ def read_whole(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+def proofs_in(manifest: dict[str, Any] | None) -> dict[str, Any]:
+    """What is kept of the members' proofs, by digest; {} where nothing is."""
+    held = (manifest or {}).get("proofs")
+    return held if isinstance(held, dict) else {}
+
+
 def pending_rows(done: np.ndarray) -> np.ndarray:
     """Positions (int64) of the rows that a mask does not count as finished."""
     return np.flatnonzero(np.asarray(done).reshape(-1) == 0)

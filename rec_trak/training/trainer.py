@@ -18,7 +18,7 @@ from rec_trak.config.model import ModelConfig
 from rec_trak.data.batches import Batch, Inputs, moved, unique_batch
 from rec_trak.errors import ConfigError, DataError, NumericalError
 from rec_trak.models.build import build_model
-from rec_trak.progress import progress, say
+from rec_trak.progress import progress, tell
 from rec_trak.training.evaluation import evaluate
 
 
@@ -156,7 +156,7 @@ def _fit(
                 if history[-1]["auc"] > best_auc:
                     best_auc, best_epoch = history[-1]["auc"], epoch
                     best_weights = copy.deepcopy(model.state_dict())
-            say(_epoch_line(desc, history[-1], settings.epochs, time.perf_counter() - begin, epoch == best_epoch))
+            tell(_epoch_line(desc, history[-1], settings.epochs, time.perf_counter() - begin, epoch == best_epoch))
             if validation is not None and epoch - best_epoch >= settings.patience:
                 break
     if best_weights is not None:
