@@ -63,5 +63,7 @@ def telling() -> Iterator[None]:
 def tell(line: str) -> None:
     """One line for the terminal, above the bar, where somebody asked for it (`telling`)."""
     if _telling:
+        from tqdm import tqdm
+
         with tqdm.external_write_mode():
             say(line)

@@ -64,7 +64,7 @@ def _compare(
 ) -> float:
     """The largest absolute difference; refuses one that is more than CLOSE of its row's largest expected score."""
     scale = np.zeros(rows.max() + 1)
-    np.maximum.at(scale, rows, np.abs(expected))
+    np.fmax.at(scale, rows, np.abs(expected))
     differs = np.abs(got - expected)
     bad = np.flatnonzero(~(differs <= CLOSE * scale[rows]))
     if len(bad):

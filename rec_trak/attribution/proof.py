@@ -39,7 +39,8 @@ from rec_trak.training.metrics import auc
 
 MOST = 2000  # impressions
 ARTICLES, LARGE = 20_000, 2000  # different ones to encode, at most, and by a language model
-CLOSE = 0.005  # between what the whole set gives and what was said of it: rounding, other hardware
+CLOSE = 0.002  # between what the whole set gives and what was said of it: rounding, other hardware, half precision
+SAME = 0.00006  # four digits of both
 ERRORS = 3  # standard errors more where only a part of the set was taken
 BATCH = 32
 CAUSES = "other word vectors, other lengths of texts or histories, a history cut from the wrong end, another data set"
@@ -78,7 +79,9 @@ class Proof:
         part = f"{self.impressions:,} of " if self.impressions < self.of_impressions else ""
         said = "the checkpoint does not say its own"
         if self.stated is not None:
-            said = f"{self.stated_in} says {self.stated:.4f}"
+            said = f"{self.stated_in} says {self.stated:.4f}, "
+            apart = abs(self.auc - self.stated)
+            said += "the same" if apart < SAME else f"{apart:.4f} apart"
         return (
             f"validation AUC {self.auc:.4f} on {part}{self.of_impressions:,} impressions of {self.log} "
             f"({self.definition}); {said}"

@@ -59,7 +59,8 @@ def _record(path: Path) -> Iterator[Stated]:
     except (DocumentError, OSError):
         return
     epochs = record.get("epochs") if isinstance(record, dict) else None
-    aucs = [_number(epoch.get("auc")) for epoch in epochs or () if isinstance(epoch, dict)]
+    epochs = epochs if isinstance(epochs, list) else []
+    aucs = [_number(epoch.get("auc")) for epoch in epochs if isinstance(epoch, dict)]
     aucs = [auc for auc in aucs if auc is not None]
     if aucs:
         yield Stated(max(aucs), path.with_suffix(".json").name, drawn="validation" not in record)

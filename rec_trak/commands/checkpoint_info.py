@@ -22,8 +22,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help=".pt, .pth, .ckpt, .bin, .safetensors, .npz, .h5 or .keras; with --write the last may be a data folder",
     )
     parser.add_argument("--json", action="store_true", help="the same as JSON")
-    parser.add_argument("--data", metavar="DATA", help="the folder of the data: also tells the AUC on its validation set")
-    parser.add_argument("--model_config", metavar="FILE", help="with --data: settings that the checkpoint does not tell")
+    parser.add_argument("--data", metavar="DATA", help="the folder of the data: also the AUC on its validation set")
+    parser.add_argument("--model_config", metavar="FILE", help="with --data: settings that it does not tell itself")
     parser.add_argument("--news_items_path", metavar="FILE", help="with --data: the articles, if they are not in DATA")
     parser.add_argument("--write", metavar="YAML", help="write the YAML of an analysis; never over a file")
 

@@ -251,6 +251,28 @@ def test_checkpoints_and_rows_may_differ(tmp_path):
     compare_runs(save_run(tmp_path / "c", CLEAN), save_run(tmp_path / "p", POISONED, metadata=other))
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "crossed"),
+    [
+        (("poisoned", "train_poisoned"), ("clean", "train_clean"), True),
+        (("poisoned", "train_clean"), ("clean", "train_clean"), True),
+        (("clean", "train_poisoned"), ("clean", "train_clean"), True),
+        (("clean", "train_clean"), ("poisoned", "train_poisoned"), False),
+        (("clean", "train_clean"), ("clean", "train_poisoned"), False),
+        (("poisoned", "train_poisoned"), ("poisoned", "train_poisoned"), False),
+    ],
+)
+def test_clean_and_poisoned_may_not_be_crossed(tmp_path, first, second, crossed):
+    """Law: a poisoned run in the clean one's place, or the other way round, is refused; two of one kind are not."""
+    kinds = [SETTINGS | dict(zip(("model_type", "dataset_type"), kind, strict=True)) for kind in (first, second)]
+    runs = save_run(tmp_path / "c", CLEAN, metadata=kinds[0]), save_run(tmp_path / "p", POISONED, metadata=kinds[1])
+    if crossed:
+        with pytest.raises(DataError, match=r"clean and poisoned are crossed\. Got .* expected the clean one first"):
+            compare_runs(*runs)
+        runs = runs[::-1]
+    compare_runs(*runs)
+
+
 def test_a_run_that_does_not_say_how_it_was_made_is_refused(tmp_path):
     """Law: silence about settings is not agreement."""
     poisoned = save_run(tmp_path / "p", POISONED, metadata={"top_k": 3})

@@ -4,7 +4,7 @@ import pytest
 from support.mind import write_mind
 from support.tiny import write_tree
 
-from rec_trak.data.validation import read_validation
+from rec_trak.data.validation import find_validation, read_validation
 from rec_trak.errors import DataError
 
 
@@ -39,3 +39,22 @@ def test_what_has_no_impressions(tmp_path):
         read_validation(tmp_path, None, "val_clean", "parsed")
     with pytest.raises(DataError, match="no click log"):
         read_validation(write_tree(tmp_path / "data"), None, "val_clean")
+
+
+def test_the_set_that_belongs_to_a_tree(tmp_path):
+    """Law: the val_ log beside the training one, the first name first; MIND's dev folder in it or beside it; else
+    None."""
+    tree = write_tree(tmp_path / "data")
+    names = ("val_clean", "val_poisoned")
+    assert find_validation(tree, None, names, "pairwise") is None
+    for name, rows in (("val_poisoned", 9), ("val_clean", 5)):
+        lines = (tree / "models" / "train_clean.csv").read_text(encoding="utf-8").splitlines()[:rows]
+        (tree / "models" / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        assert find_validation(tree, None, names, "pairwise")[2].name == f"{name}.csv"
+    train = write_mind(tmp_path / "MINDsmall_train")
+    assert find_validation(train, None, names, "mind") is None
+    beside = write_mind(tmp_path / "MINDsmall_dev")
+    articles, shown, clicks = find_validation(train, None, names, "mind")
+    assert (clicks, len(shown), len(articles)) == (beside / "behaviors.tsv", 12, 8)
+    inside = write_mind(train / "val_clean")
+    assert find_validation(train, None, names, "mind")[2] == inside / "behaviors.tsv"
