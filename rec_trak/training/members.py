@@ -62,6 +62,11 @@ def train_members(
         for m, (stem, seen) in enumerate(zip(stems, parts, strict=True))
     }
 
+    told = {"name": name, "validation": None}
+    if validation is not None:
+        shown = validation.impressions.candidates
+        told["validation"] = {"impressions": len(shown), "candidates": len(shown.values)}
+
     def missing() -> list[Path]:
         check_model_config(folder / "model.json", config)
         return [path for path, (_, plan) in plans.items() if not _is_finished(path, plan)]
@@ -71,7 +76,7 @@ def train_members(
             for path in missing():  # another process may have trained some while this one waited
                 seen, plan = plans[path]
                 how = (settings, plan["seed"], seen, word_vectors, device, f"train {path.stem}")
-                _write_member(path, train(config, inputs, validation, *how), plan | {"name": name}, config)
+                _write_member(path, train(config, inputs, validation, *how), plan | told, config)
     return list(plans)
 
 

@@ -257,8 +257,6 @@ def test_checkpoints_and_rows_may_differ(tmp_path):
         (("poisoned", "train_poisoned"), ("clean", "train_clean"), True),
         (("poisoned", "train_clean"), ("clean", "train_clean"), True),
         (("clean", "train_poisoned"), ("clean", "train_clean"), True),
-        (("clean", "train_clean"), ("poisoned", "train_poisoned"), False),
-        (("clean", "train_clean"), ("clean", "train_poisoned"), False),
         (("poisoned", "train_poisoned"), ("poisoned", "train_poisoned"), False),
     ],
 )

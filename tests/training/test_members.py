@@ -45,6 +45,7 @@ def test_members_are_files_that_say_how_they_were_made(tmp_path):
         assert all(torch.equal(value, trained.model.state_dict()[n]) for n, value in read_state_dict(path).items())
         assert record["epochs"] == trained.history
         assert (record["seed"], record["rows"], record["settings"]["loss"]) == (5 + m, 32, "bpr")
+        assert record["validation"] == {"impressions": 16, "candidates": 64}
 
 
 def test_one_member_on_all_rows_has_the_plain_name(tmp_path):
