@@ -251,20 +251,16 @@ def test_checkpoints_and_rows_may_differ(tmp_path):
     compare_runs(save_run(tmp_path / "c", CLEAN), save_run(tmp_path / "p", POISONED, metadata=other))
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "crossed"),
-    [
-        (("poisoned", "train_poisoned"), ("clean", "train_clean"), True),
-        (("poisoned", "train_clean"), ("clean", "train_clean"), True),
-        (("clean", "train_poisoned"), ("clean", "train_clean"), True),
-        (("poisoned", "train_poisoned"), ("poisoned", "train_poisoned"), False),
-    ],
-)
-def test_clean_and_poisoned_may_not_be_crossed(tmp_path, first, second, crossed):
+CROSSED = [("poisoned", "train_poisoned", "clean"), ("poisoned", "train_clean", "clean")]
+CROSSED += [("clean", "train_poisoned", "clean")]
+
+
+@pytest.mark.parametrize(("model", "data", "other"), [*CROSSED, ("clean", "train_clean", "clean")])
+def test_clean_and_poisoned_may_not_be_crossed(tmp_path, model, data, other):
     """Law: a poisoned run in the clean one's place, or the other way round, is refused; two of one kind are not."""
-    kinds = [SETTINGS | dict(zip(("model_type", "dataset_type"), kind, strict=True)) for kind in (first, second)]
+    kinds = [SETTINGS | {"model_type": m, "dataset_type": d} for m, d in ((model, data), (other, "train_clean"))]
     runs = save_run(tmp_path / "c", CLEAN, metadata=kinds[0]), save_run(tmp_path / "p", POISONED, metadata=kinds[1])
-    if crossed:
+    if (model, data, other) in CROSSED:
         with pytest.raises(DataError, match=r"clean and poisoned are crossed\. Got .* expected the clean one first"):
             compare_runs(*runs)
         runs = runs[::-1]
