@@ -34,7 +34,7 @@ def official(scores, labels):
     y = labels[np.argsort(scores)[::-1]]
     wins = [a > b for a in scores[labels == 1] for b in scores[labels == 0]]
     best = np.sort(labels)[::-1]
-    dcg = [[(2**t[:k] - 1) @ (1 / np.log2(np.arange(len(t[:k])) + 2)) for k in (5, 10)] for t in (y, best)]
+    dcg = [[(2 ** t[:k] - 1) @ (1 / np.log2(np.arange(len(t[:k])) + 2)) for k in (5, 10)] for t in (y, best)]
     mrr = np.sum(y / (np.arange(len(y)) + 1)) / np.sum(y)
     return [np.mean(wins), mrr, *np.divide(*dcg)]
 
