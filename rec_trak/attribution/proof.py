@@ -30,7 +30,7 @@ from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.sources import data_format
 from rec_trak.data.validation import find_validation
-from rec_trak.errors import RecTrakError, RecTrakWarning, told
+from rec_trak.errors import DataError, RecTrakError, RecTrakWarning, told
 from rec_trak.models.build import build_model
 from rec_trak.models.language import LanguageModel
 from rec_trak.store.manifest import proofs_in, read_manifest
@@ -127,7 +127,7 @@ def prove(run: Run, job: Job) -> dict[str, Proof]:
     how = validation_of(code_base)
     names = dict.fromkeys((f"val_{run.model_type}", run.dataset_type.replace("train", "val", 1)))
     form = data_format(run.config.data_path, run.dataset_type, run.config.data_format)
-    tree = (run.config.data_path, run.config.news_items_path, tuple(names), form)
+    tree = (run.config.data_path, run.config.news_items_path, tuple(names), form, job.reading)
     shown = _shown(tree, job.model, job.model_config, how, run.config.seed)
     proofs = {}
     for member in missing:
@@ -158,13 +158,15 @@ def prove_file(
 
     Raises:
         ConfigError, CheckpointError: the settings are wrong, or the checkpoint does not fit them.
-        DataError: the tree's articles or clicks cannot be read.
     """
     kinds = sorted(MODEL_TYPES, key=lambda kind: kind not in Path(checkpoint).name)
     form = data_format(data_path, f"train_{kinds[0]}", form)
     tree = (data_path, news_items_path, tuple(f"val_{kind}" for kind in kinds), form)
     settings = read_settings(model_config, checkpoint=checkpoint)
-    found = find_validation(*tree)
+    try:
+        found = find_validation(*tree)
+    except DataError as error:
+        return Proof(str(checkpoint), skipped=str(error))
     if found is None:
         return Proof(str(checkpoint), skipped=_no_set(tree))
     source = read_source(settings, model_config, "auto", checkpoint, found[0])

@@ -250,7 +250,7 @@ def validation_inputs(config: TrainingConfig, dataset_type: str, model_config: M
         return None
     news = None if config.validation_path else config.news_items_path
     try:
-        articles, impressions = read_validation(root, news, name, config.data_format)
+        articles, impressions = read_validation(root, news, name, reading_of(config))
     except DataError as error:
         if config.validation_path is not None or "no click log" not in str(error):
             raise

@@ -1,9 +1,11 @@
 """Laws of what is validated on: impressions whole, as they were shown, in every format that has them."""
 
+import numpy as np
 import pytest
 from support.mind import write_mind
 from support.tiny import write_tree
 
+from rec_trak.config.reading import Reading
 from rec_trak.data.validation import find_validation, read_validation
 from rec_trak.errors import DataError
 
@@ -27,16 +29,17 @@ def test_pairwise_impressions_are_the_groups(tmp_path):
     """Law: one row a group of the CSV, whether or not it has a click or another candidate."""
     tree = write_tree(tmp_path / "data")
     train = (tree / "models" / "train_clean.csv").read_text(encoding="utf-8").splitlines()
-    (tree / "models" / "val_clean.csv").write_text("\n".join([*train[:5], "u9,\"['goal 1']\",['n1'],n2,x,0,0"]) + "\n")
+    alone = next(line for line in train if line.startswith("u20,"))  # the first of several candidates
+    (tree / "models" / "val_clean.csv").write_text("\n".join([*train[:5], alone]) + "\n", encoding="utf-8")
     _, shown = read_validation(tree, None, "val_clean")
     assert sum(shown.candidates.lengths) == 5
-    assert shown.labels[len(shown) - 1].tolist() == [0]
+    assert [shown.labels[i].tolist() for i in np.flatnonzero(shown.user_ids == "u20")] == [[0]]
 
 
 def test_what_has_no_impressions(tmp_path):
     """Law: rows that a preprocessing drew are not taken for impressions, and a missing log is named."""
     with pytest.raises(DataError, match=r"`data_format` parsed holds rows, not whole impressions"):
-        read_validation(tmp_path, None, "val_clean", "parsed")
+        read_validation(tmp_path, None, "val_clean", Reading("parsed"))
     with pytest.raises(DataError, match="no click log"):
         read_validation(write_tree(tmp_path / "data"), None, "val_clean")
 
