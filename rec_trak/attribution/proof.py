@@ -6,6 +6,7 @@ and nothing in its shapes tells. Its AUC on the set that picked its weights does
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from rec_trak.config.model import ModelConfig
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.sources import data_format
+from rec_trak.data.sources import click_log_path, data_format
 from rec_trak.data.validation import find_validation
 from rec_trak.errors import DataError, RecTrakError, RecTrakWarning, told
 from rec_trak.models.build import build_model
@@ -160,7 +161,7 @@ def prove_file(
         ConfigError, CheckpointError: the settings are wrong, or the checkpoint does not fit them.
     """
     kinds = sorted(MODEL_TYPES, key=lambda kind: kind not in Path(checkpoint).name)
-    form = data_format(data_path, f"train_{kinds[0]}", form)
+    form = _form(data_path, f"train_{kinds[0]}", form)
     tree = (data_path, news_items_path, tuple(f"val_{kind}" for kind in kinds), form)
     settings = read_settings(model_config, checkpoint=checkpoint)
     try:
@@ -174,6 +175,15 @@ def prove_file(
     load_into(model, source.state_dict(checkpoint), str(checkpoint))
     shown = _part_of(found, model, source.config, validation_of(source.code_base), 0)
     return _proof(str(checkpoint), model, shown, source.code_base)
+
+
+def _form(data_path: str, dataset_type: str, form: str) -> str:
+    """The format of a tree; `auto` finds what yusanshi's preprocessing leaves too, which an analysis names."""
+    if form == "auto":
+        with contextlib.suppress(DataError):
+            click_log_path(data_path, dataset_type, "parsed")
+            return "parsed"
+    return data_format(data_path, dataset_type, form)
 
 
 def _no_set(tree: tuple) -> str:

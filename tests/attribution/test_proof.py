@@ -12,7 +12,7 @@ from support.commands import succeed
 
 from rec_trak.attribution import proof as proofs
 from rec_trak.attribution.job import Run, read_job
-from rec_trak.attribution.proof import prove
+from rec_trak.attribution.proof import prove, prove_file
 from rec_trak.checkpoints.code_bases.tables import Validation
 from rec_trak.config.analysis import analysis_config, read_analysis_config
 from rec_trak.data.batches import unique_batch
@@ -174,3 +174,5 @@ def test_genuine_checkpoints_give_what_they_say(shared, tmp_path, monkeypatch, n
     assert found.stated is not None
     assert round(found.auc, 4) == round(found.stated, 4)
     assert found.line().endswith("the same")
+    again = prove_file(entry["checkpoint"], keys["data_path"], keys["model_config"])
+    assert (again.auc, again.log) == (found.auc, found.log)
