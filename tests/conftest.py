@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from rec_trak.results.cells import set_spreadsheet_safe
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -35,3 +37,4 @@ def _one_thread_and_seed(monkeypatch, tmp_path_factory):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     monkeypatch.setenv("REC_TRAK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    set_spreadsheet_safe(False)  # a command of an earlier test may have asked for it

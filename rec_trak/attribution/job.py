@@ -27,7 +27,7 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.coverage import LITTLE, Coverage, coverage
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.sources import read_data
+from rec_trak.data.sources import data_format, read_data
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning
 from rec_trak.gradients.computers import select_parameters
 from rec_trak.models.build import build_model
@@ -144,7 +144,7 @@ def read_job(run: Run) -> Job:
     device = choose_device(config.device, asked_for="device" in run.flags)
     paths = checkpoint_paths(config, run.model_type)
     settings = read_settings(config.model_config, config.model, config.forward, paths[0])
-    reading = reading_of(config, code_base_reading(settings, config.code_base, paths[0]))
+    reading = reading_of(config, _trained_on(config, run.dataset_type, settings, paths[0]))
     articles, impressions = read_rows(config, run.dataset_type, "sample_size" in run.flags, reading)
     source = read_source(settings, config.model_config, config.code_base, paths[0], articles)
     model_config = source.config
@@ -163,6 +163,15 @@ def read_job(run: Run) -> Job:
     return make_job(
         articles, impressions, model, model_config, members, run.save_dir, device, config.grad_wrt, **further
     )
+
+
+def _trained_on(
+    config: AnalysisConfig, dataset_type: str, settings: ModelConfig | dict[str, Any] | None, checkpoint: Path
+) -> dict[str, Any]:
+    """What the checkpoint's code base says of the rows it trains on; its days are MIND's."""
+    said = code_base_reading(settings, config.code_base, checkpoint)
+    mind = data_format(config.data_path, dataset_type, config.data_format) == "mind"
+    return said if mind else {key: value for key, value in said.items() if key not in ("since", "until")}
 
 
 def read_rows(

@@ -108,7 +108,7 @@ def members(run) -> tuple[Path, list[np.ndarray]]:
         own.append(h[-1] * q[-1])
     page_world.write_run(run, np.mean(h, axis=0) * np.mean(q, axis=0), members=2, save_dir=str(run / "store"))
     features = page_world.SETTINGS["features"] | page_world.SETTINGS["rows"]
-    manifest = {"format": 1, "models": {"0": "digest0", "1": "digest1"}, "features": features}
+    manifest = {"format": 1, "models": {"0": "digest0", "1": "digest1"}, "features": features, "targets": {}}
     (run / "store" / "rec_trak.json").write_text(json.dumps(manifest))
     return run, own
 

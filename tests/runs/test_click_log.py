@@ -36,7 +36,7 @@ def test_data_that_moved_are_read_where_they_are(tmp_path, folder):
     """The old place is refused by name; the new one, given, is read."""
     (tmp_path / "data").rename(tmp_path / "moved")
     results = read_results(folder)
-    with pytest.raises(DataError, match="no click log"):
+    with pytest.raises(DataError, match="data: no such file"):
         open_run(results.folder).click_log()
     log = open_run(results.folder).click_log(tmp_path / "moved", tmp_path / "moved" / "news_items.csv")
     assert log.path == tmp_path / "moved" / "models" / "train_clean.csv"

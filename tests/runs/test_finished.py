@@ -13,7 +13,6 @@ from rec_trak.detection.places import LEVERAGE
 from rec_trak.detection.run import detect_run, write_detection
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.page.page import write_page
-from rec_trak.results import files
 from rec_trak.results.belongs import RECORD, read_record
 from rec_trak.runs.finished import check_made_by, open_run, scored_set
 from rec_trak.runs.making import score_history, score_rows, score_targets
@@ -106,7 +105,7 @@ def test_a_process_that_ends_between_leaves_files_of_no_scoring(scored, monkeypa
             raise KeyboardInterrupt
         moved.append(os.rename(source, place))
 
-    monkeypatch.setattr(files.os, "replace", killed)
+    monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         write_detection(folder, content)
     run = open_run(folder)

@@ -140,7 +140,7 @@ def test_several_rows_of_an_impression_need_the_data(tmp_path):
     assert content["rankings"][0]["rows"] == 24
     assert content["law"] < 1e-4
     (tmp_path / "data").rename(tmp_path / "moved")
-    with pytest.raises(DataError, match="no click log"):
+    with pytest.raises(DataError, match="data: no such file"):
         trust_run(folder)
 
 
