@@ -25,17 +25,16 @@ from rec_trak.config.model import ModelConfig
 from rec_trak.config.reading import Reading, reading_of
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
-from rec_trak.data.coverage import LITTLE, Coverage, coverage
+from rec_trak.data.coverage import Coverage, check_coverage, coverage
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.sources import data_format, read_data
-from rec_trak.errors import ConfigError, DataError, RecTrakWarning
+from rec_trak.errors import ConfigError, RecTrakWarning
 from rec_trak.gradients.computers import select_parameters
 from rec_trak.models.build import build_model
 from rec_trak.models.formats import in_float32, warn_of_formats
 from rec_trak.models.frozen import remembering
 from rec_trak.sketch.projectors import choose_projector
 from rec_trak.store.manifest import digest, read_manifest
-from rec_trak.words import QUOTE, plain
 
 SETTINGS = ("loss", "proj_dim", "projector", "seed", "gradient", "precision", "batch_size", "lambda_rel")
 
@@ -218,28 +217,6 @@ def make_job(
         coverage=covered,
         **settings,
     )
-
-
-def check_coverage(covered: tuple[Coverage, ...], config: ModelConfig) -> None:
-    """Warn where a dictionary knows little of the rows.
-
-    Raises:
-        DataError: a model with an embedding of users knows none of them.
-    """
-    for one in covered:
-        if one.what == "users" and one.shown and not one.known:
-            raise DataError(
-                f"model {config.architecture}: no user of the click log is known. Got {one.shown:,} users, expected "
-                f"some of its {len(config.users):,}, such as {plain(config.users[0], QUOTE)}. Give the log and the "
-                "user map that it was trained with."
-            )
-        if one.share < LITTLE:
-            warnings.warn(
-                f"model {config.architecture}: little of the rows is known: {one}. Expected nearly all. Is this the "
-                "vocabulary, the tokeniser and the data that it was trained with?",
-                RecTrakWarning,
-                stacklevel=3,
-            )
 
 
 def _member(path: Path, model: nn.Module, source: ModelSource, kind: str) -> Member:

@@ -1,7 +1,8 @@
-"""How much of what rows show a model's dictionaries know: words, users, topics. Not here: what is done about it."""
+"""How much of what rows show a model's dictionaries know: words, users, topics. Not here: looking anything up."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.articles import Articles, tokenise
 from rec_trak.data.impressions import Impressions
+from rec_trak.errors import DataError, RecTrakWarning
+from rec_trak.words import QUOTE, plain
 
 LITTLE = 0.5  # of what is looked up: a dictionary that knows less is hardly the one that the model was trained with
 TEXTS = {"title": "titles", "body": "bodies"}
@@ -59,6 +62,28 @@ def coverage(rows: Impressions, articles: Articles, config: ModelConfig) -> tupl
         different = set(map(str, rows.user_ids))
         found.append(Coverage("users", len(different.intersection(config.users)), len(different)))
     return tuple(found)
+
+
+def check_coverage(covered: tuple[Coverage, ...], config: ModelConfig) -> None:
+    """Warn where a dictionary knows little of the rows.
+
+    Raises:
+        DataError: a model with an embedding of users knows none of them.
+    """
+    for one in covered:
+        if one.what == "users" and one.shown and not one.known:
+            raise DataError(
+                f"model {config.architecture}: no user of the click log is known. Got {one.shown:,} users, expected "
+                f"some of its {len(config.users):,}, such as {plain(config.users[0], QUOTE)}. Give the log and the "
+                "user map that it was trained with."
+            )
+        if one.share < LITTLE:
+            warnings.warn(
+                f"model {config.architecture}: little of the rows is known: {one}. Expected nearly all. Is this the "
+                "vocabulary, the tokeniser and the data that it was trained with?",
+                RecTrakWarning,
+                stacklevel=3,
+            )
 
 
 def _words(view: str, used: list[int], articles: Articles, config: ModelConfig) -> Coverage:

@@ -6,10 +6,9 @@ import pytest
 from support import finished, tiny
 from support.commands import call, fail, succeed
 
-from rec_trak.attribution.job import check_coverage
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.data.articles import read_news_items
-from rec_trak.data.coverage import Coverage, coverage
+from rec_trak.data.coverage import Coverage, check_coverage, coverage
 from rec_trak.data.impressions import read_pairwise
 from rec_trak.errors import DataError, RecTrakWarning
 
