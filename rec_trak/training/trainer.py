@@ -183,7 +183,7 @@ def _step(
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
         raise NumericalError(
             f"training: {where}: the loss diverged. Got loss {loss.item()} and gradient norm {norm.item()}, expected "
-            f"finite numbers. Lower `learning_rate` (now {settings.learning_rate}) or set `clip`."
+            f"finite numbers. Lower `learning_rate` (now {settings.learning_rate})."
         )
     optimiser.step()
     return loss.item()
