@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rec_trak.locks import set_waiting
 from rec_trak.results.cells import set_spreadsheet_safe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,4 +38,6 @@ def _one_thread_and_seed(monkeypatch, tmp_path_factory):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     monkeypatch.setenv("REC_TRAK_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    set_spreadsheet_safe(False)  # a command of an earlier test may have asked for it
+    yield
+    set_spreadsheet_safe(False)  # a command of this test may have asked for these, and others' fixtures did not
+    set_waiting(False)
