@@ -13,9 +13,10 @@ from rec_trak.attribution.job import Job
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.config.analysis import AnalysisConfig
 from rec_trak.data.batches import build_inputs
-from rec_trak.data.tables import read_csv
+from rec_trak.data.tables import DIGITS, read_csv
 from rec_trak.errors import CheckpointError, ConfigError, DataError
 from rec_trak.training.evaluation import impression_scores
+from rec_trak.words import LINE, plain, quoted
 
 COLUMNS = ("row", "candidate", "score")
 CLOSE = 1e-3  # of the largest expected score in a row: what number formats and other hardware may do, and no more
@@ -122,22 +123,22 @@ def _from_table(path: Path, job: Job) -> tuple[np.ndarray, np.ndarray, np.ndarra
         where = f"{path}, line {line}"
         if _number(row) is None or _number(row) >= len(job.impressions):
             raise DataError(
-                f"{where}: no such row. Got {row!r}, expected 0 to {len(job.impressions) - 1}, as `sample_idx` in "
-                "rows.csv. Mend it."
+                f"{where}: no such row. Got {quoted(row)}, expected 0 to {len(job.impressions) - 1}, as `sample_idx` "
+                "in rows.csv. Mend it."
             )
         shown = [job.articles.ids[a] for a in job.impressions.candidates[int(row)]]
-        place = (
-            shown.index(candidate) if candidate in shown else int(candidate) if candidate.isdecimal() else len(shown)
-        )
+        number = candidate.isdecimal() and len(candidate) < DIGITS
+        place = shown.index(candidate) if candidate in shown else int(candidate) if number else len(shown)
         if place >= len(shown):
             raise DataError(
-                f"{where}: no such candidate. Got {candidate!r}, expected an article of row {row} ({', '.join(shown)}) "
-                f"or a place from 0 to {len(shown) - 1}. Check the order of the rows."
+                f"{where}: no such candidate. Got {quoted(candidate)}, expected an article of row {row} "
+                f"({plain(', '.join(shown), LINE // 2)}) or a place from 0 to {len(shown) - 1}. "
+                "Check the order of the rows."
             )
         try:
             scores.append(float(score))
         except ValueError:
-            raise DataError(f"{where}: `score` is no number. Got {score!r}, expected one. Mend it.") from None
+            raise DataError(f"{where}: `score` is no number. Got {quoted(score)}, expected one. Mend it.") from None
         rows.append(int(row))
         places.append(place)
     return np.array(rows, dtype=np.int64), np.array(places, dtype=np.int64), np.array(scores)

@@ -17,6 +17,7 @@ from rec_trak.checkpoints.containers import CheckpointFile
 from rec_trak.checkpoints.refusals import EXPECTED, SAVE_H5, unreadable
 from rec_trak.config.documents import DocumentError, load_json
 from rec_trak.errors import CheckpointError, listed
+from rec_trak.words import quoted
 
 INDEX = ".index.json"
 LARGEST_INDEX = 2**26  # bytes
@@ -155,8 +156,8 @@ def _beside(index: Path, name: str) -> Path:
     """The file of that name in the index' folder."""
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
         raise CheckpointError(
-            f"{index}: names a file outside its folder. Got {name!r}, expected a file beside it. Nothing was read from "
-            "there; use an index from a source that you trust."
+            f"{index}: names a file outside its folder. Got {quoted(name)}, expected a file beside it. Nothing was read "
+            "from there; use an index from a source that you trust."
         )
     path = index.with_name(name)
     _check_file(path, index)

@@ -140,7 +140,7 @@ def _nested_names(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not layer:
             continue
         kind, names, number = layer[0], VARIABLES.get(layer[0], ()), numbers[container, layer]
-        known = weight.isdigit() and int(weight) < len(names)
+        known = weight in map(str, range(len(names)))
         name = f"{kind}_{number}" if number else kind
         state[f"{name}/{names[int(weight)] if known else weight}"] = arrays[path]
     return state

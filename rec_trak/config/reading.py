@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from rec_trak.errors import ConfigError
+from rec_trak.words import quoted
 
 TITLES = ("compare", "table", "log")
 MISSING_ARTICLES = ("refuse", "drop_place", "drop_row", "blank")
@@ -52,7 +53,7 @@ def reading_of(config: Any, otherwise: dict[str, Any] | None = None) -> Reading:
     for key in ("since", "until"):
         if given.get(key) and not ISO_DATE.fullmatch(given[key]):
             raise ConfigError(
-                f"`{key}`: no date. Got {given[key]!r}, expected one like '2019-11-14', in quotes. Mend it."
+                f"`{key}`: no date. Got {quoted(given[key])}, expected one like '2019-11-14', in quotes. Mend it."
             )
     return Reading(**given)
 

@@ -103,6 +103,7 @@ def test_files_that_do_not_fit(tmp_path, job, check):
         (["x", 0, 1], "line 2: no such row"),
         ([0, "n99", 1], "line 2: no such candidate. Got 'n99', expected an article of row 0"),
         ([0, 99, 1], "line 2: no such candidate"),
+        ([0, "9" * 5000, 1], r"line 2: no such candidate. Got '9+…9+', expected an article of row 0"),
         ([0, 0, "high"], "line 2: `score` is no number"),
     ):
         write_csv(tmp_path / "c.csv", [line])
