@@ -156,8 +156,8 @@ def _beside(index: Path, name: str) -> Path:
     """The file of that name in the index' folder."""
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
         raise CheckpointError(
-            f"{index}: names a file outside its folder. Got {quoted(name)}, expected a file beside it. Nothing was read "
-            "from there; use an index from a source that you trust."
+            f"{index}: names a file outside its folder. Got {quoted(name)}, expected a file beside it. Nothing was "
+            "read from there; use an index from a source that you trust."
         )
     path = index.with_name(name)
     _check_file(path, index)
