@@ -9,6 +9,7 @@ import argparse
 import atexit
 import difflib
 import os
+import re
 import signal
 import sys
 import warnings
@@ -19,16 +20,17 @@ from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
-from rec_trak.errors import RecTrakError, RecTrakWarning
+from rec_trak.errors import RecTrakError, RecTrakWarning, listed
 from rec_trak.locks import set_waiting
 from rec_trak.progress import set_quiet
 from rec_trak.results.cells import set_spreadsheet_safe
-from rec_trak.words import LINE, plain, say
+from rec_trak.words import LINE, QUOTE, plain, say
 
 COMMANDS = (  # in the order in which a user needs them
     *("demo", "checkpoint_info", "train", "featurize", "score", "analyze", "trust", "compare", "detect", "validate"),
     *("clean", "report"),
 )
+NUMBER = re.compile(r"\d[\d.,]*(e[+-]?\d+)?")
 KEPT = "what is finished is kept; the same command goes on from there."
 
 
@@ -61,12 +63,14 @@ def _run(body: Callable, parser: argparse.ArgumentParser, words: Sequence[str] |
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     args = parser.parse_args(words)
     set_quiet(args.quiet)
-    warnings.showwarning = _show_warning
+    told = _Told()
+    warnings.showwarning = told.show
     set_waiting(getattr(args, "wait", False))
     set_spreadsheet_safe(getattr(args, "spreadsheet_safe", False))
     try:
         body(args)
     finally:
+        told.rest()
         set_waiting(False)
 
 
@@ -174,6 +178,31 @@ def _fail(message: str) -> int:
     return 2
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    if issubclass(category, RecTrakWarning):
-        say(f"warning: {' '.join(str(message).split())}", to=sys.stderr)
+class _Told:
+    """The warnings of a command: the first of a kind is shown at once, how many more there were at the end.
+
+    Of one kind are messages that differ in what stands before their first colon, the place, or in numbers.
+    """
+
+    def __init__(self) -> None:
+        self.places: dict[str, list[str]] = {}
+        self.texts: dict[str, str] = {}
+
+    def show(self, message, category, filename, lineno, file=None, line=None) -> None:
+        """As `warnings.showwarning`; what is not ours stays unsaid."""
+        if not issubclass(category, RecTrakWarning):
+            return
+        text = " ".join(str(message).split())
+        place, _, what = text.partition(": ")
+        kind = NUMBER.sub("0", what or text)
+        if kind not in self.texts:
+            self.texts[kind] = what or text
+            say(f"warning: {text}", to=sys.stderr)
+        self.places.setdefault(kind, []).append(place)
+
+    def rest(self) -> None:
+        """Say what else there was of each kind that came more than once."""
+        for kind, places in self.places.items():
+            if len(places) > 1:
+                more = listed("more", places[1:], shown=3)
+                say(f"warning: {more}: {plain(self.texts[kind], QUOTE)}", to=sys.stderr)

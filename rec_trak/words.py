@@ -6,12 +6,15 @@ bidirectional override is read in another order, and a message may quote a value
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
 import reprlib
 import sys
 from typing import Any, TextIO
 
 LINE = 2000  # characters of a printed line, at most
+OUTLINE = 240  # characters of a record of tables, at most: two lines of a terminal
 QUOTE = 200  # characters of a value in a message, at most
 MOST_BITS = 4096  # of a number that is written out
 MARK = "\ufffd"
@@ -59,6 +62,26 @@ def say(*lines: str, limit: int | None = LINE, to: TextIO | None = None) -> None
     encoding = getattr(stream, "encoding", None) or "utf-8"
     for line in lines:
         print(plain(line, limit).encode(encoding, "replace").decode(encoding), file=stream)
+
+
+def outline(self: Any) -> str:
+    """The repr of a record of tables: its fields by name, an array as its dtype and shape, cut to two lines.
+
+    For `__repr__ = outline` in a dataclass that holds arrays, data frames or a string for each of many articles.
+    """
+    fields = ", ".join(f"{f.name}={_sketched(getattr(self, f.name))}" for f in dataclasses.fields(self))
+    return plain(f"{type(self).__name__}({fields})", OUTLINE)
+
+
+def _sketched(value: Any) -> str:
+    if isinstance(value, (str, bytes, int, float, bool, type(None), os.PathLike)):
+        return quoted(str(value) if isinstance(value, os.PathLike) else value, 60)
+    kind = type(value).__name__
+    if hasattr(value, "columns") and hasattr(value, "index"):
+        return f"table of {len(value):,} x {len(value.columns)}"
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype} {tuple(value.shape)}"
+    return f"{kind} of {len(value):,}" if hasattr(value, "__len__") else f"{kind}(…)"
 
 
 def _without_middle(text: str, limit: int) -> str:

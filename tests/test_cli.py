@@ -196,3 +196,21 @@ def test_the_tutorials_commands_are_known():
         parser = argparse.ArgumentParser()
         import_module(f"rec_trak.commands.{name}").add_flags(parser)
         parser.parse_args(words)
+
+
+def test_one_warning_of_a_kind(capsys):
+    """The first is said whole and at once; what else there was of the kind, in one line, when the command ends."""
+
+    def body(args):
+        for place in ("a.pt", "b.pt", "c.pt"):
+            warnings.warn(f"{place}: the weights are float16. Got {len(place)} of them.", RecTrakWarning, stacklevel=1)
+        warnings.warn("log.csv: something else.", RecTrakWarning, stacklevel=1)
+        print("body ends", file=sys.stderr)
+
+    cli.run_script(body, argparse.ArgumentParser(), [])
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: a.pt: the weights are float16. Got 4 of them.",
+        "warning: log.csv: something else.",
+        "body ends",
+        "warning: 2 more (b.pt, c.pt): the weights are float16. Got 4 of them.",
+    ]

@@ -2,10 +2,13 @@
 
 import io
 import unicodedata
+from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from rec_trak.words import LINE, QUOTE, harmless, plain, quoted, say
+from rec_trak.words import LINE, OUTLINE, QUOTE, harmless, outline, plain, quoted, say
 
 CONTROLS = [chr(i) for i in (*range(0x20), *range(0x7F, 0xA0))]
 BIDIRECTIONAL = [chr(i) for i in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
@@ -80,3 +83,22 @@ def test_lines_are_said_one_by_one():
     say("é\ud800", "x" * (LINE + 9), limit=None, to=narrow)
     narrow.flush()
     assert narrow.buffer.getvalue() == b"??\n" + b"x" * (LINE + 9) + b"\n"
+
+
+@dataclass
+class Record:
+    scores: np.ndarray
+    rows: pd.DataFrame
+    names: tuple[str, ...]
+    text: str
+    nothing: None = None
+
+    __repr__ = outline
+
+
+def test_a_record_of_tables_is_two_lines():
+    """Fields by name, what is large as its shape; a long one loses its middle, and no number or name is written out."""
+    record = Record(np.zeros((3, 2), np.float32), pd.DataFrame({"a": range(4)}), ("x",) * 9, "here")
+    told = "Record(scores=float32 (3, 2), rows=table of 4 x 1, names=tuple of 9, text='here', nothing=None)"
+    assert repr(record) == told
+    assert len(repr(Record(*[record] * 3, "y" * 10_000))) <= OUTLINE

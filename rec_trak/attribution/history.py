@@ -40,6 +40,7 @@ from rec_trak.progress import progress
 from rec_trak.scoring.solve import gram, solve
 from rec_trak.sketch.projectors import make_projector
 from rec_trak.store.manifest import read_member
+from rec_trak.words import outline
 
 PLACES = "history.csv"
 
@@ -62,6 +63,8 @@ class Places:
     article: np.ndarray
     influence: np.ndarray
     leverage: np.ndarray
+
+    __repr__ = outline
 
 
 def history_influence(

@@ -30,6 +30,7 @@ from rec_trak.scoring.solve import Diagnostics, Kernel, diagnose, kernel_column,
 from rec_trak.scoring.streaming import Best, extremes, kept, score_blocks, solve_targets
 from rec_trak.store.manifest import read_member
 from rec_trak.store.saver import reserve
+from rec_trak.words import outline
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class SelfInfluence:
     q: np.ndarray
     diagnostics: tuple[Diagnostics, ...]
     nothing: np.ndarray
+
+    __repr__ = outline
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class TargetInfluence:
     opponents: Best
     diagnostics: tuple[Diagnostics, ...]
     nothing: np.ndarray
+
+    __repr__ = outline
 
 
 def self_influence(job: Job, form: str = "self_influence") -> SelfInfluence:

@@ -35,6 +35,7 @@ from rec_trak.models.formats import in_float32, warn_of_formats
 from rec_trak.models.frozen import remembering
 from rec_trak.sketch.projectors import choose_projector
 from rec_trak.store.manifest import digest, read_manifest
+from rec_trak.words import outline
 
 SETTINGS = ("loss", "proj_dim", "projector", "seed", "gradient", "precision", "batch_size", "lambda_rel")
 
@@ -82,6 +83,8 @@ class Member:
     origin: ModelSource | dict[str, Tensor]
     fit: Fit | None = None
 
+    __repr__ = outline
+
     def state_dict(self) -> dict[str, Tensor]:
         """The model's tensors; read anew each time, so that only one member is in memory."""
         state = self.origin if isinstance(self.origin, dict) else self.origin.state_dict(self.name)
@@ -125,6 +128,8 @@ class Job:
     save_dir: Path
     reading: Reading = field(default_factory=Reading)
     coverage: tuple[Coverage, ...] = ()
+
+    __repr__ = outline
 
     @property
     def parameter_count(self) -> int:
@@ -294,6 +299,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
             "dtype": "float32",
         },
         "models": {str(i): member.digest for i, member in enumerate(job.members)},
+        "names": {str(i): member.name for i, member in enumerate(job.members)},
     }
 
 

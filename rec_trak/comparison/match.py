@@ -58,12 +58,29 @@ def check_alike(clean: Results, poisoned: Results) -> None:
                 f"{run.folder / METADATA}: does not say how the run was made. Got no `{'` and no `'.join(absent)}`, "
                 "expected what scripts/score.py writes. Run it again."
             )
+    _check_models(clean, poisoned)
     found = [d for name in SETTINGS for d in _differences(clean.metadata[name], poisoned.metadata[name], name)]
     if found:
         fields = "; ".join(f"`{field}` {ours} and {theirs}" for field, ours, theirs in found)
         raise DataError(
             f"{clean.folder} and {poisoned.folder}: not made alike, so their scores cannot be compared. Got {fields}, "
             "expected runs that differ in checkpoint and rows alone. Run both with the same settings."
+        )
+
+
+def _check_models(clean: Results, poisoned: Results) -> None:
+    """Models of two kinds, told by what they are; their features differ in a digest and a list of parameters only."""
+    models = [run.metadata.get("model") for run in (clean, poisoned)]
+    if not all(isinstance(model, dict) for model in models):
+        return
+    found = list(_differences(*models, "model"))
+    if found:
+        first = next((one for one in found if one[0] == "model.architecture"), None)
+        fields = "; ".join(f"`{field}` {ours} and {theirs}" for field, ours, theirs in ([first] if first else found))
+        raise DataError(
+            f"{clean.folder} and {poisoned.folder}: two kinds of model, whose scores cannot be compared. Got {fields}, "
+            "expected models that differ in their training alone. Compare runs of one architecture and one "
+            "`model_config`."
         )
 
 

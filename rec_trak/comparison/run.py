@@ -16,6 +16,7 @@ from rec_trak.comparison.text import movers_text, summary_lines
 from rec_trak.results.files import Results, as_csv, as_json, write_files
 from rec_trak.results.plots import DPI, SCORE_NAME, plot_score_comparison
 from rec_trak.runs.finished import open_run
+from rec_trak.words import outline
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Comparison:
     poisoned: Results
     table: pd.DataFrame
     stats: dict[str, Any]
+
+    __repr__ = outline
 
     def summary(self) -> list[str]:
         """What happened, a sentence a line, for the terminal."""

@@ -139,6 +139,13 @@ class ModelConfig:
         content["sizes"] |= {name: habits[name] for name in own if habits[name] != plain[name]}
         return content
 
+    def told(self) -> dict[str, Any]:
+        """As `recorded`, for a reader: of words, topics and users only how many there are."""
+        content = self.recorded()
+        for part, names in ((content, ("users",)), (content["text"], ("words", "categories", "subcategories"))):
+            part.update({name: len(part[name]) for name in names})
+        return content
+
 
 def read_model_config(path: str | Path) -> ModelConfig:
     """The model configuration in a JSON (or YAML) file.

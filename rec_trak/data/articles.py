@@ -16,7 +16,7 @@ from rec_trak.config.model import TextConfig
 from rec_trak.data.pretrained import token_ids
 from rec_trak.data.tables import DIGITS, FLAGS, read_csv, read_lines
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning
-from rec_trak.words import QUOTE, plain, quoted
+from rec_trak.words import QUOTE, outline, plain, quoted
 
 MIND_COLUMNS = ("id", "category", "subcategory", "title", "abstract", "url", "title entities", "abstract entities")
 HEADINGS = ("category", "subcategory", "title", "abstract", "url")
@@ -44,6 +44,8 @@ class Articles:
     is_fake: np.ndarray
     source: str
     tokens: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+
+    __repr__ = outline
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -15,6 +15,7 @@ from rec_trak.data.articles import Articles, encode_articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import DataError
+from rec_trak.words import outline
 
 
 class Batch(NamedTuple):
@@ -70,6 +71,8 @@ class Inputs:
     impressions: Impressions
     views: dict[str, np.ndarray]
     users: np.ndarray
+
+    __repr__ = outline
 
     def __len__(self) -> int:
         return len(self.impressions)

@@ -15,6 +15,7 @@ from rec_trak.data.pairwise import KNOWN, Lines, read_pairwise_lines
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import Table
 from rec_trak.errors import ConfigError, DataError
+from rec_trak.words import outline
 
 ROWS = ("as_trained", "per_click")
 DEFAULT = Reading()
@@ -48,6 +49,8 @@ class Impressions:
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     origin: np.ndarray | None = None
+
+    __repr__ = outline
 
     def __len__(self) -> int:
         return len(self.user_ids)

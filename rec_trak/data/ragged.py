@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rec_trak.words import outline
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -19,6 +21,8 @@ class Ragged:
 
     values: np.ndarray
     offsets: np.ndarray
+
+    __repr__ = outline
 
     @classmethod
     def of(cls, sequences: Iterable[Sequence[int]]) -> Ragged:

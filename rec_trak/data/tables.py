@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from rec_trak.errors import DataError
-from rec_trak.words import LINE, QUOTE, plain
+from rec_trak.words import LINE, QUOTE, outline, plain
 
 FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}  # the last four: as pandas writes mixed columns
 DIGITS = 19  # of a number in a table that 64 bits may not hold any more
@@ -35,6 +35,8 @@ class Table:
     codes: dict[str, np.ndarray]
     first: np.ndarray
     last: np.ndarray
+
+    __repr__ = outline
 
     def column(self, name: str) -> tuple[str, ...]:
         """The L strings of a column; '' throughout where the file has no such column."""

@@ -26,7 +26,7 @@ from rec_trak.results.files import Results, as_csv, write_files
 from rec_trak.results.ranking import best_first
 from rec_trak.runs.click_log import ClickLog, line_numbers
 from rec_trak.runs.finished import open_run
-from rec_trak.words import LINE, plain, quoted
+from rec_trak.words import LINE, outline, plain, quoted
 
 WORD = re.compile(r"\s*\S+|\s+")  # a candidate with the blanks before it, or the end of the line
 LOG_COLUMNS = ("sample_idx", "user_id", "article_id", "title", "rank", "score", "source_lines", "reason")
@@ -73,6 +73,8 @@ class Cleaned:
     rows_left: int
     paths: list[Path]
     left_aside: tuple[str, ...]
+
+    __repr__ = outline
 
 
 def clean_log(
@@ -154,7 +156,8 @@ def choose_rows(results: Results, choice: Choice) -> tuple[np.ndarray, np.ndarra
         words.append(f"top {choice.top} by {choice.by}")
     if not words:
         raise ConfigError(
-            "clean: which rows? Got nothing to choose by, expected a top, users, articles, bounds or rows."
+            "clean: which rows? Got nothing to choose by, expected --top, --user, --article, --above, --below or "
+            "--rows. Give one."
         )
     if not len(rows):
         raise ConfigError(f"clean: no row is named. Got 0 rows with {', '.join(words)}. Choose more widely.")

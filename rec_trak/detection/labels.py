@@ -34,14 +34,14 @@ def labels_from_column(log: ClickLog, column: str) -> tuple[np.ndarray, list[str
         if len(unknown):
             raise DataError(
                 f"{log.path}: nobody says whether the article that row {unknown[0]} clicks is fake ({len(unknown)} "
-                f"such rows). Got no `{FAKE_COLUMN}`, expected 0 or 1. Give the labels as a file."
+                f"such rows). Got no `{FAKE_COLUMN}`, expected 0 or 1. Give the labels as a file (--labels)."
             )
         return log.rows.is_fake.astype(np.int64), []
     if column not in log.rows.columns:
         there = plain(", ".join(f"`{name}`" for name in (*log.rows.columns, FAKE_COLUMN)), LINE // 2)
         raise DataError(
             f"{log.path}: no column says which rows are poisoned. Got {there}, expected `{column}`. Name another "
-            "column, or give the labels as a file."
+            "column (--poison_column), or give the labels as a file (--labels)."
         )
     values = log.rows.columns[column]
     labels = np.array([FLAGS.get(value.strip().lower(), -1) for value in values])

@@ -205,7 +205,9 @@ def _checked(
             "expected finite numbers. Score these rows again."
         )
     if not 1 <= top_k <= len(scores):
-        raise ConfigError(f"{name}: `top_k` is out of range. Got {top_k}, expected 1 to {len(scores)}. Change it.")
+        raise ConfigError(
+            f"{name}: `top_k` (--top_k) is out of range. Got {top_k}, expected 1 to {len(scores)}. Change it."
+        )
     if among is None:
         return scores, labels.astype(np.int64)
     if np.shape(among) != labels.shape or np.asarray(among).dtype != bool:

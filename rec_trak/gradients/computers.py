@@ -105,6 +105,18 @@ class LoopComputer(AbstractGradientComputer):
             return _residual(torch.stack([row_margin(self.model, self.modelout_fn, row) for row in batch]))
 
 
+class NotTakenApart(ConfigError):
+    """A wanted parameter is used in a way that no taker knows.
+
+    Attributes:
+        trouble: what is used how, without advice: where paths are tried one after another there is none to give.
+    """
+
+    def __init__(self, trouble: str) -> None:
+        super().__init__(f"`gradient`: `factored` {trouble}. Use `loop`.")
+        self.trouble = trouble
+
+
 class FactoredComputer(AbstractGradientComputer):
     """One forward pass over real pairs and one backward pass through activations give the factors of all gradients.
 
@@ -129,7 +141,7 @@ class FactoredComputer(AbstractGradientComputer):
         """Gradients of f as factors.
 
         Raises:
-            ConfigError: a wanted parameter is used in a way that cannot be taken apart.
+            NotTakenApart: a wanted parameter is used in a way that cannot be taken apart.
         """
         recorder = Recorder(self.parameters, len(batch.batch.user), TAKERS)
         reduced = torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16")
@@ -139,7 +151,7 @@ class FactoredComputer(AbstractGradientComputer):
         recorder.find_changed()
         if recorder.unknown:
             uses = ", ".join(sorted(set(recorder.unknown))[:3])
-            raise ConfigError(f"`gradient`: `factored` cannot take this model apart: {uses}. Use `auto`.")
+            raise NotTakenApart(f"cannot take this model apart: {uses}")
         self._pass = (batch, residual(self.modelout_fn.loss, scores.detach(), batch.batch))
         return recorder.factors(f)
 

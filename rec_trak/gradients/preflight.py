@@ -14,7 +14,7 @@ from trak.gradient_computers import AbstractGradientComputer
 from rec_trak.clicks import ClickOutput, flatten_padded
 from rec_trak.data.batches import Batch, Inputs, moved, padded_batch
 from rec_trak.errors import ConfigError, NumericalError, RecTrakError, RecTrakWarning, told
-from rec_trak.gradients.computers import COMPUTERS, make_batch, row_batch, row_gradient, row_margin
+from rec_trak.gradients.computers import COMPUTERS, NotTakenApart, make_batch, row_batch, row_gradient, row_margin
 from rec_trak.gradients.factors import Factors
 
 TOLERANCE = 1e-4
@@ -181,6 +181,8 @@ def _trouble(
         batch = make_batch(path, case.model, case.inputs, rows, case.device)
         grads, q = computer.compute_per_sample_grad(batch), computer.compute_loss_grad(batch)
         grads = grads.dense(range(len(alone))) if isinstance(grads, Factors) else grads
+    except NotTakenApart as error:
+        return error.trouble
     except Exception as error:  # whatever one path cannot do, the next one may
         return told(error) + (" (in a batch of one row)" if len(rows) == 1 else "")
     for i, known in enumerate(alone):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ def analysed(results: Results) -> list[tuple[str, str]]:
     lines = [
         ("click log", metadata.get("dataset_type")),
         ("checkpoints of", metadata.get("model_type")),
+        ("model", _model(metadata.get("model") or {})),
         ("rows", f"{len(rows):,} by {rows['user_id'].nunique():,} users on {rows['article_id'].nunique():,} articles"),
         ("of them", f"{fake:,} click a fake article, {real:,} a real one, {len(rows) - fake - real:,} unknown"),
         ("known to the model", _known(metadata.get("coverage") or {})),
@@ -31,15 +34,38 @@ def analysed(results: Results) -> list[tuple[str, str]]:
         ("seed", (metadata.get("config") or {}).get("seed")),
         ("digests", ", ".join(f"{k} {digests[k]}" for k in ("rows", "articles", "negatives") if k in digests)),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        *(_member(place, member) for place, member in enumerate(metadata.get("members") or [])),
+        *(_member(place, member, proof) for place, (member, proof) in enumerate(_members(metadata))),
     ]
     return [(name, shown(value, None)) for name, value in lines if value not in (None, "")]
 
 
-def _member(place: int, member: dict[str, Any]) -> tuple[str, str]:
+def _members(metadata: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """What is said of each checkpoint, and what is known of its proof."""
+    return zip_longest(metadata.get("members") or [], metadata.get("proof") or [], fillvalue={})
+
+
+def _model(model: dict[str, Any]) -> str:
+    if not model:
+        return ""
+    views, text = ", ".join(model["views"]), model["text"]
+    history = f"the {model['history_truncation']} {model['max_history']} articles of a history"
+    return f"{model['architecture']} that reads {views} ({text['tokeniser']} tokens) and {history}"
+
+
+def _proof(proof: dict[str, Any] | None) -> list[str]:
+    """The validation AUC of what was loaded, beside what the checkpoint says."""
+    if not proof or proof.get("auc") is None:
+        return []
+    stated = "" if proof.get("stated") is None else f", {proof['stated']:.4f} by the checkpoint"
+    return [f"validation AUC {proof['auc']:.4f}{stated}"]
+
+
+def _member(place: int, member: dict[str, Any], proof: dict[str, Any] | None) -> tuple[str, str]:
     numbers = {"ridge": ".3g", "effective_dimension": ".0f", "condition_number": ".3g", "max_leverage": ".2f"}
     told = [f"{name.replace('_', ' ')} {member[name]:{form}}" for name, form in numbers.items() if member.get(name)]
-    return f"checkpoint {place}", ", ".join([f"{Path(member['checkpoint']).name} (digest {member['digest']})", *told])
+    return f"checkpoint {place}", ", ".join(
+        [f"{Path(member['checkpoint']).name} (digest {member['digest']})", *_proof(proof), *told]
+    )
 
 
 def _known(coverage: dict[str, Any]) -> str:

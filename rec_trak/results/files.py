@@ -36,6 +36,7 @@ from rec_trak.results.ranking import (
     ranking_table,
     rows_table,
 )
+from rec_trak.words import outline
 
 SCORES, LABELS_FILE, ROWS, METADATA = "trak_scores.npy", "trak_labels.npy", "rows.csv", "metadata.json"
 GUARD = "spreadsheet_safe"  # in metadata.json: text cells of rows.csv have an apostrophe that is not the data's
@@ -61,6 +62,8 @@ class Results:
     labels: np.ndarray
     rows: pd.DataFrame
     metadata: dict[str, Any]
+
+    __repr__ = outline
 
 
 def write_results(

@@ -17,6 +17,7 @@ from rec_trak.data.sources import click_log_path, data_format, read_data
 from rec_trak.errors import DataError
 from rec_trak.results.files import Results
 from rec_trak.results.ranking import IDENTITY, rows_table
+from rec_trak.words import outline
 
 COMPARED = (*IDENTITY, "other_candidates", "source_lines")
 
@@ -44,6 +45,8 @@ class ClickLog:
     everything: Impressions
     places: np.ndarray
     rows: Impressions
+
+    __repr__ = outline
 
 
 def read_click_log(

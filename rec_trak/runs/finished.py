@@ -17,7 +17,7 @@ from rec_trak.config.documents import read_json
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.belongs import read_record, scoring_digest, scoring_parts
 from rec_trak.results.files import METADATA, Results, read_results
-from rec_trak.words import quoted
+from rec_trak.words import outline, quoted
 
 if TYPE_CHECKING:  # each brings torch, which reading scores does without
     from rec_trak.attribution.job import Job
@@ -49,6 +49,8 @@ class FinishedRun:
     results: Results
     sets: tuple[str, ...]
     left_aside: tuple[str, ...]
+
+    __repr__ = outline
 
     @property
     def folder(self) -> Path:
@@ -95,7 +97,7 @@ class FinishedRun:
                 "Run scripts/score.py with --targets."
             )
         if name is None and len(self.sets) > 1:
-            raise ConfigError(f"{folder}: which targets? Got none named, expected one of {there}. Name it.")
+            raise ConfigError(f"{folder}: which targets? Got none named, expected one of {there}. Name it (--targets).")
         name = self.sets[0] if name is None else name
         if name not in self.sets:
             raise ConfigError(

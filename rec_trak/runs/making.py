@@ -246,6 +246,7 @@ def describe(run: Run, job: Job, score: dict[str, Any], diagnostics: tuple[Diagn
         "model_type": run.model_type,
         "proj_dim": job.proj_dim,
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        "model": job.model_config.told(),
         "features": {key: value for key, value in features.items() if key not in ROW_FIELDS},
         "rows": {key: features[key] for key in ROW_FIELDS},
         "reading": dataclasses.asdict(job.reading),

@@ -11,6 +11,7 @@ import numpy as np
 
 from rec_trak.errors import DataError, StoreError
 from rec_trak.results.files import METADATA, Results
+from rec_trak.words import outline
 
 if TYPE_CHECKING:
     from rec_trak.runs.stored import Stored
@@ -31,6 +32,8 @@ class Members:
     parts: tuple[np.ndarray, ...]
     owner: np.ndarray
     impressions: int
+
+    __repr__ = outline
 
     def __len__(self) -> int:
         return len(self.parts[0])

@@ -18,6 +18,7 @@ from rec_trak.errors import DataError, StoreError
 from rec_trak.results.files import METADATA, Results
 from rec_trak.scoring.solve import ROUNDING, blocks, member_leverage
 from rec_trak.store.manifest import MANIFEST, check_manifest, read_manifest, read_member
+from rec_trak.words import outline
 
 TINY = float(np.finfo(np.float32).tiny)
 
@@ -39,6 +40,8 @@ class Stored:
     lambda_rel: float
     owner: np.ndarray
     impressions: int
+
+    __repr__ = outline
 
     def sums(self, values: np.ndarray) -> np.ndarray:
         """(I,) sums of row values (N,) over the rows of each impression."""

@@ -108,7 +108,8 @@ def check_manifest(save_dir: Path, held: dict[str, Any], wanted: dict[str, Any])
     Args:
         save_dir: for the message.
         held: what rec_trak.json says.
-        wanted: {"features": {field: value}, "models": {id: digest}} of this run.
+        wanted: {"features": {field: value}, "models": {id: digest}} of this run; with "names": {id: name of the
+            checkpoint} a message can say which files are meant.
 
     Raises:
         StoreError: names the first field that differs, with both values.
@@ -119,7 +120,22 @@ def check_manifest(save_dir: Path, held: dict[str, Any], wanted: dict[str, Any])
             _refuse(save_dir, f"`{field}`", got, expected)
     for model_id in sorted(held["models"].keys() & wanted["models"].keys(), key=int):
         if held["models"][model_id] != wanted["models"][model_id]:
-            _refuse(save_dir, f"checkpoint {model_id}", wanted["models"][model_id], held["models"][model_id])
+            _refuse_checkpoint(save_dir, model_id, held, wanted)
+
+
+def _refuse_checkpoint(save_dir: Path, model_id: str, held: dict[str, Any], wanted: dict[str, Any]) -> NoReturn:
+    """By the files' names, which people know; by digests where a name is not known, or is the same on both sides."""
+    names = wanted.get("names", {}).get(model_id), _name_in(held.get("recorded"), int(model_id))
+    if None in names or names[0] == names[1]:
+        got, expected = wanted["models"][model_id], held["models"][model_id]
+        same = f" ({names[0]}, with other weights)" if names[0] is not None and names[0] == names[1] else ""
+        _refuse(save_dir, f"checkpoint {model_id}{same}", got, expected)
+    _refuse(save_dir, f"checkpoint {model_id}", *names)
+
+
+def _name_in(recorded: Any, at: int) -> str | None:
+    names = recorded.get("checkpoints") if isinstance(recorded, dict) else None
+    return names[at] if isinstance(names, list) and at < len(names) and isinstance(names[at], str) else None
 
 
 def _refuse(save_dir: Path, field: str, got: Any, expected: Any) -> None:
@@ -149,7 +165,8 @@ def opened(save_dir: Path, wanted: dict[str, Any], recorded: dict[str, Any]) -> 
     with locked(save_dir, "give another `save_dir`"):
         manifest = read_manifest(save_dir)
         if manifest is None:
-            manifest = {"format": FORMAT, "targets": {}, "recorded": recorded, **wanted}
+            manifest = {"format": FORMAT, "targets": {}, "recorded": recorded}
+            manifest |= {key: wanted[key] for key in ("features", "models")}
             write_json(save_dir / MANIFEST, manifest)
         else:
             check_manifest(save_dir, manifest, wanted)

@@ -26,6 +26,7 @@ from rec_trak.data.sources import data_format, read_data
 from rec_trak.data.validation import read_validation
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning
 from rec_trak.models.build import read_sizes
+from rec_trak.progress import tell
 from rec_trak.training.members import train_members
 from rec_trak.training.trainer import TrainSettings
 from rec_trak.words import quoted
@@ -164,6 +165,7 @@ def _words(config: TrainingConfig, articles: Articles) -> tuple[np.ndarray | Non
             f"{config.word_vectors}: none of the articles' {len(words)} words is in it. Got no vector, expected some. "
             "Check `word_vectors` and `tokeniser`."
         )
+    tell(f"word vectors: {int(found.sum()):,} of {len(words):,} words ({found.mean():.0%}) have one")
     if found.mean() < LITTLE:
         warnings.warn(
             f"{config.word_vectors}: vectors for few of the words. Got {int(found.sum()):,} of {len(words):,}, "

@@ -20,6 +20,7 @@ from rec_trak.errors import ConfigError, DataError, NumericalError
 from rec_trak.models.build import build_model
 from rec_trak.progress import progress, tell
 from rec_trak.training.evaluation import evaluate
+from rec_trak.words import outline
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Trained:
     model: nn.Module
     history: list[dict[str, float]]
     seen: np.ndarray
+
+    __repr__ = outline
 
 
 def train(

@@ -26,7 +26,7 @@ from rec_trak.store.manifest import digest, write_json
 from rec_trak.training.trainer import TrainSettings, train
 from rec_trak.validation.outcomes import Lists, list_exposure, target_margins
 from rec_trak.validation.workers import in_processes
-from rec_trak.words import quoted
+from rec_trak.words import outline, quoted
 
 PLAN = "plan.json"
 
@@ -61,6 +61,8 @@ class Retraining:
     seed: int
     seen: np.ndarray
 
+    __repr__ = outline
+
     @property
     def name(self) -> str:
         """Of its file."""
@@ -80,6 +82,8 @@ class Outcome:
     margins: np.ndarray
     exposure: dict[str, float]
     diverged: str | None
+
+    __repr__ = outline
 
 
 def evaluation_margins(

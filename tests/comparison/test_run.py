@@ -245,6 +245,22 @@ def test_runs_made_differently_are_refused(tmp_path, change, message):
         compare_runs(save_run(tmp_path / "c", CLEAN), poisoned)
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"architecture": "naml", "max_history": 9}, r'Got `model\.architecture` "nrms" and "naml", expected'),
+        ({"architecture": "nrms", "max_history": 9}, r"Got `model\.max_history` 5 and 9, expected"),
+    ],
+)
+def test_models_of_two_kinds_are_told_by_what_they_are(tmp_path, model, message):
+    """Law: an architecture or setting stands in the message, not the digest and parameter names that follow from it."""
+    clean = SETTINGS | {"model": {"architecture": "nrms", "max_history": 5}}
+    poisoned = SETTINGS | {"model": model, "features": {"model_config": "0a1b"}}
+    folders = save_run(tmp_path / "c", CLEAN, metadata=clean), save_run(tmp_path / "p", POISONED, metadata=poisoned)
+    with pytest.raises(DataError, match=message):
+        compare_runs(*folders)
+
+
 def test_checkpoints_and_rows_may_differ(tmp_path):
     """Law: what is said outside `features` and `score` is what the comparison is about."""
     other = SETTINGS | {"members": [{"checkpoint": "p.pt"}], "rows": {"row_count": 4}, "model_type": "poisoned"}

@@ -197,7 +197,7 @@ def test_the_promoted_article_may_be_the_targets_own(tmp_path, own):
         ({"promoted": ["n99", "n1"]}, ConfigError, r"--promoted: 1 unknown article\(s\) \(n99\)"),
         ({"targets": "other"}, ConfigError, "targets not scored. Got 'other', expected one of benchmark_mixed"),
         ({"poison_column": "bot"}, DataError, "Got `poisoned`, `candidate_is_fake`, expected `bot`"),
-        ({"top_k": 99}, ConfigError, "`top_k` is out of range. Got 99, expected 1 to 24"),
+        ({"top_k": 99}, ConfigError, r"`top_k` \(--top_k\) is out of range. Got 99, expected 1 to 24"),
         ({"labels": "none.csv"}, DataError, "none.csv: no such file"),
         ({"further": {"mine": np.zeros(3)}}, DataError, r"mine: not one score and one label a row. Got .*\(3,\)"),
     ],

@@ -270,7 +270,7 @@ def test_what_cannot_be_taken_apart_is_refused_by_name_and_flags_come_back(func)
     flags = {n: p.requires_grad for n, p in model.named_parameters()}
     names = [n for n, wanted in flags.items() if wanted]
     computer = FactoredComputer(model, ClickOutput("softmax"), grad_wrt=names)
-    with pytest.raises(ConfigError, match=f"cannot take this model apart: `odd.*` in .*{func}.* Use `auto`"):
+    with pytest.raises(ConfigError, match=f"cannot take this model apart: `odd.*` in .*{func}.* Use `loop`"):
         computer.compute_per_sample_grad(ungrouped())
     assert {n: p.requires_grad for n, p in model.named_parameters()} == flags
     assert flags["frozen"] is False

@@ -128,5 +128,5 @@ def test_positions_that_rows_share_without_known_owners_are_refused(tmp_path):
             return words[batch.candidates].sum(-1) * shared.sum()
 
     model = Own()
-    with pytest.raises(ConfigError, match=r"`places.weight`, whose leading dimension 1 is not of 3 rows. Use `auto`"):
+    with pytest.raises(ConfigError, match=r"`places.weight`, whose leading dimension 1 is not of 3 rows. Use `loop`"):
         factors_of(model, make_inputs(), select_parameters(model, None), range(3))

@@ -84,6 +84,22 @@ def test_another_checkpoint_under_the_same_id_is_refused(store):
         pass
 
 
+def test_another_checkpoint_is_called_by_its_file(tmp_path):
+    """Names where both are known and differ; digests where they are the same, with the name."""
+    made = WANTED | {"names": {"0": "runs/old.pt"}}
+    with opened(tmp_path / "s", made, {"checkpoints": ["runs/old.pt"]}):
+        pass
+    other = {"features": FEATURES, "models": {"0": "bbbb"}, "names": {"0": "runs/new.pt"}}
+    message = 'checkpoint 0 differs. Got "runs/new.pt", the directory holds "runs/old.pt"'
+    with pytest.raises(StoreError, match=message), opened(tmp_path / "s", other, {}):
+        pass
+    same = other | {"names": {"0": "runs/old.pt"}}
+    message = r'checkpoint 0 \(runs/old.pt, with other weights\) differs. Got "bbbb", the directory holds "aaaa"'
+    with pytest.raises(StoreError, match=message), opened(tmp_path / "s", same, {}):
+        pass
+    assert "names" not in read_manifest(tmp_path / "s")
+
+
 def test_a_further_member_is_an_addition(store):
     """A second checkpoint joins; the first stays."""
     with opened(store, {"features": FEATURES, "models": {"0": "aaaa", "1": "cccc"}}, {}):
