@@ -82,6 +82,8 @@ def load_yaml(document: bytes | str) -> Any:
         content = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         problem = ", ".join(filter(None, (error.context, error.problem)))
+        if error.problem and r"'\t'" in error.problem:
+            problem = "a tab indents it, which YAML does not allow: put blanks there"
         raise _at(error.problem_mark or error.context_mark, _line_of_words(problem)) from None
     except yaml.reader.ReaderError as error:
         raise DocumentError(
