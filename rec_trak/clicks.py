@@ -21,6 +21,7 @@ from rec_trak.data.batches import Batch
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, DataError
+from rec_trak.models.passes import as_trained, values_only
 
 LOSSES = ("softmax", "bce", "bpr", "marginal")
 WIDTHS = {"bce": 1, "bpr": 2}
@@ -208,7 +209,7 @@ class ClickOutput(AbstractModelOutput):
     ) -> Tensor:
         """Q (B, 1), without a graph, of B rows of any form; the other arguments are those of `get_output`."""
         batch = flatten_padded(Batch(*batch))
-        with torch.no_grad():
+        with values_only():
             return residual(self.loss, _scores(model, weights, buffers, batch), batch).unsqueeze(-1)
 
 
@@ -220,6 +221,7 @@ def _one_row(batch: Batch) -> Batch:
 def _scores(
     model: nn.Module, weights: dict[str, Tensor] | None, buffers: dict[str, Tensor] | None, batch: Batch
 ) -> Tensor:
-    if weights is None:
-        return model(batch)
-    return torch.func.functional_call(model, (weights, buffers or {}), (batch,))
+    with as_trained():
+        if weights is None:
+            return model(batch).float()
+        return torch.func.functional_call(model, (weights, buffers or {}), (batch,)).float()

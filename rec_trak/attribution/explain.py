@@ -28,6 +28,7 @@ from rec_trak.data.tables import one_line
 from rec_trak.disk import replacing
 from rec_trak.errors import ConfigError, told
 from rec_trak.gradients.computers import computer_class, make_batch, row_batch, row_margin
+from rec_trak.models.passes import values_only
 from rec_trak.scoring.solve import gram, leverage, shortest, solve
 from rec_trak.sketch.projection import SketchProjector
 from rec_trak.sketch.projectors import make_projector
@@ -159,7 +160,7 @@ def margins(job: Job, name: str, targets: Impressions, articles: Articles | None
         held = mapped(path)
         if held is None or held.shape != (len(inputs),):
             load_into(job.model, member.state_dict(), member.name)
-            with torch.no_grad():
+            with values_only():
                 rows = (row_batch(inputs, i, job.device) for i in range(len(inputs)))
                 values = [float(row_margin(job.model, output, row)) for row in rows]
             held = np.array(values)

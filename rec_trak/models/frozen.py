@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rec_trak.data.batches import Inputs, moved, unique_batch
 from rec_trak.models.language import LanguageModel
+from rec_trak.models.passes import as_trained, values_only
 
 TRIED = 4  # articles that are encoded to see which parameters take part
 LIMIT = 2 << 30  # bytes that one memory keeps; what does not fit is computed each time
@@ -36,7 +37,8 @@ def remembering(model: nn.Module, inputs: Inputs, wanted: Iterable[str], device:
     parameters = [p for name, p in model.named_parameters() if name in names]
     views = {name: view[:TRIED] for name, view in moved(unique_batch(inputs, [0]).articles, device).items()}
     try:
-        reached = _reached(encode(views), parameters)
+        with as_trained():
+            reached = _reached(encode(views), parameters)
     except Exception:  # a user's model may raise anything; the preflight says what is wrong
         return model
     if not reached:
@@ -112,7 +114,7 @@ class Memory:
 
     def _computed(self, views: dict[str, Tensor]) -> Tensor:
         device = next(iter(views.values())).device.type
-        with torch.no_grad(), torch.autocast(device, enabled=False):
+        with values_only(), torch.autocast(device, enabled=False):
             return self.function(views)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rec_trak.data.batches import Inputs, article_views, moved, unique_batch
+from rec_trak.models.passes import values_only
 from rec_trak.training.metrics import ranking_quality
 
 ENCODED = 256  # articles at once
@@ -45,7 +46,7 @@ def impression_scores(
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     scores: list[np.ndarray] = []
-    with torch.no_grad():
+    with values_only():
         score = _from_vectors(model, inputs, device, blank) or (lambda batch, _: model(batch))
         for start in range(0, len(inputs), batch_size):
             rows = np.arange(start, min(start + batch_size, len(inputs)))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rec_trak.data.batches import Batch, Inputs, moved, unique_batch
 from rec_trak.errors import ConfigError, told
+from rec_trak.models.passes import values_only
 from rec_trak.validation import glm
 
 BATCH = 256
@@ -51,7 +52,7 @@ def _features(model: nn.Module, inputs: Inputs, rows: np.ndarray, widest: int, d
     """Features (b, widest, D) float64 and mask (b, widest) of some rows."""
     batch = moved(unique_batch(inputs, rows), device)
     try:
-        with torch.no_grad():
+        with values_only():
             vectors = model.encode(batch.articles)
             scores, users = model.score(vectors, batch), _users(model, vectors, batch)
     except Exception as error:  # whatever a user's own model raises

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import nn
 
 from rec_trak.clicks import margin
@@ -16,6 +15,7 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, unique_batch
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
+from rec_trak.models.passes import values_only
 from rec_trak.training.metrics import exposure
 
 OFFERED = 1000  # articles of a list, at most
@@ -76,7 +76,7 @@ def target_margins(model: nn.Module, targets: Inputs) -> np.ndarray:
         targets: M rows with at least two candidates.
     """
     found = []
-    with torch.no_grad():
+    with values_only():
         for start in range(0, len(targets), BATCH):
             batch = unique_batch(targets, np.arange(start, min(start + BATCH, len(targets))))
             found.append(margin("softmax", model(batch), batch).double().numpy())
@@ -95,7 +95,7 @@ def list_exposure(model: nn.Module, lists: Lists) -> dict[str, float]:
         NumericalError: a score is NaN.
     """
     parts = []
-    with torch.no_grad():
+    with values_only():
         for start in range(0, len(lists.inputs), BATCH):
             batch = unique_batch(lists.inputs, np.arange(start, min(start + BATCH, len(lists.inputs))))
             parts.append(model(batch).double().numpy())
