@@ -14,13 +14,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from trak.gradient_computers import AbstractGradientComputer, FunctionalGradientComputer
+from trak.gradient_computers import AbstractGradientComputer
 
 from rec_trak.clicks import ClickOutput, flatten_padded, margin, residual
 from rec_trak.data.batches import Batch, Inputs, Pairs, grouped_pairs, moved, padded_batch
 from rec_trak.errors import ConfigError
 from rec_trak.gradients.factors import Factors, Recorder
+from rec_trak.gradients.functional import FunctionalComputer
+from rec_trak.gradients.recurrent import FOLLOWERS
 from rec_trak.gradients.takers import TAKERS
+from rec_trak.models.passes import as_trained, values_only
 from rec_trak.words import quoted
 
 
@@ -47,32 +50,16 @@ def select_parameters(model: nn.Module, patterns: Iterable[str] | None) -> list[
                     f"{', '.join(trainable[:8])}{', ...' if len(trainable) > 8 else ''}. Mend the pattern."
                 )
         chosen = {name for pattern in patterns for name in fnmatch.filter(trainable, pattern)}
+    numbers = [name for name in trainable if name in chosen and model.get_parameter(name).is_complex()]
+    if numbers:
+        raise ConfigError(
+            f"`grad_wrt`: complex parameters have no real gradient to project. Got {', '.join(numbers[:3])}, expected "
+            "real ones. Keep such a parameter as real numbers and use `torch.view_as_complex` in the model, or leave "
+            "it out with `frozen` or `grad_wrt`."
+        )
     if not chosen:
         raise ConfigError("`grad_wrt`: no trainable parameter is left. Got none, expected at least one.")
     return [name for name in trainable if name in chosen]
-
-
-class FunctionalComputer(FunctionalGradientComputer):
-    """traker's vmap path, with every parameter outside `grad_wrt` handed over among the buffers, so that frozen
-    parameters are neither differentiated nor counted."""
-
-    def __init__(self, model, task, grad_dim, dtype, device, grad_wrt=None) -> None:
-        self._wanted = {n for n, _ in model.named_parameters()} if grad_wrt is None else set(grad_wrt)
-        super().__init__(model, task, grad_dim, dtype, device, grad_wrt=grad_wrt)
-
-    def load_model_params(self, model: nn.Module) -> None:
-        """Differentiate the wanted parameters of `model` from now on."""
-        parameters = {name: p.detach() for name, p in model.named_parameters()}
-        self.func_weights = {n: p for n, p in parameters.items() if n in self._wanted}
-        others = {n: p for n, p in parameters.items() if n not in self._wanted}
-        self.func_buffers = dict(model.named_buffers()) | others
-
-    def compute_loss_grad(self, batch: Batch) -> Tensor:
-        """Q (B, 1), each of its row alone, as the gradients are."""
-        rows = (None, None, None, *(0,) * len(batch))
-        margins = torch.func.vmap(self.modelout_fn.get_output, in_dims=rows, randomness="different")
-        with torch.no_grad():
-            return _residual(margins(self.model, self.func_weights, self.func_buffers, *batch))
 
 
 class LoopComputer(AbstractGradientComputer):
@@ -101,7 +88,7 @@ class LoopComputer(AbstractGradientComputer):
 
     def compute_loss_grad(self, batch: tuple[Batch, ...]) -> Tensor:
         """Q (B, 1)."""
-        with torch.no_grad():
+        with values_only():
             return _residual(torch.stack([row_margin(self.model, self.modelout_fn, row) for row in batch]))
 
 
@@ -143,9 +130,9 @@ class FactoredComputer(AbstractGradientComputer):
         Raises:
             NotTakenApart: a wanted parameter is used in a way that cannot be taken apart.
         """
-        recorder = Recorder(self.parameters, len(batch.batch.user), TAKERS)
+        recorder = Recorder(self.parameters, len(batch.batch.user), TAKERS, FOLLOWERS)
         reduced = torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16")
-        with without_gradient(self.model), torch.enable_grad(), reduced, recorder:
+        with without_gradient(self.model), torch.enable_grad(), as_trained(), reduced, recorder:
             scores = self._scores(batch, recorder).float()
             f = margin(self.modelout_fn.loss, scores, batch.batch)
         recorder.find_changed()
@@ -240,9 +227,14 @@ def row_gradient(
     model: nn.Module, output: ClickOutput, batch: Batch, parameters: dict[str, nn.Parameter]
 ) -> dict[str, Tensor]:
     """Plain autograd of f for a batch of one row: parameter name -> gradient of the parameter's shape."""
-    f = row_margin(model, output, batch)
-    grads = torch.autograd.grad(f, list(parameters.values()), allow_unused=True)
-    return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(parameters.items(), grads, strict=True)}
+    return gradients_of(row_margin(model, output, batch), parameters)
+
+
+def gradients_of(f: Tensor, parameters: dict[str, nn.Parameter], keep: bool = False) -> dict[str, Tensor]:
+    """Parameter name -> gradient of f, dense; zeros where a parameter does not reach f. `keep` keeps the graph."""
+    found = torch.autograd.grad(f, list(parameters.values()), retain_graph=keep, allow_unused=True)
+    dense = (g.to_dense() if g is not None and g.layout != torch.strided else g for g in found)
+    return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(parameters.items(), dense, strict=True)}
 
 
 def row_margin(model: nn.Module, output: ClickOutput, batch: Batch) -> Tensor:

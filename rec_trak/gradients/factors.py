@@ -144,12 +144,21 @@ class Recorder(TorchFunctionMode):
         owner: (N0,) rows of the blocks in the leading dimension from now on; None means that a leading dimension of
             k B is k blocks a row, in order.
         lead: without `owner`, the leading dimension of the use before.
+        followers: torch function -> what notes something of its outcome, whether a parameter takes part or not.
+        orders: the order of the rows in a tensor, by its id: what followers note.
         unknown: uses that cannot be taken apart, in words.
     """
 
-    def __init__(self, parameters: dict[str, Tensor], batch: int, takers: dict[Callable, Callable]) -> None:
+    def __init__(
+        self,
+        parameters: dict[str, Tensor],
+        batch: int,
+        takers: dict[Callable, Callable],
+        followers: dict[Callable, Callable] | None = None,
+    ) -> None:
         super().__init__()
-        self.takers = takers
+        self.takers, self.followers = takers, followers or {}
+        self.orders: dict[int, tuple[Tensor, Tensor | None]] = {}
         self.names = {id(p): name for name, p in parameters.items()}
         self.shapes = {name: p.shape for name, p in parameters.items()}
         self.batch = batch
@@ -163,7 +172,10 @@ class Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         wanted = [a for a in _flat((*args, *kwargs.values())) if id(a) in self.names]
         if not wanted:
-            return func(*args, **kwargs)
+            out = func(*args, **kwargs)
+            if func in self.followers:
+                self.followers[func](self, out, *args, **kwargs)
+            return out
         taker = self.takers.get(func)
         if taker is not None:
             out = taker(self, func, *args, **kwargs)
