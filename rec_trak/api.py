@@ -33,6 +33,7 @@ from rec_trak.data.impressions import Impressions
 from rec_trak.errors import ConfigError
 from rec_trak.models.build import build_model
 from rec_trak.models.formats import in_float32, warn_of_formats
+from rec_trak.models.tables import standing_still
 from rec_trak.results.files import write_results
 from rec_trak.store.manifest import read_member
 
@@ -167,7 +168,7 @@ class TRAKScorer:
                 "Name the checkpoints in the YAML and run scripts/analyze.py."
             )
         self.device = choose_device(device, asked_for=False)
-        self.model = in_float32(model, "TRAKScorer").to(self.device).eval()
+        self.model = standing_still(in_float32(model, "TRAKScorer"), "TRAKScorer").to(self.device).eval()
         self.proj_dim = proj_dim
         self.save_dir = Path(save_dir)
 

@@ -33,6 +33,7 @@ from rec_trak.gradients.computers import select_parameters
 from rec_trak.models.build import build_model
 from rec_trak.models.formats import in_float32, warn_of_formats
 from rec_trak.models.frozen import remembering
+from rec_trak.models.tables import standing_still
 from rec_trak.sketch.projectors import choose_projector
 from rec_trak.store.manifest import digest, read_manifest
 from rec_trak.words import outline
@@ -161,7 +162,7 @@ def read_job(run: Run) -> Job:
             RecTrakWarning,
             stacklevel=2,
         )
-    model = in_float32(build_model(model_config), "`model`").to(device).eval()
+    model = standing_still(in_float32(build_model(model_config), "`model`"), "`model`").to(device).eval()
     members = tuple(_member(path, model, source, run.model_type) for path in paths)
     further = {key: getattr(config, key) for key in SETTINGS} | {"reading": reading}
     return make_job(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,18 @@ from trak.gradient_computers import AbstractGradientComputer
 from rec_trak.clicks import ClickOutput, flatten_padded
 from rec_trak.data.batches import Batch, Inputs, moved, padded_batch
 from rec_trak.errors import ConfigError, NumericalError, RecTrakError, RecTrakWarning, told
-from rec_trak.gradients.computers import COMPUTERS, NotTakenApart, make_batch, row_batch, row_gradient, row_margin
+from rec_trak.gradients.computers import (
+    COMPUTERS,
+    NotTakenApart,
+    gradients_of,
+    make_batch,
+    row_batch,
+    row_gradient,
+    row_margin,
+)
 from rec_trak.gradients.factors import Factors
+from rec_trak.gradients.steadiness import check_unchanged, states, warn_of_indexing
+from rec_trak.models.passes import as_trained, values_only
 
 TOLERANCE = 1e-4
 CANCELLED = 1e-2  # of a score's gradient: TOLERANCE of that is float32's rounding, which differences of scores keep
@@ -89,7 +100,10 @@ def choose_gradient(
     """
     parameters = {n: p for n, p in model.named_parameters() if n in set(names)}
     case = _Case(model, ClickOutput(loss), inputs, parameters, device)
+    before = states(model)
     alone = _all_alone(case, _unlike_rows(inputs))
+    check_unchanged(model, before)
+    warn_of_indexing(lambda: row_margin(model, case.output, case.batch(alone[-1].row)))
     crowd = np.array([alone[0].row, alone[-1].row, *range(min(len(inputs), max(batch_size - 2, 0)))])
     troubles: dict[str, str] = {}
     for path in PATHS if wanted == "auto" else (wanted,):
@@ -121,8 +135,7 @@ def _all_alone(case: _Case, rows: np.ndarray) -> list[_Alone]:
     for row in rows:
         grads.append(_gradient(case, row))
         repeated.append(_distance(grads[-1], _gradient(case, row)))
-        with torch.no_grad():
-            q.append(float(torch.sigmoid(-row_margin(case.model, case.output, case.batch(row)))))
+        q.append(_q(case, row))
     sizes = [_norm(g.values()) for g in grads]
     # A row may have no gradient but rounding, and where all candidates look alike all rows have none.
     least = max(LEAST * max(sizes), CANCELLED * _score_size(case, rows[int(np.argmax(sizes))]), 1e-30)
@@ -132,14 +145,45 @@ def _all_alone(case: _Case, rows: np.ndarray) -> list[_Alone]:
     return [_Alone(int(r), g, p, max(size, least)) for r, g, p, size in zip(rows, grads, q, sizes, strict=True)]
 
 
+def _q(case: _Case, row: int) -> float:
+    """Q of one row without any padding."""
+    with values_only():
+        f = float(row_margin(case.model, case.output, case.batch(row)))
+    if not math.isfinite(f):
+        raise NumericalError(
+            f"gradients: {case.source(row)} has a Q that is not finite. Got a margin of {f} and a finite gradient, "
+            "expected a finite number. The model computes something else where nothing is differentiated: look "
+            "for what depends on `torch.is_grad_enabled()`."
+        )
+    return float(torch.sigmoid(torch.tensor(-f)))
+
+
+def _about_numbers(case: _Case, row: int) -> str:
+    """What to do where a row's numbers are not finite."""
+    rows, texts = case.inputs.impressions, [view for view in case.inputs.views.values() if view.ndim == 2]
+    if not len(rows.history[row]):
+        return (
+            "The row has no history: attention over nothing is NaN in many models. Give such users a place to attend "
+            "to, or leave these rows out with `least_history: 1`."
+        )
+    used = np.concatenate([rows.history[row], rows.candidates[row]])
+    if any(not view[used].any(axis=1).all() for view in texts):
+        return (
+            "One of its articles has no text: attention over nothing is NaN in many models. Give such texts a place to "
+            "attend to."
+        )
+    return "Check the checkpoint."
+
+
 def _score_size(case: _Case, row: int) -> float:
     """The norm of the gradient of the row's first score, of which a margin's is a difference; 0 where it has none."""
     try:
-        scores = case.model(case.batch(row))
-        grads = torch.autograd.grad(scores.reshape(-1)[0], list(case.parameters.values()), allow_unused=True)
+        with as_trained():
+            scores = case.model(case.batch(row))
+        grads = gradients_of(scores.reshape(-1)[0], case.parameters)
     except Exception:  # a model that cannot take one row: its margins' gradients are measured by each other
         return 0.0
-    return _norm(g for g in grads if g is not None)
+    return _norm(grads.values())
 
 
 def _gradient(case: _Case, row: int) -> dict[str, Tensor]:
@@ -157,7 +201,7 @@ def _gradient(case: _Case, row: int) -> dict[str, Tensor]:
         if not torch.isfinite(grad).all():
             raise NumericalError(
                 f"gradients: {case.source(row)} has a gradient that is not finite in `{name}`. Got NaN or Inf, "
-                "expected finite numbers. Check the checkpoint."
+                "expected finite numbers. " + _about_numbers(case, row)
             )
     return grads
 
@@ -187,6 +231,8 @@ def _trouble(
         return told(error) + (" (in a batch of one row)" if len(rows) == 1 else "")
     for i, known in enumerate(alone):
         difference = known.differs({name: grads[name][i] for name in known.grads})
+        if not math.isfinite(difference):
+            return f"row {known.row} has a gradient that is not finite beside other rows and their padding"
         if not difference <= TOLERANCE:
             return f"row {known.row} differs from plain autograd by {difference:.1e} of its norm"
         if not abs(float(q[i]) - known.q) <= TOLERANCE:
@@ -203,9 +249,7 @@ def _warn_of_mates(case: _Case, crowd: np.ndarray, alone: Sequence[_Alone]) -> N
         return
     changes = []
     for i, known in enumerate(alone):
-        grads = torch.autograd.grad(f[i], list(case.parameters.values()), retain_graph=True, allow_unused=True)
-        named = zip(case.parameters.items(), grads, strict=True)
-        changes.append(known.differs({n: torch.zeros_like(p) if g is None else g for (n, p), g in named}))
+        changes.append(known.differs(gradients_of(f[i], case.parameters, keep=True)))
     worst = int(np.argmax(changes))
     if not changes[worst] <= TOLERANCE:
         warnings.warn(
@@ -221,7 +265,7 @@ def _warn_of_mates(case: _Case, crowd: np.ndarray, alone: Sequence[_Alone]) -> N
 def _about_copies(case: _Case, row: int) -> str:
     """What to say where the model refuses a single row and gets two copies of it."""
     try:
-        with torch.no_grad():
+        with values_only():
             case.output.get_output(case.model, None, None, *case.batch(row))
     except Exception as error:
         return f", each row given as two copies, since one alone fails ({told(error)})"
