@@ -35,6 +35,7 @@ from rec_trak.models.build import build_model
 from rec_trak.models.formats import in_float32, warn_of_formats
 from rec_trak.models.tables import standing_still
 from rec_trak.results.files import write_results
+from rec_trak.results.nothing import carry_nothing
 from rec_trak.store.manifest import read_member
 
 NO_ARTICLES = Articles((), (), (), (), (), np.zeros(0, dtype=np.int8), "no articles")
@@ -177,7 +178,7 @@ class TRAKScorer:
 
         Returns:
             `scores` (I,), `labels` (I,) 1 fake, 0 real, -1 unknown, `gradients` (N, K) projected, `leverage` and
-            `q` (I,).
+            `q` (I,), `nothing` (I,) bool, the rows that carry nothing (their score is 0).
 
         Raises:
             StoreError: `save_dir` holds another run's gradients.
@@ -204,6 +205,7 @@ class TRAKScorer:
             "gradients": read_member(job.save_dir, 0)[0],
             "leverage": result.leverage,
             "q": result.q,
+            "nothing": result.nothing,
         }
 
 
@@ -229,7 +231,7 @@ def compute_trak_scores(
         train_loader.impressions,
         train_loader.articles,
         min(config.top_k, len(results["scores"])),
-        {"config": dataclasses.asdict(config), "proj_dim": proj_dim},
+        {"config": dataclasses.asdict(config), "proj_dim": proj_dim} | carry_nothing(results["nothing"]),
         gradients=results["gradients"],
     )
     return results

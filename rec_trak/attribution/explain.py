@@ -137,8 +137,13 @@ def _member(job: Job, model_id: int, name: str, rows: np.ndarray, target: int, p
     own = torch.from_numpy(np.array(phi[rows], dtype=np.float64))
     load_into(job.model, job.members[model_id].state_dict(), job.members[model_id].name)
     parts, unsplit = [], None
-    if not (own.norm(dim=1) > shortest(system, len(phi), job.precision)).any():
-        unsplit = "the row carries nothing, its gradient is rounding: its candidates look alike to the model"
+    least = shortest(system, len(phi), job.precision)
+    nothing = ["row"] * (not (own.norm(dim=1) > least).any()) + ["target"] * (not explained.norm() > least)
+    if nothing:
+        unsplit = (
+            f"the {nothing[0]} carries nothing, its gradient is rounding: its candidates look alike to the model, or "
+            "nothing of them reaches it"
+        )
         return _Member(np.zeros(len(rows)), q[rows], leverage(own, system), parts, unsplit)
     for row, whole in zip(rows, own, strict=True):
         sketches, unsplit = _split(job, int(row), model_id, projector, whole)

@@ -25,6 +25,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from rec_trak.attribution.influence import share_of_all
 from rec_trak.attribution.job import Job
 from rec_trak.attribution.session import choose, featurize_targets
 from rec_trak.checkpoints.state_dicts import load_into
@@ -38,6 +39,7 @@ from rec_trak.errors import ConfigError, listed
 from rec_trak.gradients.computers import computer_class, make_batch
 from rec_trak.progress import progress
 from rec_trak.scoring.solve import gram, solve
+from rec_trak.scoring.streaming import carrying, mean_gradient
 from rec_trak.sketch.projectors import make_projector
 from rec_trak.store.manifest import read_member
 from rec_trak.words import outline
@@ -56,6 +58,7 @@ class Places:
         influence: (n,) float64 in margin units, summed over the impression's rows; above 0, that the article was in
             the history raised the targets' margin.
         leverage: (n,) float64, at least 0, summed likewise; see the module.
+        nothing_targets: (M,) bool, targets that carry nothing, which have no part in the mean.
     """
 
     impression: np.ndarray
@@ -63,6 +66,7 @@ class Places:
     article: np.ndarray
     influence: np.ndarray
     leverage: np.ndarray
+    nothing_targets: np.ndarray
 
     __repr__ = outline
 
@@ -96,9 +100,13 @@ def history_influence(
     with progress(len(job.members) * len(cut), "history", "place") as bar:
         found = [_member(job, m, name, path, cut, owner, bar) for m in range(len(job.members))]
     # Kernel parts and Q are averaged apart, then multiplied, as for rows.
-    k, q, k_cut, q_cut, leverage = np.mean(found, axis=0)
+    k, q, k_cut, q_cut, leverage = np.mean([numbers for numbers, _ in found], axis=0)
+    carries = np.any([carries for _, carries in found], axis=0)
+    scale = share_of_all(carries, name)
+    k, k_cut = k * scale, k_cut * scale
     article = rows.history.values[rows.history.offsets[owner] + place]
-    return _by_impression(job.impression_of_row[owner], place, article, k * q - k_cut * q_cut, leverage)
+    influence = k * q - k_cut * q_cut
+    return Places(*_by_impression(job.impression_of_row[owner], place, article, influence, leverage), ~carries)
 
 
 def places_table(places: Places, rows: pd.DataFrame, articles: Articles) -> pd.DataFrame:
@@ -157,13 +165,16 @@ def _places(history: Ragged, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return owner, found - history.offsets[owner]
 
 
-def _member(job: Job, model_id: int, name: str, path: str, cut: Inputs, owner: np.ndarray, bar) -> np.ndarray:
-    """(5, n) of one checkpoint: k and Q of each place's row, k and Q of the row without it, the place's leverage."""
+def _member(
+    job: Job, model_id: int, name: str, path: str, cut: Inputs, owner: np.ndarray, bar
+) -> tuple[np.ndarray, np.ndarray]:
+    """(5, n) of one checkpoint: k and Q of each place's row, k and Q of the row without it, the place's leverage; and
+    (M,) bool, the targets that carry something: k is of their sum, divided by M."""
     phi, q = read_member(job.save_dir, model_id)
     system = solve(gram(phi, lambda_rel=job.lambda_rel), len(phi), job.lambda_rel)
     gradients = np.load(job.save_dir / str(model_id) / f"{name}_grads.mmap", mmap_mode="r")
-    mean = torch.from_numpy(gradients.mean(axis=0, dtype=np.float64))
-    solved = torch.cholesky_solve(mean[:, None], system.factor)[:, 0]
+    carries = carrying(system, gradients, len(phi), job.precision)
+    solved = torch.cholesky_solve(mean_gradient(gradients, carries)[:, None], system.factor)[:, 0]
     load_into(job.model, job.members[model_id].state_dict(), job.members[model_id].name)
     out = np.empty((5, len(cut)))
     for places, without, q_without in _features(job, model_id, path, cut):
@@ -172,7 +183,7 @@ def _member(job: Job, model_id: int, name: str, path: str, cut: Inputs, owner: n
         white = torch.linalg.solve_triangular(system.factor, difference.T, upper=False)
         out[:, places] = (own @ solved, q_own, without @ solved, q_without, white.square().sum(dim=0))
         bar.update(len(without))
-    return out
+    return out, carries
 
 
 def _features(job: Job, model_id: int, path: str, inputs: Inputs) -> Iterator[tuple[slice, Tensor, np.ndarray]]:
@@ -192,8 +203,8 @@ def _features(job: Job, model_id: int, path: str, inputs: Inputs) -> Iterator[tu
 
 def _by_impression(
     impression: np.ndarray, place: np.ndarray, article: np.ndarray, influence: np.ndarray, leverage: np.ndarray
-) -> Places:
-    """Places of rows added up to places of impressions: all rows of one share its history."""
+) -> tuple[np.ndarray, ...]:
+    """The numbers of `Places`, those of rows added up to places of impressions: all rows of one share its history."""
     _, first, group = np.unique(np.stack([impression, place]), axis=1, return_index=True, return_inverse=True)
     sums = (np.bincount(group.ravel(), weights=values) for values in (influence, leverage))
-    return Places(impression[first], place[first] + 1, article[first].astype(np.int64), *sums)
+    return impression[first], place[first] + 1, article[first].astype(np.int64), *sums

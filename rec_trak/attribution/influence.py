@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.lib.format import open_memmap
 
 from rec_trak.attribution.job import Job
@@ -24,10 +23,10 @@ from rec_trak.attribution.session import featurize_targets, require_finished
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.disk import replacing
-from rec_trak.errors import NumericalError
+from rec_trak.errors import DataError, NumericalError
 from rec_trak.room import take
 from rec_trak.scoring.solve import Diagnostics, Kernel, diagnose, kernel_column, member_leverage, negligible
-from rec_trak.scoring.streaming import Best, extremes, kept, score_blocks, solve_targets
+from rec_trak.scoring.streaming import Best, carrying, extremes, kept, mean_gradient, score_blocks, solve_targets
 from rec_trak.store.manifest import read_member
 from rec_trak.store.saver import reserve
 from rec_trak.words import outline
@@ -57,6 +56,8 @@ class SelfInfluence:
 class TargetInfluence:
     """Influence of each impression on a set of M targets: its mean over the set, and the ends of each target's ranking.
 
+    Targets that carry nothing have influence 0 from every row, and no part in the mean.
+
     Attributes:
         plain: (I,) Q k, in margin units: > 0 a proponent, < 0 an opponent.
         renormalised: (I,) k / sqrt(h), for finding poison.
@@ -65,6 +66,7 @@ class TargetInfluence:
         proponents, opponents: of each target, by Q k; impressions take the place of rows.
         diagnostics: one a member.
         nothing: see `SelfInfluence`.
+        nothing_targets: (M,) bool, targets whose gradients are rounding alone.
     """
 
     plain: np.ndarray
@@ -75,6 +77,7 @@ class TargetInfluence:
     opponents: Best
     diagnostics: tuple[Diagnostics, ...]
     nothing: np.ndarray
+    nothing_targets: np.ndarray
 
     __repr__ = outline
 
@@ -129,25 +132,30 @@ def target_influence(
     Raises:
         StoreError: rows are missing, the directory is another run's, another target set has this name, or no room.
         RoomError: there is not enough memory to score with this K.
+        DataError: no target carries anything.
         NumericalError: a gradient or score is not finite.
     """
     require_finished(job)
     require_room_for_targets(job, name, len(targets), scores_disk(job, len(targets), matrix))
     count = featurize_targets(job, name, targets, articles=articles)
     phis, kernels, h, q, diagnostics, nothing = [], [], [], [], [], np.ones(len(job.inputs), dtype=bool)
+    carries = np.zeros(count, dtype=bool)
     with _scratch(job, (len(job.members), count, job.proj_dim)) as columns:
         for model_id, (phi, member_q, kernel, member_h) in enumerate(_systems(job)):
             gradients = np.load(job.save_dir / str(model_id) / f"{name}_grads.mmap", mmap_mode="r")
             solve_targets(kernel, gradients, columns[model_id])
-            mean_target = torch.from_numpy(gradients.mean(axis=0, dtype=np.float64))
-            kernels.append(kernel_column(phi, kernel, mean_target))
+            own = carrying(kernel, gradients, len(phi), job.precision)
+            columns[model_id][~own] = 0
+            carries |= own
+            kernels.append(kernel_column(phi, kernel, mean_gradient(gradients, own)))
             phis.append(phi)
             h.append(member_h)
             q.append(member_q)
             nothing &= negligible(phi, member_h, kernel, job.precision)
             diagnostics.append(diagnose(kernel, member_h))
         k, mean_h, mean_q = (np.mean(x, axis=0, dtype=np.float64) for x in (kernels, h, q))
-        k[nothing] = 0
+        k *= share_of_all(carries, name)
+        k[nothing], mean_q[nothing] = 0, 0
         renormalised = k / np.sqrt(np.maximum(mean_h, np.finfo(np.float64).tiny))
         _check_finite(renormalised, job)
         starts = np.searchsorted(job.impression_of_row, np.arange(len(job.impressions) + 1))
@@ -155,7 +163,22 @@ def target_influence(
         with nullcontext() if matrix is None else _written(matrix, (len(job.impressions), count)) as array:
             ends = extremes(blocks if array is None else kept(blocks, array), count, min(top_k, len(job.impressions)))
     parts = (_per_impression(job, x) for x in (k * mean_q, renormalised, k))
-    return TargetInfluence(*parts, count, *ends, tuple(diagnostics), _per_impression(job, ~nothing) == 0)
+    return TargetInfluence(*parts, count, *ends, tuple(diagnostics), _per_impression(job, ~nothing) == 0, ~carries)
+
+
+def share_of_all(carries: np.ndarray, name: str) -> float:
+    """What makes a sum over the targets that carry something (`carries`, (M,) bool), divided by M, their mean.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not carries.any():
+        raise DataError(
+            f"targets {name}: none of them carries anything. Got {len(carries):,} whose gradient is rounding, expected "
+            "one that is not: all their candidates look alike to the model, or nothing of them reaches it. Name other "
+            "targets, with a history and other candidates."
+        )
+    return len(carries) / int(carries.sum())
 
 
 @contextmanager

@@ -24,7 +24,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from rec_trak.attribution.job import read_job
     from rec_trak.attribution.session import featurize
-    from rec_trak.runs.making import nothing_notes, score_rows
+    from rec_trak.results.nothing import nothing_notes
+    from rec_trak.runs.making import score_rows
 
     run = run_from(args)
     job = read_job(run)

@@ -38,7 +38,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from rec_trak.attribution.job import read_job
     from rec_trak.results.groups import NOT_A_COUNTERFACTUAL
-    from rec_trak.runs.making import explain_row, nothing_notes, score_history, score_rows, score_targets
+    from rec_trak.results.nothing import nothing_notes, nothing_targets_notes
+    from rec_trak.runs.making import explain_row, score_history, score_rows, score_targets
 
     run = run_from(args)
     job = read_job(run)
@@ -57,10 +58,11 @@ def run(args: argparse.Namespace) -> None:
     if args.targets:
         result, paths = score_targets(run, job, args.targets, args.save_matrix, args.group_by)
         say(f"influence of {len(job.impressions):,} impressions on {result.targets:,} targets")
+        notes = nothing_targets_notes(result.nothing_targets)
     else:
-        result, paths = score_rows(run, job, args.group_by)
+        (result, paths), notes = score_rows(run, job, args.group_by), []
         say(f"self-influence of {len(job.impressions):,} impressions")
     print_diagnostics(result.diagnostics, job.proj_dim)
     print_paths(paths)
-    for note in [NOT_A_COUNTERFACTUAL, *nothing_notes(result.nothing)]:
+    for note in [NOT_A_COUNTERFACTUAL, *nothing_notes(result.nothing), *notes]:
         say(f"note: {note}")

@@ -36,7 +36,7 @@ def told(results: Results, what: str, those: str) -> list[str]:
         what: the score, as `influence on NAME`.
         those: rows with much of it, as `strongest proponents`.
     """
-    scores, labels, n = results.scores, results.labels, len(results.scores)
+    (scores, labels), n = carrying(results), len(results.scores)
     if not (scores > 0).any():
         return [f"No click has a positive {what}."]
     sentences, top, known = [], best_first(scores)[:100], labels != -1
@@ -49,6 +49,11 @@ def told(results: Results, what: str, those: str) -> list[str]:
     rows = f"{first:,} highest of {n:,} clicks carry" if first > 1 else f"highest of {n:,} clicks carries"
     sentences.append(f"The {rows} {100 * share:.1f} % of all positive {what} ({ending}).")
     return sentences
+
+
+def carrying(results: Results) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and labels of the rows that carry something: those of figures and of the ends of a ranking."""
+    return results.scores[~results.nothing], results.labels[~results.nothing]
 
 
 def group_tables(run: FinishedRun, key: str, of: Results | None = None, lines: int = LINES) -> list[Table]:
@@ -65,17 +70,18 @@ def own_rows(results: Results, titles: Titles) -> dict[str, Any]:
     return {
         "name": name,
         "rows": strongest(results, titles),
-        "figure": distribution("own", results.scores, results.labels, name),
+        "figure": distribution("own", *carrying(results), name),
         "sentences": told(results, "self-influence", "most self-influential clicks"),
         "classes": _classes(results),
     }
 
 
 def _classes(results: Results) -> list[dict[str, Any]]:
-    """One line a class that occurs: rows, and the quartiles of their scores."""
+    """One line a class that occurs: rows that carry something, and the quartiles of their scores."""
+    scores, labels = carrying(results)
     lines = []
     for label, word in LABELS.items():
-        own = results.scores[results.labels == label].astype(np.float64)
+        own = scores[labels == label].astype(np.float64)
         if len(own):
             low, middle, high = np.quantile(own, (0.25, 0.5, 0.75))
             lines.append({"label": word, "rows": len(own), "low": low, "median": middle, "high": high})

@@ -12,7 +12,7 @@ from rec_trak.attribution.history import PLACES
 from rec_trak.errors import DataError
 from rec_trak.page.figures import distribution
 from rec_trak.page.rows import Titles, card, headline, strongest
-from rec_trak.page.sections import group_tables, told
+from rec_trak.page.sections import carrying, group_tables, told
 from rec_trak.page.tables import Table, read_csv, read_table, shown
 from rec_trak.results.files import Results
 from rec_trak.runs.finished import FinishedRun
@@ -47,7 +47,7 @@ def _target_set(run: FinishedRun, results: Results, titles: Titles, key: str) ->
         "sentences": told(results, f"influence on {name}", "strongest proponents"),
         "proponents": strongest(results, titles),
         "opponents": strongest(results, titles, lowest=True),
-        "figure": distribution(key, results.scores, results.labels, f"mean influence on {name} (margin units)"),
+        "figure": distribution(key, *carrying(results), f"mean influence on {name} (margin units)"),
         "single": single_targets(results, titles),
         "tables": [
             *group_tables(run, key, results, LINES),

@@ -25,10 +25,13 @@ from rec_trak.disk import beside, put_in_place
 from rec_trak.errors import DataError, StoreError, reason
 from rec_trak.results.belongs import claimed, run_digest, scoring_digest
 from rec_trak.results.cells import guarded, spreadsheet_safe, unguarded
+from rec_trak.results.nothing import named
 from rec_trak.results.plots import DPI, SCORE_NAME, plot_score_distribution, plot_top_influential_samples
 from rec_trak.results.ranking import (
+    BOTTOM,
     LABELS,
     ROW_COLUMNS,
+    TOP,
     check_scores,
     clip_top_k,
     label_words,
@@ -65,6 +68,23 @@ class Results:
 
     __repr__ = outline
 
+    @property
+    def nothing(self) -> np.ndarray:
+        """(N,) bool, the rows that metadata.json names among those that carry nothing; their score is 0.
+
+        Raises:
+            DataError: it names rows that are not there.
+        """
+        found = np.zeros(len(self.scores), dtype=bool)
+        found[named(self.metadata, "rows", len(found), f"{self.folder / METADATA}")] = True
+        return found
+
+    @property
+    def nothing_targets(self) -> np.ndarray:
+        """Numbers (int64) of a set's targets that it names so; means over targets go without them."""
+        count = (self.metadata.get("score") or {}).get("target_count") or 0
+        return named(self.metadata, "targets", count, f"{self.folder / METADATA}")
+
 
 def write_results(
     folder: str | Path,
@@ -85,6 +105,7 @@ def write_results(
         impressions, articles: the N rows scored, and the table they were read against.
         top_k: length of the top and bottom lists; beyond N it is cut to N with a warning.
         metadata: what else metadata.json is to say; `config`, `dataset_type`, `model_type` and `proj_dim` stand first.
+            The rows that it names as carrying nothing (see `nothing.py`) are left out of the figures and of both ends.
         extra: further columns of rows.csv and ranking_full.csv, name -> (N,) values.
         score_name: the axis label of the figures, with the unit.
         gradients: (N, K) projected gradients, written to trak_gradients.npy if given.
@@ -202,17 +223,18 @@ def _rankings(results: Results) -> dict[str, Writer]:
     """The files that are made from the finished run alone."""
     scores, labels, rows, metadata = results.scores, results.labels, results.rows, results.metadata
     top_k = clip_top_k(metadata["top_k"], len(scores))
-    table = ranking_table(scores, rows, top_k)
+    nothing = results.nothing
+    table = ranking_table(scores, rows, top_k, nothing)
     names = {"score_name": str(metadata.get("score_name", SCORE_NAME))}
     model, dataset = metadata.get("model_type"), metadata.get("dataset_type")
     title = f"TRAK scores: {model} model on {dataset}" if model and dataset else "TRAK scores"
-    ranking = rank_training_samples(scores, labels, top_k)
+    ranking = rank_training_samples(scores, labels, top_k, nothing)
     figures = {
-        "score_distribution.png": plot_score_distribution(scores, labels, title=title, **names),
+        "score_distribution.png": plot_score_distribution(scores, labels, title=title, nothing=nothing, **names),
         "top_influential_samples.png": plot_top_influential_samples(ranking, titles=rows["title"].tolist(), **names),
     }
     return {
-        "ranking_results.csv": as_csv(table[table["category"] != ""]),
+        "ranking_results.csv": as_csv(table[table["category"].isin((TOP, BOTTOM))]),
         "ranking_full.csv": as_csv(table),
         **{name: partial(figure.savefig, format="png", dpi=DPI) for name, figure in figures.items()},
     }

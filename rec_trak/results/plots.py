@@ -34,7 +34,7 @@ from rec_trak.results.panels import (
     sharable,
     shift_histogram,
 )
-from rec_trak.results.ranking import check_scores, check_top_k, percentiles
+from rec_trak.results.ranking import carrying_rows, check_scores, check_top_k, percentiles
 
 SavePath = str | Path | None
 SCORE_NAME = "self-influence Q·h (margin units)"
@@ -45,25 +45,30 @@ NOTE = {"fontsize": 11, "color": "#444444"}
 
 
 def plot_score_distribution(
-    scores: Any, labels: Any, save_path: SavePath = None, title: str = "TRAK scores", score_name: str = SCORE_NAME
-) -> Figure:
+    scores: Any, labels: Any, save_path: SavePath = None, title: str = "TRAK scores", score_name: str = SCORE_NAME,
+    nothing: Any = None,
+) -> Figure:  # fmt: skip
     """How the scores spread, over all rows and by class.
 
     Args:
         scores: (N,) scores, all finite. The axis is logarithmic (on both sides of 0) where they are heavily skewed.
         labels: (N,) 1 fake, 0 real, -1 unknown.
         save_path, title, score_name: a PNG written if given; the heading, cut if long; the axis label with its unit.
+        nothing: (N,) bool, rows that carry nothing, which are left out; None for none.
 
     Raises:
         NumericalError: a score is NaN or infinite.
-        DataError: no rows, unequal lengths, or an unknown label.
+        DataError: no rows, unequal lengths, an unknown label, or no row that carries something.
     """
     scores, labels = check_scores(scores, labels, "plot_score_distribution")
+    carries = carrying_rows(nothing, len(scores), "plot_score_distribution")
+    scores, labels = scores[carries], labels[carries]
+    which = f"All {len(scores):,} rows" if carries.all() else f"The {len(scores):,} rows that carry something"
     figure = _figure(13, 4.8, title)
     everything, by_class = figure.subplots(1, 2)
     edges, scale = score_axis(scores)
     all_rows_histogram(everything, scores, edges)
-    dress_histogram(everything, f"All {len(scores):,} rows", edges, scale, score_name)
+    dress_histogram(everything, which, edges, scale, score_name)
     y_name = class_histogram(by_class, scores, labels, edges, sharable(labels))
     dress_histogram(by_class, "By class of the clicked article", edges, scale, score_name, y_name)
     return _saved(figure, save_path)

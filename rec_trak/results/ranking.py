@@ -16,20 +16,24 @@ from rec_trak.errors import ConfigError, DataError, NumericalError
 from rec_trak.words import quoted
 
 LABELS = {1: "fake", 0: "real", -1: "unknown"}
-TOP, BOTTOM = "top_influential", "bottom_influential"
+TOP, BOTTOM, NOTHING = "top_influential", "bottom_influential", "carries_nothing"
 ABOUT = ("user_id", "article_id", "title", "source_lines")
 RANKING_COLUMNS = ("rank", "sample_idx", "score", "label", "category", *ABOUT)
 IDENTITY = ("user_id", "history_ids", "article_id", "occurrence")
 ROW_COLUMNS = ("sample_idx", *IDENTITY, "other_candidates", "label", "title", "source_lines")
 
 
-def rank_training_samples(scores: Any, labels: Any, top_k: int = 100) -> dict[str, np.ndarray]:
+def rank_training_samples(
+    scores: Any, labels: Any, top_k: int = 100, nothing: Any = None
+) -> dict[str, np.ndarray]:  # fmt: skip
     """The most and least influential rows, and the most influential fake and real ones.
 
     Args:
         scores: (N,) scores, all finite.
         labels: (N,) 1 where the clicked article is fake, 0 real, -1 unknown.
         top_k: length of each list; beyond N it is cut to N with a warning.
+        nothing: (N,) bool, rows that carry nothing, whose score is 0 for no reason of their own: they are in no list.
+            None for none.
 
     Returns:
         `top_k_indices`, `top_k_scores`, `top_k_labels`, the same three for `bottom_k`, and `top_fake_indices`,
@@ -38,12 +42,13 @@ def rank_training_samples(scores: Any, labels: Any, top_k: int = 100) -> dict[st
 
     Raises:
         NumericalError: a score is NaN or infinite.
-        DataError: no rows, unequal lengths, or an unknown label.
+        DataError: no rows, unequal lengths, an unknown label, or no row that carries something.
         ConfigError: `top_k` is not a whole number of at least 1.
     """
     scores, labels = check_scores(scores, labels, "rank_training_samples")
-    top_k = clip_top_k(top_k, len(scores))
+    top_k, carries = clip_top_k(top_k, len(scores)), carrying_rows(nothing, len(scores), "rank_training_samples")
     order = best_first(scores)
+    order = order[carries[order]]
     lists = {
         "top_k": order[:top_k],
         "bottom_k": order[-top_k:],
@@ -99,34 +104,52 @@ def rows_table(impressions: Impressions, articles: Articles, extra: dict[str, An
     return pd.DataFrame(columns | {name: _one_lines(values) for name, values in (extra or {}).items()})
 
 
-def ranking_table(scores: Any, rows: pd.DataFrame, top_k: int = 100) -> pd.DataFrame:
+def ranking_table(scores: Any, rows: pd.DataFrame, top_k: int = 100, nothing: Any = None) -> pd.DataFrame:
     """All rows, most influential first.
 
     Args:
         scores: (N,) scores, all finite.
         rows: N lines in row order, as `rows_table` makes them.
         top_k: how many rows each end of the table names in its `category`; beyond N it is cut with a warning.
+        nothing: as for `rank_training_samples`.
 
     Returns:
         RANKING_COLUMNS, then the extra columns of `rows`. `rank` 1 is the highest score, equal scores keep the order
-        of the rows. `category` is top_influential in the first `top_k` lines, bottom_influential in the last `top_k`
-        lines that are not among those, and '' between.
+        of the rows. `category` is carries_nothing in the lines of such rows; of the others, top_influential in the
+        first `top_k` lines, bottom_influential in the last `top_k` that are not among those, and '' between.
 
     Raises:
         NumericalError: a score is NaN or infinite.
-        DataError: no rows, or unequal lengths.
+        DataError: no rows, unequal lengths, or no row that carries something.
         ConfigError: `top_k` is not a whole number of at least 1.
     """
     scores = check_scores(scores, np.zeros(len(rows)), "ranking_table")[0]
     n, top_k = len(scores), clip_top_k(top_k, len(scores))
-    order = best_first(scores)
-    category = np.full(n, "", dtype=object)
-    category[max(top_k, n - top_k) :] = BOTTOM
-    category[:top_k] = TOP
+    order, carries = best_first(scores), carrying_rows(nothing, n, "ranking_table")
+    category, ends = np.full(n, NOTHING, dtype=object), np.flatnonzero(carries[order])
+    category[ends] = ""
+    category[ends[max(top_k, len(ends) - top_k) :]] = BOTTOM
+    category[ends[:top_k]] = TOP
     table = (
         rows.iloc[order].reset_index(drop=True).assign(rank=np.arange(1, n + 1), score=scores[order], category=category)
     )
     return table[[*RANKING_COLUMNS, *(name for name in rows.columns if name not in ROW_COLUMNS)]]
+
+
+def carrying_rows(nothing: Any, n: int, where: str) -> np.ndarray:
+    """(N,) bool, the rows that are not among `nothing` (N,), those that carry nothing; None is none of them.
+
+    Raises:
+        DataError: another length, or no row is left.
+    """
+    nothing = np.zeros(n, dtype=bool) if nothing is None else np.asarray(nothing)
+    if nothing.shape != (n,) or nothing.dtype != bool or nothing.all():
+        got = f"{nothing.dtype} of shape {nothing.shape}, {np.count_nonzero(nothing):,} of them true"
+        raise DataError(
+            f"{where}: `nothing` does not say which rows carry nothing. Got {got}, expected ({n},) of true or false, "
+            "some of them false. Give what `compute_trak_scores` gave as `nothing`, or leave it out."
+        )
+    return ~nothing
 
 
 def best_first(scores: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from rec_trak.errors import ConfigError
 from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.files import GRADIENTS, as_csv, write_files, write_results
 from rec_trak.results.groups import NOT_A_COUNTERFACTUAL, check_columns, group_tables
+from rec_trak.results.nothing import carry_nothing, nothing_notes, nothing_targets_notes
 from rec_trak.results.ranking import rows_table
 from rec_trak.results.target_tables import ends_table, targets_table
 from rec_trak.room import require_disk, require_memory
@@ -65,7 +66,7 @@ def score_rows(run: Run, job: Job, group_by: Sequence[str] = ()) -> tuple[SelfIn
         job.impressions,
         job.articles,
         top_k,
-        _with_notes(describe(run, job, score, result.diagnostics), nothing_notes(result.nothing)),
+        _with_nothing(describe(run, job, score, result.diagnostics), result.nothing),
         extra={"leverage": result.leverage, "q": result.q},
         score_name=SCORE_NAMES[config.score],
         gradients=_projected(job) if config.save_embeddings else None,
@@ -106,7 +107,7 @@ def score_targets(
         "targets_file": " ".join(f"{key} {value}" for key, value in targets.definition.items()).removeprefix("csv "),
         "targets_definition": targets.definition,
         "targets_digest": _targets_digest(job, targets.name),
-        "targets_notes": targets.impressions.notes,
+        "targets_notes": [*targets.impressions.notes, *nothing_targets_notes(result.nothing_targets)],
         "ends_of_each_target": ends,
     }
     paths = write_results(
@@ -115,7 +116,7 @@ def score_targets(
         job.impressions,
         job.articles,
         top_k,
-        _with_notes(metadata, nothing_notes(result.nothing)),
+        _with_nothing(metadata, result.nothing, result.nothing_targets),
         extra={"renormalised": result.renormalised, "kernel": result.kernel},
         score_name=f"mean influence on {targets.name} (margin units)",
     )
@@ -155,7 +156,8 @@ def score_history(run: Run, job: Job, wanted: str, only: Sequence[str] | None = 
     ]
     for (article, title), line in ends[~ends.index.duplicated()].iterrows():
         lines.append(f"  {line['sum']:+.3e} in {line['count']:,.0f} places  {article}  {title}")
-    return [_terminal(line) for line in lines], path
+    notes = [f"note: {note}" for note in nothing_targets_notes(found.nothing_targets)]
+    return [*(_terminal(line) for line in lines), *notes], path
 
 
 def explain_row(run: Run, job: Job, row: str, target: str) -> tuple[list[str], Path]:
@@ -192,18 +194,9 @@ def explain_row(run: Run, job: Job, row: str, target: str) -> tuple[list[str], P
     return [_terminal(line) for line in lines], path
 
 
-def nothing_notes(nothing: np.ndarray) -> list[str]:
-    """A sentence on the rows that carry nothing, where there are any; `nothing` (I,) bool."""
-    count = int(nothing.sum())
-    rows = ", ".join(str(row) for row in np.flatnonzero(nothing)[:5]) + (" and others" if count > 5 else "")
-    return [
-        f"{count} row(s) carry nothing (sample_idx {rows}): their candidates look alike to the model, or nothing of "
-        "them reaches it, so their gradient is rounding and their influence is 0."
-    ] * (count > 0)
-
-
-def _with_notes(metadata: dict[str, Any], notes: list[str]) -> dict[str, Any]:
-    return metadata | {"notes": [*metadata["notes"], *notes]}
+def _with_nothing(metadata: dict[str, Any], rows: np.ndarray, targets: np.ndarray | None = None) -> dict[str, Any]:
+    """Metadata that name the rows (I,) bool, and of a set the targets (M,) bool, that carry nothing, if any do."""
+    return metadata | {"notes": [*metadata["notes"], *nothing_notes(rows)]} | carry_nothing(rows, targets)
 
 
 def _terminal(line: str) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rec_trak.errors import NumericalError
-from rec_trak.scoring.solve import Kernel
+from rec_trak.scoring.solve import Kernel, shortest
 
 ROWS, TARGETS = 2048, 1024  # of one block: its scores stay in the processor's cache
 BLOCK_BYTES = 256 << 20  # of the gradients of one block, all members together
@@ -44,6 +44,30 @@ def solve_targets(kernel: Kernel, gradients: np.ndarray, out: np.ndarray) -> Non
         targets = slice(start, start + TARGETS)
         block = torch.from_numpy(np.array(gradients[targets], dtype=np.float64))
         out[targets] = torch.cholesky_solve(block.T, kernel.factor).T.numpy()
+
+
+def carrying(kernel: Kernel, gradients: np.ndarray, n_rows: int, precision: str = "float32") -> np.ndarray:
+    """(M,) bool: targets whose projected gradient (M, K) is more than rounding; see `solve.negligible`.
+
+    Args:
+        kernel: one member's solved system.
+        gradients: of the targets; a memory map stays on disk.
+        n_rows: N, the rows that the system is of: their gradients say what is short.
+        precision: in which the gradients were taken.
+    """
+    floor, found = shortest(kernel, n_rows, precision), np.empty(len(gradients), dtype=bool)
+    for start in range(0, len(gradients), TARGETS):
+        part = np.array(gradients[start : start + TARGETS], dtype=np.float64)
+        found[start : start + TARGETS] = np.linalg.norm(part, axis=1) > floor
+    return found
+
+
+def mean_gradient(gradients: np.ndarray, carries: np.ndarray) -> Tensor:
+    """(K,) float64: the sum of the targets' gradients (M, K) over those that carry something, divided by M."""
+    total = gradients.mean(axis=0, dtype=np.float64)
+    if not carries.all():
+        total = total - np.asarray(gradients[~carries], dtype=np.float64).sum(axis=0) / len(gradients)
+    return torch.from_numpy(total)
 
 
 def score_blocks(

@@ -132,12 +132,17 @@ def _rankings(sets: list[Results], stored: Stored):
     yield OWN, "", None
     for told in sets:
         name, count = told.folder.name, told.metadata["score"].get("target_count")
-        gradients = [stored.targets(i, name, count) for i in range(stored.members)]
+        gradients = [_carrying(stored.targets(i, name, count), told.nothing_targets) for i in range(stored.members)]
         mean = [one.mean(axis=0, dtype=np.float64, keepdims=True) for one in gradients]
         folder = f"targets/{name}"
         yield MEAN.format(name), folder, mean
         if len(gradients[0]) > 1:
             yield SINGLE.format(name), folder, gradients
+
+
+def _carrying(gradients: np.ndarray, nothing: np.ndarray) -> np.ndarray:
+    """The targets' gradients (M, K) without those that carry nothing, which have no part in any mean over targets."""
+    return np.delete(gradients, nothing, axis=0) if len(nothing) else gradients
 
 
 def _job(run: FinishedRun, given: AnalysisConfig | None) -> tuple[Job | None, str]:

@@ -122,9 +122,9 @@ def make_case(
     check_made_by(results, job, len(named))
     known = check_members_apart([member.name for member in job.members], seed)
     featurize_targets(job, named.name, named.impressions, articles=named.articles)  # done: only compares
-    places = np.arange(len(named))
-    if len(named) > max_targets:
-        places = np.sort(np.random.default_rng(seed).choice(len(named), size=max_targets, replace=False))
+    places = np.delete(np.arange(len(named)), results.nothing_targets)  # no retraining moves the margin of these
+    if len(places) > max_targets:
+        places = np.sort(np.random.default_rng(seed).choice(places, size=max_targets, replace=False))
     targets = named.impressions.subset(places)
     measured = build_inputs(targets, named.articles, job.model_config)
     experiment = Experiment(

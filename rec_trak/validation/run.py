@@ -105,7 +105,10 @@ def described(case: Case, content: dict[str, Any]) -> dict[str, Any]:
         "none of these is among them.",
     ]
     if case.count > len(case.places):
-        notes.append(f"{len(case.places)} of {case.count} targets are measured, a seeded draw.")
+        nothing = len(case.results.nothing_targets)
+        left_out = f"; {nothing} carry nothing and are left out" if nothing else ""
+        drawn = ", a seeded draw" if case.count - nothing > len(case.places) else ""
+        notes.append(f"{len(case.places)} of {case.count} targets are measured{drawn}{left_out}.")
     parts = {part: content[part] for part in PARTS if content.get(part)}
     return {
         "verdict": verdict(parts),

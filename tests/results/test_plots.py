@@ -266,3 +266,13 @@ def test_names_of_scores_are_never_mathematics():
     """Law: a target set called a$b$ is no formula."""
     figure = draw(plot_score_distribution([1.0, 2.0], [0, 1], score_name="mean influence on a$b_{$ (margin units)"))
     assert figure.axes[0].get_xlabel() == r"mean influence on a\$b_{\$ (margin units)"
+
+
+def test_rows_that_carry_nothing_are_not_drawn():
+    """Law: both panels are those of the other rows, and the title says so."""
+    scores, labels = np.array([0.0, 1.0, 2.0, 4.0]), np.array([0, 0, 1, 1])
+    figure = plot_score_distribution(scores, labels, nothing=np.array([True, False, False, False]))
+    assert figure.axes[0].get_title() == "The 3 rows that carry something"
+    assert "mean 2.33" in " ".join(text.get_text() for text in figure.axes[0].get_legend().get_texts())
+    assert "real: 1 row" in " ".join(text.get_text() for text in figure.axes[1].get_legend().get_texts())
+    assert plot_score_distribution(scores, labels).axes[0].get_title() == "All 4 rows"

@@ -182,3 +182,24 @@ def test_table_of_other_rows_is_refused():
     """Law: scores and rows of different lengths never meet."""
     with pytest.raises(DataError, match=r"ranking_table: scores and labels do not go together\. Got 3 scores"):
         ranking_table([1.0, 2.0, 3.0], plain_rows(2))
+
+
+def test_rows_that_carry_nothing_stand_in_no_list():
+    """Law: lists are those of the other rows alone; the table keeps all rows, in order, and says which these are."""
+    scores, nothing = np.array([3.0, 0.0, -1.0, 2.0, 0.0, -2.0]), np.array([0, 1, 0, 0, 1, 0], dtype=bool)
+    told = rank_training_samples(scores, [1, 1, 0, 1, 0, 0], top_k=3, nothing=nothing)
+    assert told["top_k_indices"].tolist() == [0, 3, 2]
+    assert told["bottom_k_indices"].tolist() == [3, 2, 5]
+    assert told["top_fake_indices"].tolist() == [0, 3]
+    assert told["top_real_indices"].tolist() == [2, 5]
+    table = ranking_table(scores, plain_rows(6), 1, nothing)
+    assert table["sample_idx"].tolist() == [0, 3, 1, 4, 2, 5]
+    words = ["top_influential", "", "carries_nothing", "carries_nothing", "", "bottom_influential"]
+    assert table["category"].tolist() == words
+
+
+@pytest.mark.parametrize("nothing", [[True, True], [1, 0], [True], "no"])
+def test_a_mask_that_is_none_is_refused(nothing):
+    """One word a row, and not all rows."""
+    with pytest.raises(DataError, match=r"rank_training_samples: `nothing` does not say .* expected \(2,\) of true"):
+        rank_training_samples([1.0, 2.0], [0, 1], top_k=1, nothing=nothing)

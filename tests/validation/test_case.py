@@ -16,6 +16,7 @@ from rec_trak.scoring import memory
 from rec_trak.training.trainer import half
 from rec_trak.validation.case import make_case
 from rec_trak.validation.retrain import retrain_all
+from rec_trak.validation.run import described
 from rec_trak.validation.subsets import first_seed
 
 
@@ -155,3 +156,19 @@ def test_numbers_out_of_range_are_refused(made, flag):
         validated.case_of(*made, seed=10**30)
     with pytest.raises(ConfigError, match=r"--seed: below zero\. Got -1"):
         validated.case_of(*made, seed=-1)
+
+
+def test_targets_that_carry_nothing_are_not_measured(copied):
+    """No retraining moves their margin: a correlation over retrainings would be one of rounding."""
+    run, job = reread(copied)
+    whole = validated.case_of(copied, run, job)
+    path = whole.results.folder / "metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"carry_nothing": {"targets": [0, 2]}}))
+    case = validated.case_of(copied, run, job)
+    assert case.places.tolist() == [t for t in whole.places.tolist() if t not in (0, 2)]
+    assert (
+        f"{len(case.places)} of {case.count} targets are measured; 2 carry nothing" in described(case, {})["notes"][1]
+    )
+    fewer = validated.case_of(copied, run, job, max_targets=4)
+    assert not {0, 2} & set(fewer.places.tolist())
+    assert "targets are measured, a seeded draw; 2 carry nothing" in described(fewer, {})["notes"][1]
