@@ -27,7 +27,8 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.coverage import Coverage, check_coverage, coverage
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.sources import data_format, read_data
+from rec_trak.data.places import data_format, plain_name
+from rec_trak.data.sources import read_data
 from rec_trak.errors import ConfigError, RecTrakWarning
 from rec_trak.gradients.computers import select_parameters
 from rec_trak.models.build import build_model
@@ -47,7 +48,7 @@ class Run:
 
     Attributes:
         config: the YAML, flags already put in.
-        dataset_type: `train_clean` or `train_poisoned`.
+        dataset_type: `train_clean` or any other data set of the tree, or the path of a click log.
         model_type: `clean` or `poisoned`, the checkpoint.
         flags: keys that were given as flags; a number beyond the data is refused there and clipped in the YAML.
     """
@@ -60,7 +61,7 @@ class Run:
     @property
     def folder(self) -> Path:
         """Where the results go."""
-        return Path(self.config.output_dir) / f"{self.model_type}_{self.dataset_type}"
+        return Path(self.config.output_dir) / f"{self.model_type}_{plain_name(self.dataset_type)}"
 
     @property
     def save_dir(self) -> Path:

@@ -18,7 +18,8 @@ from rec_trak.checkpoints.source import OURS, read_settings
 from rec_trak.config.analysis import DATASET_TYPES, MODEL_TYPES
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.parsed import PARSED_BEHAVIORS
-from rec_trak.data.sources import BEHAVIORS, click_log_path, data_format
+from rec_trak.data.places import FILES, SHOWN, click_log_path, data_format
+from rec_trak.data.sources import LINES, article_table
 from rec_trak.errors import ConfigError, DataError
 
 BELOW = ("", "train", "MINDsmall_train", "MINDlarge_train", "MINDdemo_train")  # where a tree may keep its click log
@@ -28,6 +29,7 @@ SETTINGS = {  # where users of a code base have its settings, from a folder abov
     "plm4newsrs": ("*.yaml", "configs/*.yaml"),
     "keras": ("*.yaml", "*.yml"),
 }
+SPLITS = ("dev", "val", "valid", "validation")
 ABOVE, TRIED = 4, 20  # folders above a checkpoint, and files, that are looked at
 SAMPLE = 500  # targets of a set that may be large
 
@@ -126,8 +128,8 @@ def find_data(folder: Path, code_base: str | None) -> Data:
             articles = _articles(root, kind, next(iter(logs.values())))
             return Data(root, keys | ({} if articles is None else {"news_items_path": str(articles)}), logs)
     raise ConfigError(
-        f"{folder}: no click log in this folder. Got neither models/train_clean.csv, train_clean.csv nor {BEHAVIORS}, "
-        "expected one. Name the folder of the data last."
+        f"{folder}: no click log in this folder. Got neither models/train_clean.csv, train_clean.csv nor "
+        f"{', '.join(SHOWN[form] for form in (*LINES, 'adressa'))}, expected one. Name the folder of the data last."
     )
 
 
@@ -140,9 +142,11 @@ def holds_data(folder: Path) -> bool:
 
 
 def _articles(root: Path, kind: str, log: Path) -> Path | None:
-    names = {"pairwise": [root, root / "models", root.parent], "mind": [log.parent]}.get(kind, [])
-    file = "news_items.csv" if kind == "pairwise" else "news.tsv"
-    return next((place / file for place in names if (place / file).is_file()), None)
+    if kind in ("parsed", "adressa"):
+        return None
+    table = article_table(root, log, kind)
+    folders = [root, root / "models", root.parent] if kind == "pairwise" else [table.parent]
+    return next((place / table.name for place in folders if (place / table.name).is_file()), None)
 
 
 def settings_places(seen: list[Seen], data: Data) -> Iterator[Path | None]:
@@ -181,9 +185,11 @@ def targets_there(data: Data) -> dict[str, Any]:
             there = next((path for path in places if path.is_file()), None)
             sets |= {} if there is None else {name: {"csv": str(there), "count": SAMPLE}}
         return sets
+    find = FILES.get(data.keys["data_format"] if data.keys["data_format"] in LINES else "mind")
     folder = next(iter(data.logs.values())).parent
-    names = [folder.name.replace("train", new) for new in ("dev", "val", "valid") if "train" in folder.name]
-    for place in [*(folder.parent / name for name in names), folder / "dev", folder / "val"]:
-        if (place / BEHAVIORS).is_file() and place != folder:
-            sets.setdefault("dev", {"mind": str(place), "count": SAMPLE})
+    names = [folder.name.replace("train", new) for new in SPLITS if "train" in folder.name]
+    for place in [*(folder.parent / name for name in names), *(folder / name for name in SPLITS)]:
+        if len(found := find(place)) == 1 and place != folder:
+            key, where = ("mind", place) if find is FILES["mind"] else ("log", found[0])
+            sets.setdefault("dev", {key: str(where), "count": SAMPLE})
     return sets

@@ -29,7 +29,7 @@ from rec_trak.config.model import ModelConfig
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.sources import click_log_path, data_format
+from rec_trak.data.places import click_log_path, data_format, validation_name
 from rec_trak.data.validation import find_validation
 from rec_trak.errors import DataError, RecTrakError, RecTrakWarning, told
 from rec_trak.models.build import build_model
@@ -126,7 +126,8 @@ def prove(run: Run, job: Job) -> dict[str, Proof]:
     origin = missing[0].origin
     code_base = origin.code_base if isinstance(origin, ModelSource) else OURS
     how = validation_of(code_base)
-    names = dict.fromkeys((f"val_{run.model_type}", run.dataset_type.replace("train", "val", 1)))
+    beside = validation_name(run.dataset_type)  # None where the name does not say which part of the data it is
+    names = dict.fromkeys((f"val_{run.model_type}", *([beside] if beside else [])))
     form = data_format(run.config.data_path, run.dataset_type, run.config.data_format)
     tree = (run.config.data_path, run.config.news_items_path, tuple(names), form, job.reading)
     shown = _shown(tree, job.model, job.model_config, how, run.config.seed)

@@ -14,13 +14,14 @@ from rec_trak.config.targets import DATA_SETS, TargetSet
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions, read_slates
 from rec_trak.data.parsed import read_parsed
-from rec_trak.data.sources import click_log_path, data_format
+from rec_trak.data.places import click_log_path, data_format, validation_name
+from rec_trak.data.sources import LINES
 from rec_trak.data.targets import (
     Targets,
     exposure,
     read_explained,
-    read_mind_slates,
-    read_mind_targets,
+    read_log_slates,
+    read_log_targets,
     read_targets,
 )
 from rec_trak.errors import ConfigError, DataError
@@ -81,8 +82,11 @@ def named_targets(run: Run, job: Job, wanted: str) -> NamedTargets:
 def _read(definition: TargetSet, run: Run, job: Job, where: str) -> Targets:
     if definition.kind == "csv":
         return Targets(job.articles, read_targets(definition.csv, job.articles, reading=without_blanks(job.reading)))
-    if definition.kind == "mind":
-        return read_mind_targets(definition.mind, job.articles, job.reading)
+    if definition.kind in ("mind", "log"):
+        log = definition.mind or definition.log
+        if Path(log).suffix == ".csv":
+            return Targets(job.articles, read_targets(log, job.articles, reading=without_blanks(job.reading)))
+        return read_log_targets(log, job.articles, job.reading)
     if definition.kind == "explain":
         return Targets(job.articles, read_explained(definition.explain, job.articles))
     return exposure(_slates(definition.users, run, job, where), str(definition.article), where)
@@ -95,14 +99,19 @@ def _slates(users: str, run: Run, job: Job, where: str) -> Targets:
         path = Path(users)
         if not path.exists():
             raise ConfigError(
-                f"{where}: no such users. Got {users}, expected a pairwise CSV, a MIND folder, or one of "
+                f"{where}: no such users. Got {users}, expected a pairwise CSV, a folder with a log, or one of "
                 f"{', '.join(DATA_SETS)}. Mend `users`."
             )
         return _shown(path, articles, reading)
     config = run.config
-    own = {"train": run.dataset_type, "val": run.dataset_type.replace("train", "val")}
+    own = {"train": run.dataset_type, "val": validation_name(run.dataset_type) or users}
     name = own.get(users, users)
     kind = data_format(config.data_path, run.dataset_type, config.data_format)
+    if kind == "adressa":
+        raise ConfigError(
+            f"{where}: Adressa's events do not say what else was shown. Got `users` {users}, expected a log that does. "
+            "Name a file or folder."
+        )
     path = click_log_path(config.data_path, name, kind)
     if name != run.dataset_type and path == click_log_path(config.data_path, run.dataset_type, kind):
         raise ConfigError(
@@ -111,8 +120,8 @@ def _slates(users: str, run: Run, job: Job, where: str) -> Targets:
         )
     if kind == "pairwise":
         return _shown(path, articles, reading)
-    if kind == "mind":
-        return _shown(path.parent, articles, reading)
+    if kind in LINES:
+        return _shown(path, articles, reading)
     read, impressions = read_parsed(path.parent, config.news_items_path)
     if read.ids != articles.ids:
         raise DataError(
@@ -123,7 +132,7 @@ def _slates(users: str, run: Run, job: Job, where: str) -> Targets:
 
 
 def _shown(path: Path, articles: Articles, reading: Reading) -> Targets:
-    """The impressions of a MIND folder or a pairwise CSV, whole."""
-    if path.is_dir():
-        return read_mind_slates(path, articles, reading)
+    """The impressions of a log or its folder, whole."""
+    if path.is_dir() or path.suffix in (".tsv", ".parquet"):
+        return read_log_slates(path, articles, reading)
     return Targets(articles, read_slates(path, articles, reading))

@@ -18,7 +18,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--save_matrix", action="store_true", help="with --targets: write the (impressions, targets) scores too"
     )
     parser.add_argument(
-        "--group_by", action="append", default=[], metavar="COLUMN", help="also sum by a column of the click log"
+        "--group_by",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="also sum by a column of the click log, or by the articles' category or subcategory",
     )
     parser.add_argument(
         "--history",

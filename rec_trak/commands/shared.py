@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from rec_trak.config.analysis import DATASET_TYPES, MODEL_TYPES, read_analysis_config
+from rec_trak.config.analysis import MODEL_TYPES, read_analysis_config
 from rec_trak.errors import ConfigError
 from rec_trak.words import quoted, say
 
@@ -23,7 +23,7 @@ OVERRIDES = (
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that name one analysis: the existing scripts' own, and one for each setting that is often changed."""
     parser.add_argument("--config", required=True, help="YAML of the analysis (configs/trak/*.yaml)")
-    parser.add_argument("--dataset_type", default="train_clean", choices=DATASET_TYPES, help="which click log")
+    add_data_set_flag(parser)
     parser.add_argument("--model_type", default="clean", choices=MODEL_TYPES, help="which checkpoint")
     parser.add_argument("--top_k", type=int, help="rows at each end of ranking_results.csv")
     parser.add_argument("--proj_dim", type=int, help="numbers kept of each gradient (K)")
@@ -35,6 +35,16 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data_path", help="the data tree, instead of the YAML's")
     parser.add_argument("--news_items_path", help="the articles, instead of the YAML's")
     add_wait_flag(parser)
+
+
+def add_data_set_flag(parser: argparse.ArgumentParser) -> None:
+    """Of every command that reads a click log; which there are, the tree says."""
+    parser.add_argument(
+        "--dataset_type",
+        default="train_clean",
+        metavar="NAME",
+        help="which click log: a data set of the tree (train_clean, train_poisoned, any other) or a path",
+    )
 
 
 def add_wait_flag(parser: argparse.ArgumentParser) -> None:

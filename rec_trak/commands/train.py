@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from rec_trak.commands.shared import add_wait_flag, check_seed
-from rec_trak.config.analysis import DATASET_TYPES
+from rec_trak.commands.shared import add_data_set_flag, add_wait_flag, check_seed
 from rec_trak.errors import ConfigError
 from rec_trak.words import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, help="YAML of the training (configs/train/*.yaml)")
-    parser.add_argument("--dataset_type", default="train_clean", choices=DATASET_TYPES, help="which click log")
+    add_data_set_flag(parser)
     parser.add_argument("--members", type=int, default=1, help="how many checkpoints, with consecutive seeds")
     parser.add_argument("--halves", action="store_true", help="each member on its own random half of the rows")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

@@ -9,7 +9,7 @@ from typing import Any
 
 from rec_trak.config.places import matches
 from rec_trak.config.reader import build, read_mapping
-from rec_trak.config.reading import MISSING_ARTICLES, TITLES
+from rec_trak.config.reading import DATA_FORMATS, MISSING_ARTICLES, TITLES
 from rec_trak.config.targets import TargetSet, check_target_set
 from rec_trak.disk import absent
 from rec_trak.errors import ConfigError, RecTrakWarning
@@ -38,7 +38,7 @@ class AnalysisConfig:
     model: dict[str, Any] | None = None
     forward: str | None = None
     expected_scores: str | list[str] | None = None
-    data_format: str = field(default="auto", metadata={"choices": ("auto", "pairwise", "mind", "parsed")})
+    data_format: str = field(default="auto", metadata={"choices": DATA_FORMATS})
     rows: str = field(default="as_trained", metadata={"choices": ("as_trained", "per_click")})
     negatives: int = field(default=4, metadata={"least": 1})
     titles: str = field(default="compare", metadata={"choices": TITLES})

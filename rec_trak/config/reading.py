@@ -11,6 +11,7 @@ from rec_trak.words import quoted
 
 TITLES = ("compare", "table", "log")
 MISSING_ARTICLES = ("refuse", "drop_place", "drop_row", "blank")
+DATA_FORMATS = ("auto", "pairwise", "mind", "parsed", "ebnerd", "adressa", "adressa_newsreclib")
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -19,16 +20,17 @@ class Reading:
     """The settings of all readers; each takes those that its format has.
 
     Attributes:
-        data_format: `auto`, `pairwise`, `mind` or `parsed`.
+        data_format: one of DATA_FORMATS.
         rows: `as_trained` or `per_click`, see `impressions.read_pairwise`.
-        negatives, seed: other candidates drawn for each MIND row, and of that draw.
+        negatives, seed: other candidates drawn for each row where a log holds more (or none), and of that draw.
         titles: where the log and the article table say a title, `compare` refuses a difference; `table` and `log` say
             which of them the model was trained on.
         missing_articles: of articles that the table lacks. `refuse`; `drop_place`, they go from histories and
             candidates, and rows that click one go; `drop_row`, every row with one goes; `blank`, they are articles
             without text.
         least_history: rows with fewer articles in their history were not trained on.
-        since, until: ISO dates; rows before `since`, and from `until` on, were not trained on. '' for no bound.
+        since, until: ISO dates; rows before `since`, and from `until` on, were not trained on. '' for no bound. In
+            Adressa's events, what lies before `since` are the histories.
     """
 
     data_format: str = "auto"

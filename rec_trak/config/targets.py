@@ -6,26 +6,28 @@ from dataclasses import dataclass, field
 
 from rec_trak.errors import ConfigError
 
-KINDS = ("csv", "mind", "article", "explain")
+KINDS = ("csv", "mind", "log", "article", "explain")
 DATA_SETS = ("train", "val", "train_clean", "train_poisoned", "val_clean", "val_poisoned")
 
 
 @dataclass(frozen=True)
 class TargetSet:
-    """One value under `targets`; exactly one of `csv`, `mind`, `article` and `explain` is given.
+    """One value under `targets`; exactly one of KINDS is given.
 
     Attributes:
         csv: a pairwise CSV; every click in it is a target, as with a plain file name.
-        mind: a folder with behaviors.tsv, and news.tsv where it has articles of its own; every click is a target.
+        mind, log: a click log of any format that has one, or a folder that holds it, and its articles where it has some
+            of its own; every click is a target. The two are the same.
         article: the id of an article; its exposure to `users` is explained, one target an impression of theirs.
-        users: a pairwise CSV, a MIND folder, or the name of a data set of the run's own tree (DATA_SETS; `train` and
-            `val` are those of the data set that is analysed).
+        users: a pairwise CSV, a log or its folder as for `log`, or the name of a data set of the run's own tree
+            (DATA_SETS; `train` and `val` are those of the data set that is analysed).
         explain: a CSV with a line a target: user_id, history_ids, candidate_ids, explained_id.
         count: at most so many of the targets, drawn with the run's seed, in their own order; None for all.
     """
 
     csv: str | None = None
     mind: str | None = None
+    log: str | None = None
     article: str | int | None = None
     users: str | None = None
     explain: str | None = None

@@ -8,7 +8,9 @@ from typing import Any
 
 from rec_trak.config.model import ARCHITECTURES
 from rec_trak.config.reader import build, read_mapping
-from rec_trak.config.reading import MISSING_ARTICLES, TITLES
+from rec_trak.config.reading import DATA_FORMATS, MISSING_ARTICLES, TITLES
+
+TRAINED_FORMATS = tuple(form for form in DATA_FORMATS if form != "parsed")  # which is of a model that is there
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class TrainingConfig:
     min_count: int = field(default=1, metadata={"least": 1})
     word_vectors: str | None = None
     frozen: tuple[str, ...] = ()
-    data_format: str = field(default="auto", metadata={"choices": ("auto", "pairwise", "mind")})
+    data_format: str = field(default="auto", metadata={"choices": TRAINED_FORMATS})
     rows: str = field(default="as_trained", metadata={"choices": ("as_trained", "per_click")})
     negatives: int = field(default=4, metadata={"least": 1})
     titles: str = field(default="compare", metadata={"choices": TITLES})

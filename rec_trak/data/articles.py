@@ -34,6 +34,7 @@ class Articles:
         source: the file they were read from.
         tokens: `title` and `body` -> A sequences of words, where the data say how their texts were split: '' stands
             at places without a word that the data know.
+        translated: whether titles and bodies are another language's than those of the log's own table (xMIND).
     """
 
     ids: tuple[str, ...]
@@ -44,6 +45,7 @@ class Articles:
     is_fake: np.ndarray
     source: str
     tokens: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    translated: bool = False
 
     __repr__ = outline
 
@@ -73,7 +75,7 @@ def read_news_items(path: str | Path) -> Articles:
             f"{where}: `is_fake` is wrong in {len(wrong)} line(s). Got {quoted(got)}, expected 0, 1 or nothing."
         )
     names = ("item_id", "title", "text", "category", "subcategory")
-    return _articles(path, [table.column(name) for name in names], is_fake, table.first)
+    return sound_articles(path, [table.column(name) for name in names], is_fake, table.first)
 
 
 def read_mind_news(path: str | Path) -> Articles:
@@ -104,10 +106,12 @@ def read_mind_news(path: str | Path) -> Articles:
         raise DataError(f"{path}: the file is empty. Give MIND's news.tsv.")
     ids, categories, subcategories, titles, abstracts = (tuple(column) for column in zip(*records, strict=True))
     nobody_said = np.full(len(ids), -1, dtype=np.int8)
-    return _articles(path, [ids, titles, abstracts, categories, subcategories], nobody_said, np.array(numbers))
+    return sound_articles(path, [ids, titles, abstracts, categories, subcategories], nobody_said, np.array(numbers))
 
 
-def _articles(path: str | Path, columns: list[tuple[str, ...]], is_fake: np.ndarray, lines: np.ndarray) -> Articles:
+def sound_articles(
+    path: str | Path, columns: list[tuple[str, ...]], is_fake: np.ndarray, lines: np.ndarray
+) -> Articles:
     """The table of ids, titles, bodies, categories and subcategories, once its ids are sound."""
     ids = columns[0]
     empty = [int(line) for line, article_id in zip(lines, ids, strict=True) if not article_id.strip()]

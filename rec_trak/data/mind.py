@@ -1,4 +1,4 @@
-"""The lines of MIND's behaviors.tsv, checked. Not here: how an impression becomes rows."""
+"""The lines of a log of impressions, checked, and those of MIND's behaviors.tsv. Not here: how they become rows."""
 
 from __future__ import annotations
 
@@ -18,24 +18,32 @@ HEADINGS = {"impression_id", "impressionid", "user_id", "userid", "user", "time"
     "clicked_news", "impressions", "impression", "candidates", "news"
 }  # fmt: skip
 SLASHED, ISO = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})"), re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
-HEADER, EMPTY, GAPS = "header", "empty", "gaps"
+HEADER, EMPTY = "header", "empty"
 
 
 class BehaviorLine(NamedTuple):
-    """One impression: its line number, `when` as the file says it; history, clicked and other candidates by id."""
+    """One impression: its line number, `when` as the file says it (None in formats without times); history, clicked and
+    other candidates by id; `source` says where it stands, where that is not its impression id."""
 
     number: int
     impression: str
     user: str
-    when: str
+    when: str | None
     history: list[str]
     clicked: list[str]
     others: list[str]
+    source: str = ""
+
+    @property
+    def told(self) -> str:
+        """Where its rows come from, as tables say it."""
+        return self.source or f"impression {self.impression}"
 
 
 class Met(NamedTuple):
-    """What reading met: counts of `header` lines and of histories that are a word for none (`empty`); of articles that
-    the table lacks, the first line of each, and the lines with any."""
+    """What reading met: counts of `header` lines, of histories that are a word for none (`empty`), and of whatever else
+    a reader names by the rest of a sentence; of articles that the table lacks, the first line of each, and the lines
+    with any."""
 
     counts: Counter[str]
     missing: dict[str, int]
@@ -47,6 +55,7 @@ class Met(NamedTuple):
             "header line(s) are left out.": self.counts[HEADER],
             "history(ies) that say nan, NULL or the like are read as empty.": self.counts[EMPTY],
         }
+        notes |= {what: count for what, count in self.counts.items() if what not in (HEADER, EMPTY)}
         told = [f"{count} {what}" for what, count in notes.items() if count]
         if self.missing and missing_articles != "refuse":
             gone = "the impressions with them are left out" if missing_articles == "drop_row" else "they are left out"
@@ -74,6 +83,10 @@ def read_behavior_lines(
             its -1 or -0; and, at the end, articles that `articles` lacks (the first three, the first line).
     """
     met = nothing_met() if met is None else met
+    return known_lines(_lines(path, articles, met), path, articles, missing_articles, met)
+
+
+def _lines(path: str | Path, articles: Articles, met: Met) -> Iterator[BehaviorLine]:
     for number, line in enumerate(read_lines(path, newline="\n"), 1):
         fields = line.rstrip("\r\n").split("\t")
         if fields == [""]:
@@ -85,17 +98,31 @@ def read_behavior_lines(
         if history and " ".join(history) in NO_VALUE and history[0] not in articles.position:
             met.counts[EMPTY] += 1
             history = []
-        parts = [history, clicked, others]
+        yield BehaviorLine(number, impression, user, when, history, clicked, others)
+
+
+def known_lines(
+    lines: Iterable[BehaviorLine], path: str | Path, articles: Articles, missing_articles: str, met: Met
+) -> Iterator[BehaviorLine]:
+    """The lines of any log, with what is to become of articles that the table lacks; the arguments are those of
+    `read_behavior_lines`.
+
+    Raises:
+        DataError: at the end, articles that `articles` lacks (the first three, the first line).
+    """
+    for line in lines:
+        parts = [line.history, line.clicked, line.others]
         unknown = [a for part in parts for a in part if a not in articles.position]
         if unknown:
-            met.lines.add(number)
+            met.lines.add(line.number)
             for article_id in unknown:
-                met.missing.setdefault(article_id, number)
+                met.missing.setdefault(article_id, line.number)
             if missing_articles != "drop_place":
                 continue
-            parts = [[a for a in part if a in articles.position] for part in parts]
+            history, clicked, others = ([a for a in part if a in articles.position] for part in parts)
+            line = line._replace(history=history, clicked=clicked, others=others)
         if missing_articles != "refuse" or not met.missing:
-            yield BehaviorLine(number, impression, user, when, *parts)
+            yield line
     if met.missing and missing_articles == "refuse":
         number, named = (
             next(iter(met.missing.values())),
@@ -104,17 +131,9 @@ def read_behavior_lines(
         more = ", …" if len(met.missing) > 3 else ""
         raise DataError(
             f"{path}, line {number}: {len(met.missing)} unknown article id(s) in {len(met.lines)} impression(s). Got "
-            f"{named}{more}, expected articles of {articles.source}. Give the news.tsv of the same release, or say "
-            "with `missing_articles` (drop_place, drop_row or blank) how to go on without."
+            f"{named}{more}, expected articles of {articles.source}. Give the {Path(articles.source).name} of the same "
+            "release, or say with `missing_articles` (drop_place, drop_row or blank) how to go on without."
         )
-
-
-def missing_ids(path: str | Path, articles: Articles) -> list[str]:
-    """The ids in a behaviors.tsv that the table lacks, in order of appearance."""
-    met = nothing_met()
-    for _ in read_behavior_lines(path, articles, "drop_row", met):
-        pass
-    return list(met.missing)
 
 
 def _is_header(fields: Sequence[str]) -> bool:
@@ -129,6 +148,15 @@ def _parts(fields: list[str], where: str) -> tuple[str, str, str, list[str], lis
     impression, user, when, history, slate = fields
     if not user.strip():
         raise DataError(f"{where}: the user id is empty. Got {quoted(user)}, expected an id. Mend the line.")
+    return impression, user, when, history.split(), *labelled(slate, where)
+
+
+def labelled(slate: str, where: str) -> tuple[list[str], list[str]]:
+    """The clicked and the other candidates of a cell of `N123-1 N456-0`.
+
+    Raises:
+        DataError: a candidate without its -1 or -0.
+    """
     candidates = slate.split()
     unlabelled = [plain(candidate, QUOTE) for candidate in candidates if candidate[-2:] not in ("-0", "-1")]
     if unlabelled:
@@ -138,8 +166,7 @@ def _parts(fields: list[str], where: str) -> tuple[str, str, str, list[str], lis
             f"Got `{unlabelled[0]}`, {expected}. Give a labelled behaviors.tsv."
         )
     clicked = [candidate[:-2] for candidate in candidates if candidate[-1] == "1"]
-    others = [candidate[:-2] for candidate in candidates if candidate[-1] == "0"]
-    return impression, user, when, history.split(), clicked, others
+    return clicked, [candidate[:-2] for candidate in candidates if candidate[-1] == "0"]
 
 
 def days(whens: Iterable[str]) -> tuple[list[str], list[str]]:

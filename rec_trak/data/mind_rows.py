@@ -1,9 +1,10 @@
-"""MIND's impressions -> rows: a click and others of its impression, drawn once. Not here: the lines of the file."""
+"""Impressions -> rows: a click and others of its impression, drawn once. Not here: the lines of any file."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,27 +12,53 @@ import numpy as np
 from rec_trak.config.reading import Reading
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import DEFAULT, Impressions
-from rec_trak.data.mind import days, nothing_met, read_behavior_lines
+from rec_trak.data.mind import BehaviorLine, Met, days, nothing_met, read_behavior_lines
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, DataError
 
 
 def read_mind_behaviors(path: str | Path, articles: Articles, reading: Reading = DEFAULT) -> Impressions:
-    """The rows of MIND's behaviors.tsv: one a clicked candidate, with `negatives` others of the same impression.
-
-    The others are drawn without replacement, once: by (seed, impression id, clicked id, occurrence) and nothing else,
-    so a row keeps them whatever else the file holds. An impression with fewer gives all it has.
+    """The rows of MIND's behaviors.tsv; see `rows_of_lines`.
 
     Raises:
         ConfigError: `negatives` is below 1.
         DataError: what `read_behavior_lines` refuses; no row.
     """
+    met = nothing_met()
+    lines = read_behavior_lines(path, articles, reading.missing_articles, met)
+    return rows_of_lines(path, lines, met, articles, reading, "MIND's behaviors.tsv")
+
+
+def rows_of_lines(
+    path: str | Path,
+    lines: Iterable[BehaviorLine],
+    met: Met,
+    articles: Articles,
+    reading: Reading,
+    wanted: str,
+) -> Impressions:
+    """The rows of a log of impressions: one a clicked candidate, with `negatives` others of the same impression.
+
+    The others are drawn without replacement, once: by (seed, impression id, clicked id, occurrence) and nothing else,
+    so a row keeps them whatever else the file holds. An impression with fewer gives all it has.
+
+    Args:
+        path: the log.
+        lines: of it, every article known to `articles`.
+        met: what reading them meets, filled in while they are read.
+        articles, reading: as `read_mind_behaviors`.
+        wanted: what the file should have been, for messages.
+
+    Raises:
+        ConfigError: `negatives` is below 1.
+        DataError: what reading the lines refuses; no row.
+    """
     if reading.negatives < 1:
         raise ConfigError(f"negatives: too few other candidates. Got {reading.negatives}, expected at least 1.")
-    met, users, histories, candidates, impressions, whens, origin = nothing_met(), [], [], [], [], [], []
+    users, histories, candidates, impressions, whens, sources, origin = [], [], [], [], [], [], []
     seen: Counter[tuple[str, str]] = Counter()
     unclicked = alone = few = 0
-    for line in read_behavior_lines(path, articles, reading.missing_articles, met):
+    for line in lines:
         unclicked += not line.clicked
         for click, article_id in enumerate(line.clicked):
             occurrence = seen[line.impression, article_id]
@@ -47,17 +74,16 @@ def read_mind_behaviors(path: str | Path, articles: Articles, reading: Reading =
             candidates.append([articles.position[a] for a in shown])
             impressions.append(line.impression)
             whens.append(line.when)
+            sources.append(line.told)
             origin.append((line.number, click))
     if not users:
-        raise DataError(
-            f"{path}: no row is left. Got no click beside a candidate without one. Give MIND's behaviors.tsv."
-        )
-    dates, told = days(whens)
+        raise DataError(f"{path}: no row is left. Got no click beside a candidate without one. Give {wanted}.")
+    columns, told = _columns(whens, impressions)
     notes = {
         "impression(s) without a click are left out.": unclicked,
         "click(s) whose impression has no other candidate are left out.": alone,
         f"row(s) have fewer than {reading.negatives} other candidates and keep all of them.": few,
-        "row(s) have no date that can be read.": dates.count(""),
+        "row(s) have no date that can be read.": columns.get("day", ()).count(""),
     }
     return Impressions(
         user_ids=np.array(users, dtype=object),
@@ -65,8 +91,8 @@ def read_mind_behaviors(path: str | Path, articles: Articles, reading: Reading =
         candidates=Ragged.of(candidates),
         labels=Ragged.of([[1] + [0] * (len(row) - 1) for row in candidates]),
         is_fake=articles.is_fake[[row[0] for row in candidates]],
-        sources=tuple(f"impression {impression}" for impression in impressions),
-        columns={"day": tuple(dates), "impression": tuple(impressions)},
+        sources=tuple(sources),
+        columns=columns,
         notes=(
             *met.notes(reading.missing_articles),
             *told,
@@ -74,6 +100,14 @@ def read_mind_behaviors(path: str | Path, articles: Articles, reading: Reading =
         ),
         origin=np.array(origin, dtype=np.int64),
     )
+
+
+def _columns(whens: list[str | None], impressions: list[str]) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """The columns `day` and `impression`, none where the format has no times (nor names of impressions), and notes."""
+    if whens[0] is None:
+        return {}, []
+    dates, told = days(whens)
+    return {"day": tuple(dates), "impression": tuple(impressions)}, told
 
 
 def _draw(others: list[str], count: int, key: str) -> list[str]:

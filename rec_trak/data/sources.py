@@ -1,30 +1,33 @@
-"""Where a data tree keeps its files, and which reader they need. Not here: the readers."""
+"""From a data tree to its articles and rows, whatever their format. Not here: the readers, or where files lie."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rec_trak.config.reading import Reading
+from rec_trak.data.adressa import read_adressa, read_adressa_lines
 from rec_trak.data.agreement import with_blanks
-from rec_trak.data.articles import Articles, read_mind_news, read_news_items
+from rec_trak.data.articles import Articles
+from rec_trak.data.ebnerd import ARTICLES, read_ebnerd_lines
 from rec_trak.data.impressions import Impressions, read_pairwise
-from rec_trak.data.mind import missing_ids
-from rec_trak.data.mind_rows import read_mind_behaviors
+from rec_trak.data.mind import BehaviorLine, Met, nothing_met, read_behavior_lines
+from rec_trak.data.mind_rows import rows_of_lines
+from rec_trak.data.news_tables import read_articles_table
 from rec_trak.data.pairwise import log_articles
-from rec_trak.data.parsed import PARSED_BEHAVIORS, read_parsed
+from rec_trak.data.parsed import read_parsed
+from rec_trak.data.places import click_log_path, data_format
+from rec_trak.data.prepared import read_prepared_lines
 from rec_trak.data.trained import only_trained
-from rec_trak.disk import absent
-from rec_trak.errors import DataError
 
-BEHAVIORS = "behaviors.tsv"
 DEFAULT = Reading()
-
-
-def data_format(data_path: str | Path, dataset_type: str, wanted: str = "auto") -> str:
-    """`mind` where the tree holds a behaviors.tsv for this data set, else `pairwise`; what was asked for goes first."""
-    if wanted != "auto":
-        return wanted
-    return "mind" if any(path.is_file() for path in _mind_places(Path(data_path), dataset_type)) else "pairwise"
+LINES = {"mind": read_behavior_lines, "ebnerd": read_ebnerd_lines, "adressa_newsreclib": read_prepared_lines}
+WANTED = {
+    "mind": "MIND's behaviors.tsv",
+    "ebnerd": "EB-NeRD's behaviors.parquet, with clicks",
+    "adressa_newsreclib": "newsreclib's behaviors_<seed>.tsv",
+    "adressa": "days with clicks, in `since` and `until`",
+}
 
 
 def read_data(
@@ -33,11 +36,9 @@ def read_data(
     """The articles and the rows of one data set of a tree.
 
     Args:
-        data_path: a pairwise tree (`models/train_clean.csv` or `train_clean.csv`) or a MIND folder (`behaviors.tsv`
-            in it, or in a folder named after the data set); for `parsed`, what yusanshi's preprocessing leaves, in it
-            or in a folder named after the data set or the first part of its name (`train`).
-        news_items_path: the articles; None means news_items.csv in the tree, or news.tsv beside the behaviors.
-        dataset_type: `train_clean`, `train_poisoned`, `val_clean` and so on.
+        data_path: a tree of any format; see `places.click_log_path` and docs/data.md.
+        news_items_path: the articles; None for the table in the tree or beside the log, of Adressa for its own events.
+        dataset_type: `train_clean`, `train_poisoned`, `val_clean`, any other name, or a path.
         reading: how.
 
     Raises:
@@ -47,6 +48,8 @@ def read_data(
     clicks = click_log_path(data_path, dataset_type, form)
     if form == "parsed":
         articles, rows = read_parsed(clicks.parent, news_items_path)
+    elif form == "adressa":
+        articles, rows = _read_events(clicks, news_items_path, reading)
     else:
         articles = read_articles(data_path, news_items_path, clicks, form, reading)
         rows = read_clicks(clicks, articles, form, reading)
@@ -57,45 +60,52 @@ def read_articles(
     data_path: str | Path, news_items_path: str | Path | None, clicks: Path, form: str, reading: Reading
 ) -> Articles:
     """The table that a click log is read against, grown by what `reading` says of titles and missing articles."""
-    if form == "mind":
-        articles = read_mind_news(news_items_path or clicks.with_name("news.tsv"))
-        return with_blanks(articles, missing_ids(clicks, articles)) if reading.missing_articles == "blank" else articles
-    return log_articles(clicks, read_news_items(news_items_path or Path(data_path) / "news_items.csv"), reading)
+    path = news_items_path or article_table(data_path, clicks, form)
+    if form not in LINES:
+        return log_articles(clicks, read_articles_table(path), reading)
+    articles = read_articles_table(path, clicks.with_name("news.tsv"))
+    if reading.missing_articles != "blank":
+        return articles
+    met = nothing_met()
+    for _ in log_lines(clicks, articles, form, "drop_row", met):
+        pass
+    return with_blanks(articles, list(met.missing))
+
+
+def article_table(data_path: str | Path, clicks: Path, form: str) -> Path:
+    """Where a click log's articles lie, if nothing says where."""
+    if form == "ebnerd":  # the splits share one table
+        return next(
+            (path for folder in (clicks.parent, clicks.parent.parent) if (path := folder / ARTICLES).is_file()),
+            clicks.with_name(ARTICLES),
+        )
+    return Path(data_path) / "news_items.csv" if form == "pairwise" else clicks.with_name("news.tsv")
+
+
+def log_lines(
+    path: Path, articles: Articles, form: str, missing_articles: str = "refuse", met: Met | None = None
+) -> Iterator[BehaviorLine]:
+    """The impressions of a log of any format that has some, one by one; see `mind.read_behavior_lines`."""
+    return LINES[form](path, articles, missing_articles, nothing_met() if met is None else met)
 
 
 def read_clicks(path: Path, articles: Articles, form: str, reading: Reading) -> Impressions:
     """All rows of a click log, whether or not they were trained on."""
-    if form == "mind":
-        return read_mind_behaviors(path, articles, reading)
+    if form in LINES:
+        met = nothing_met()
+        lines = log_lines(path, articles, form, reading.missing_articles, met)
+        return rows_of_lines(path, lines, met, articles, reading, WANTED[form])
     return read_pairwise(path, articles, rows=reading.rows, reading=reading)
 
 
-def click_log_path(data_path: str | Path, dataset_type: str, wanted_format: str = "auto") -> Path:
-    """The file that holds the clicks of one data set of a tree; the arguments are those of `read_data`.
-
-    Raises:
-        DataError: there is no such file.
-    """
-    root = Path(data_path)
-    wanted_format = data_format(root, dataset_type, wanted_format)
-    if wanted_format == "parsed":
-        folders = [root / dataset_type, root / dataset_type.split("_")[0], root]
-        return _first_of([folder / PARSED_BEHAVIORS for folder in folders], root)
-    if wanted_format == "mind":
-        return _first_of(_mind_places(root, dataset_type), root)
-    return _first_of([root / "models" / f"{dataset_type}.csv", root / f"{dataset_type}.csv"], root)
-
-
-def _mind_places(root: Path, dataset_type: str) -> list[Path]:
-    return [root / dataset_type / BEHAVIORS, root / BEHAVIORS]
-
-
-def _first_of(places: list[Path], root: Path) -> Path:
-    for path in places:
-        if path.is_file():
-            return path
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else absent(root)
-        raise DataError(f"{root}: {what}. Got no folder with a click log, expected one. Check `data_path`.")
-    names = " or ".join(str(path.relative_to(root)) for path in places)
-    raise DataError(f"{root}: no click log. Got neither {names}, expected one of them. Check `data_path`.")
+def _read_events(folder: Path, news_items_path: str | Path | None, reading: Reading) -> tuple[Articles, Impressions]:
+    """Adressa's articles, or those of the table that was given, and the rows of its events."""
+    articles, events = read_adressa(folder)
+    if news_items_path is not None:
+        articles = read_articles_table(news_items_path)
+        if reading.missing_articles == "blank":
+            missing = dict.fromkeys(event.article for event in events if event.article not in articles.position)
+            articles = with_blanks(articles, list(missing))
+    met = nothing_met()
+    lines = read_adressa_lines(folder, events, articles, reading, met)
+    return articles, rows_of_lines(folder, lines, met, articles, reading, WANTED["adressa"])

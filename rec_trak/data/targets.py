@@ -13,12 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from rec_trak.config.reading import Reading, without_blanks
-from rec_trak.data.articles import Articles, read_mind_news
+from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import DEFAULT, Impressions, read_pairwise
-from rec_trak.data.mind import days, nothing_met, read_behavior_lines
+from rec_trak.data.mind import days, nothing_met
+from rec_trak.data.news_tables import read_articles_table, translation_for
 from rec_trak.data.pairwise import parse_list
+from rec_trak.data.places import log_of_impressions
 from rec_trak.data.ragged import Ragged
-from rec_trak.data.sources import BEHAVIORS
+from rec_trak.data.sources import article_table, log_lines
 from rec_trak.data.tables import Table, read_csv
 from rec_trak.errors import DataError, listed
 
@@ -65,53 +67,62 @@ def read_targets(
     return read_pairwise(path, articles, rows=rows, drop_unclicked=True, reading=reading)
 
 
-def read_mind_targets(folder: str | Path, articles: Articles, reading: Reading = DEFAULT) -> Targets:
-    """The clicks of a MIND folder, each against the candidates of its impression that were not clicked.
+def read_log_targets(log: str | Path, articles: Articles, reading: Reading = DEFAULT) -> Targets:
+    """The clicks of a log of impressions, each against the candidates of its impression that were not clicked.
 
     Raises:
-        DataError: a file is missing or malformed, its articles are of another release, or no click has another
-            candidate.
+        DataError: as `read_log_slates`, or no click has another candidate.
     """
-    read = read_mind_slates(folder, articles, reading)
+    read = read_log_slates(log, articles, reading)
     slates, targets = read.impressions, []
     for i in range(len(slates)):
         shown, clicked = slates.candidates[i].tolist(), slates.labels[i] == 1
         others = [article for article, was in zip(shown, clicked, strict=True) if not was]
         for article in shown[: int(clicked.sum())]:
             targets.append(_of(slates, i, [article, *others], [1] + [0] * len(others)))
-    return replace(read, impressions=_impressions(targets, read.articles, str(folder), slates.notes))
+    return replace(read, impressions=_impressions(targets, read.articles, str(log), slates.notes))
 
 
-def read_mind_slates(folder: str | Path, articles: Articles, reading: Reading = DEFAULT) -> Targets:
-    """The impressions of a MIND folder whole, clicked candidates before the others; `missing_articles` counts.
+def read_log_slates(log: str | Path, articles: Articles, reading: Reading = DEFAULT) -> Targets:
+    """The impressions of a log whole, clicked candidates before the others; `missing_articles` counts.
+
+    Args:
+        log: a folder with the log of MIND, EB-NeRD or newsreclib's Adressa, and with the articles that the run lacks,
+            if there are any; or the log itself.
+        articles: the run's table. Where it is a translation, further articles come from the same translation alone.
+        reading: how.
 
     Raises:
         DataError: a file is missing or malformed, or its articles are of another release.
     """
-    folder = Path(folder)
-    news = folder / "news.tsv"
-    known = joined(articles, read_mind_news(news)) if news.is_file() else articles
-    slates = behavior_slates(folder / BEHAVIORS, known, reading)
+    form, path = log_of_impressions(log)
+    news = article_table(path.parent, path, form)
+    if articles.translated:
+        news = translation_for(articles.source, path.parent)
+    known = joined(articles, read_articles_table(news)) if news is not None and news.is_file() else articles
+    slates = behavior_slates(path, known, reading, form)
     alone = [f"{len(known) - len(articles)} article(s) stand in {news} alone."]
     return Targets(known, replace(slates, notes=(*slates.notes, *(alone if len(known) > len(articles) else []))))
 
 
-def behavior_slates(path: str | Path, articles: Articles, reading: Reading = DEFAULT) -> Impressions:
-    """The impressions of a behaviors.tsv whole, clicked candidates before the others; `missing_articles` counts.
+def behavior_slates(
+    path: str | Path, articles: Articles, reading: Reading = DEFAULT, form: str = "mind"
+) -> Impressions:
+    """The impressions of a log whole, clicked candidates before the others; `missing_articles` counts.
 
     Raises:
-        DataError: what `read_behavior_lines` refuses; the file is empty.
+        DataError: what reading the lines of this format refuses; the file is empty.
     """
     slates = []
     met = nothing_met()
-    lines = list(read_behavior_lines(path, articles, without_blanks(reading).missing_articles, met))
-    dates, told = days(line.when for line in lines)
+    lines = list(log_lines(Path(path), articles, form, without_blanks(reading).missing_articles, met))
+    dates, told = days(line.when or "" for line in lines)
     for line, day in zip(lines, dates, strict=True):
         shown = [articles.position[a] for a in (*line.clicked, *line.others)]
         labels = [1] * len(line.clicked) + [0] * len(line.others)
         history = [articles.position[a] for a in line.history]
         if shown:
-            slates.append(_Target(line.user, history, shown, labels, f"impression {line.impression}", day))
+            slates.append(_Target(line.user, history, shown, labels, line.told, day))
     if not slates:
         raise DataError(f"{path}: the file is empty. Got no impression, expected some. Give another.")
     return _table(slates, articles, [*met.notes(reading.missing_articles), *told])

@@ -8,18 +8,15 @@ from pathlib import Path
 from rec_trak.config.reading import Reading, without_blanks
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions, read_slates
+from rec_trak.data.news_tables import is_translated, translation_for
 from rec_trak.data.parsed import read_parsed_articles
-from rec_trak.data.sources import BEHAVIORS, DEFAULT, click_log_path, data_format, read_articles
+from rec_trak.data.places import BEHAVIORS, FILES, click_log_path, data_format
+from rec_trak.data.sources import DEFAULT, LINES, article_table, read_articles
 from rec_trak.data.targets import behavior_slates
 from rec_trak.errors import DataError
 
-SLATES = ("pairwise", "mind")
-FOLDERS = (
-    "dev",
-    "val",
-    "valid",
-    "validation",
-)  # beside `train`, or in its place
+SLATES = ("pairwise", *LINES)
+FOLDERS = ("dev", "val", "valid", "validation")  # beside `train`, or in its place
 
 
 def read_validation(
@@ -30,7 +27,7 @@ def read_validation(
     Args:
         data_path, news_items_path: as `sources.read_data`.
         name: of the data set, `val_clean` and so on.
-        reading: its `data_format` (`auto`, `pairwise` or `mind`), `titles` and `missing_articles` count; what it says
+        reading: its `data_format` (`auto` or one of SLATES), `titles` and `missing_articles` count; what it says
             of rows is of those to train on.
 
     Raises:
@@ -66,33 +63,49 @@ def find_validation(
         DataError: a file is malformed, or the articles of the set are missing.
     """
     root = Path(data_path)
+    if form == "adressa":  # whose events say nothing of what else was shown
+        return None
     clicks = next((path for path in _places(root, names, form) if path.is_file()), None)
     if clicks is None:
         return None
-    own = clicks.with_name("news.tsv").is_file()
     if form == "parsed":
+        own = clicks.with_name("news.tsv").is_file()
         dictionaries = click_log_path(root, "train_clean", form).parent
         articles = read_parsed_articles(clicks.parent, dictionaries, None if own else news_items_path)
     else:
-        news = (None if own else news_items_path or root / "news.tsv") if form == "mind" else news_items_path
+        news = news_items_path if form == "pairwise" else _table_beside(clicks, form, root, news_items_path)
         articles = read_articles(root, news, clicks, form, reading)
     return articles, _slates(clicks, articles, form, reading), clicks
+
+
+def _table_beside(clicks: Path, form: str, root: Path, news_items_path: str | Path | None) -> str | Path | None:
+    """The articles of a validation log: its own, in the language of the training set's; else the training set's."""
+    if news_items_path is not None and is_translated(news_items_path):
+        return translation_for(news_items_path, clicks.parent) or news_items_path
+    if article_table(root, clicks, form).is_file():
+        return None
+    return news_items_path or root / "news.tsv"
 
 
 def _slates(clicks: Path, articles: Articles, form: str, reading: Reading) -> Impressions:
     if form == "pairwise":
         return read_slates(clicks, articles, without_blanks(reading))
-    return behavior_slates(clicks, articles, reading)
+    return behavior_slates(clicks, articles, reading, "mind" if form == "parsed" else form)
 
 
 def _places(root: Path, names: Sequence[str], form: str) -> Iterator[Path]:
     """Where the click log may lie, the likeliest first."""
     if form == "pairwise":
         for name in names:
-            yield from (root / "models" / f"{name}.csv", root / f"{name}.csv")
+            file = f"{name.removesuffix('.csv')}.csv"
+            yield from (root / "models" / file, root / file, *([Path(name)] if name == file else []))
         return
-    for name in (*names, *FOLDERS):
-        yield root / name / BEHAVIORS
+    for folder in _folders(root, names):
+        yield from [folder / BEHAVIORS] if form == "parsed" else FILES[form](folder)[:1]
+
+
+def _folders(root: Path, names: Sequence[str]) -> Iterator[Path]:
+    yield from (root / name for name in (*names, *FOLDERS))
     root = root.resolve()  # so that a `.` has a name too
     for name in FOLDERS if "train" in root.name else ():
-        yield root.with_name(root.name.replace("train", name)) / BEHAVIORS
+        yield root.with_name(root.name.replace("train", name))

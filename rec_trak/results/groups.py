@@ -22,6 +22,7 @@ from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.ranking import label_words
 
+TOPICS = {"category": "categories", "subcategory": "subcategories"}
 NUMBERS = ("rows", "sum", "mean")
 NOT_A_COUNTERFACTUAL = (
     "by_history_article.csv sums the influence of the rows that have an article in their history, a row once for each "
@@ -40,13 +41,13 @@ def group_tables(
         impressions: the I impressions.
         history: I sequences of article positions, as the model read them; positions beyond the table are padding.
         articles: the table.
-        columns: further columns of the click log.
+        columns: further columns of the click log; `category` and `subcategory` of the clicked article too.
 
     Raises:
-        DataError: a column that the click log does not have.
+        DataError: a column that the click log does not have, or categories where no article has one.
         ConfigError: two columns whose tables would have one file name.
     """
-    check_columns(impressions, columns)
+    check_columns(impressions, columns, articles)
     if any(impressions.columns.get("day", ())) and "day" not in columns:
         columns = (*columns, "day")
     fake = articles.is_fake.copy()
@@ -63,23 +64,40 @@ def group_tables(
                 f"--group_by: two columns make one file. Got `{column}` for {file}, expected names that differ in "
                 "letters, digits, _ and -. Group by one of them."
             )
-        tables[file] = by_name(values, impressions.columns[column], column)
+        tables[file] = by_name(values, _column(impressions, column, articles), column)
     return tables
 
 
-def check_columns(impressions: Impressions, columns: Sequence[str]) -> None:
-    """Refuse columns that the click log does not have.
+def _column(impressions: Impressions, column: str, articles: Articles) -> Sequence[str]:
+    """A column of the click log, or else the clicked articles' topics."""
+    if column in impressions.columns:
+        return impressions.columns[column]
+    topics = getattr(articles, TOPICS[column])
+    return [topics[article] for article in impressions.clicked]
+
+
+def check_columns(impressions: Impressions, columns: Sequence[str], articles: Articles) -> None:
+    """Refuse columns that the click log does not have, and topics that no clicked article has.
 
     Raises:
         DataError: names the first one, and the columns that there are.
     """
     for column in columns:
-        if column not in impressions.columns:
-            known = ", ".join(f"`{name}`" for name in impressions.columns) or "none"
-            raise DataError(
-                f"--group_by: the click log has no such column. Got `{column}`, expected one of its further columns: "
-                f"{known}. Users and articles have tables anyway."
-            )
+        if column in impressions.columns:
+            continue
+        if column in TOPICS:
+            if not any(_column(impressions, column, articles)):
+                raise DataError(
+                    f"--group_by: no clicked article has a {column}. Got none in {articles.source}, expected some. "
+                    f"Give a table that says them (a news_items.csv with a column `{column}`) as `news_items_path`."
+                )
+            continue
+        there = [name for name, topics in TOPICS.items() if any(getattr(articles, topics))]
+        known = ", ".join(f"`{name}`" for name in (*impressions.columns, *there)) or "none"
+        raise DataError(
+            f"--group_by: the click log has no such column. Got `{column}`, expected one of its further columns: "
+            f"{known}. Users and articles have tables anyway."
+        )
 
 
 def column_file(column: str) -> str:

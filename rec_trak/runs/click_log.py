@@ -13,7 +13,8 @@ from rec_trak.config.analysis import AnalysisConfig
 from rec_trak.config.reading import Reading, reading_of
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.sources import click_log_path, data_format, read_data
+from rec_trak.data.places import click_log_path, data_format
+from rec_trak.data.sources import read_data
 from rec_trak.errors import DataError
 from rec_trak.results.files import Results
 from rec_trak.results.ranking import IDENTITY, rows_table
@@ -28,7 +29,7 @@ class ClickLog:
 
     Attributes:
         path: the file.
-        form: `pairwise`, `mind` or `parsed`.
+        form: `pairwise`, `mind` and so on.
         config: the analysis that the run was made with.
         reading: how the log is read.
         articles: the table that rows refer to.

@@ -45,7 +45,7 @@ def score_rows(run: Run, job: Job, group_by: Sequence[str] = ()) -> tuple[SelfIn
 
     Args:
         run, job: the analysis, featurized.
-        group_by: columns of the click log to sum by, beside articles, users and days.
+        group_by: columns of the click log, or the clicked articles' topics, to sum by beside articles, users and days.
 
     Raises:
         StoreError: the run is not featurized, or the directory is another run's.
@@ -54,7 +54,7 @@ def score_rows(run: Run, job: Job, group_by: Sequence[str] = ()) -> tuple[SelfIn
         RoomError: there is not enough memory to score with this K, or for the gradients of `save_embeddings`.
     """
     config = run.config
-    check_columns(job.impressions, group_by)
+    check_columns(job.impressions, group_by, job.articles)
     top_k = within(config.top_k, len(job.impressions), "top_k", "rows", asked_for="top_k" in run.flags)
     if config.save_embeddings:
         _require_room_for_projected(run.folder, job)
@@ -83,14 +83,14 @@ def score_targets(
         run, job: the analysis, featurized.
         wanted: a name in the config's `targets`, or the path of a pairwise CSV (its stem is then the name).
         keep_matrix: also write all scores, (I, M), to scores.npy there.
-        group_by: columns of the click log to sum by, beside articles, users and days.
+        group_by: columns of the click log, or the clicked articles' topics, to sum by beside articles, users and days.
 
     Raises:
         ConfigError: neither a known name nor a file; `top_k` beyond the rows, as a flag.
         DataError: a file does not hold what it should, no target is left, or a column is not there.
         StoreError: the run is not featurized, or another set has this name.
     """
-    check_columns(job.impressions, group_by)
+    check_columns(job.impressions, group_by, job.articles)
     top_k = within(run.config.top_k, len(job.impressions), "top_k", "rows", asked_for="top_k" in run.flags)
     targets = named_targets(run, job, wanted)
     folder = _folder(run, targets)

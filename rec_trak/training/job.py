@@ -22,7 +22,8 @@ from rec_trak.data.articles import Articles, build_vocabulary, read_word_vectors
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.coverage import LITTLE
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.sources import data_format, read_data
+from rec_trak.data.places import click_log_path, data_format, plain_name, validation_name
+from rec_trak.data.sources import read_data
 from rec_trak.data.validation import read_validation
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning
 from rec_trak.models.build import read_sizes
@@ -42,7 +43,8 @@ def train_run(
 
     Args:
         config: the training.
-        dataset_type: `train_clean` or `train_poisoned`; `val_clean` or `val_poisoned` beside it stops early.
+        dataset_type: `train_clean`, another data set of the tree or a path; `val_clean` and the like beside it stop
+            early.
         members: how many, with seeds `seed`, `seed + 1`, ...
         halves: each member on its own random half of the rows.
         device: cpu or cuda.
@@ -52,10 +54,10 @@ def train_run(
     """
     articles, impressions = _read(config, config.data_path, config.news_items_path, dataset_type)
     vectors, words = _words(config, articles)
-    model_config = _model_config(config, articles, words, vectors, impressions)
+    model_config = _model_config(config, dataset_type, articles, words, vectors, impressions)
     inputs = build_inputs(impressions, articles, model_config)
     validation, settings = validation_inputs(config, dataset_type, model_config), train_settings(config)
-    name = dataset_type.removeprefix("train_")
+    name = plain_name(dataset_type).removeprefix("train_")
     return train_members(
         model_config,
         inputs,
@@ -178,6 +180,7 @@ def _words(config: TrainingConfig, articles: Articles) -> tuple[np.ndarray | Non
 
 def _model_config(
     config: TrainingConfig,
+    dataset_type: str,
     articles: Articles,
     words: tuple[str, ...],
     vectors: np.ndarray | None,
@@ -189,7 +192,7 @@ def _model_config(
             f"`sizes.word_dim`: not the size of the word vectors. Got {sizes['word_dim']}, expected {vectors.shape[1]} "
             f"({config.word_vectors}). Leave it out."
         )
-    mind = data_format(config.data_path, "train_clean", config.data_format) == "mind"
+    pairwise = data_format(config.data_path, dataset_type, config.data_format) == "pairwise"
     return ModelConfig(
         architecture=config.architecture,
         views=config.views,
@@ -203,7 +206,7 @@ def _model_config(
             subcategories=tuple(sorted(set(articles.subcategories) - {""})),
         ),
         max_history=config.max_history,
-        history_truncation=config.history_truncation or ("last" if mind else "first"),
+        history_truncation=config.history_truncation or ("first" if pairwise else "last"),
         users=_users(config, impressions) if config.architecture == "lstur" else (),
         loss=config.loss,
         frozen=config.frozen,
@@ -239,16 +242,17 @@ def validation_inputs(config: TrainingConfig, dataset_type: str, model_config: M
 
     Args:
         config: the training.
-        dataset_type: `train_clean` or `train_poisoned`, what is trained on.
+        dataset_type: what is trained on.
         model_config: how the model reads rows.
 
     Raises:
         DataError: a file is malformed, or `validation_path` holds no click log.
     """
-    name = dataset_type.replace("train_", "val_")
     root = config.validation_path or config.data_path
-    own_log = data_format(root, name, config.data_format) == "pairwise" or config.validation_path is not None
-    if not own_log and not (Path(root) / name).is_dir():
+    name = validation_name(dataset_type)
+    if config.validation_path is not None:
+        name = name if name and _there(config, root, name) else "val_clean"
+    elif name is None or _is_one_log(config, dataset_type, name):
         return None
     news = None if config.validation_path else config.news_items_path
     try:
@@ -261,3 +265,18 @@ def validation_inputs(config: TrainingConfig, dataset_type: str, model_config: M
         )
         return None
     return build_inputs(impressions, articles, model_config)
+
+
+def _there(config: TrainingConfig, root: str, name: str) -> Path | None:
+    """The click log of this name in a tree; None where there is none."""
+    try:
+        return click_log_path(root, name, config.data_format)
+    except DataError:
+        return None
+
+
+def _is_one_log(config: TrainingConfig, dataset_type: str, validation: str) -> bool:
+    """Whether a tree has one log, which its validation set would be too, or one whose format has no impressions."""
+    form = data_format(config.data_path, dataset_type, config.data_format)
+    trained, validated = (_there(config, config.data_path, name) for name in (dataset_type, validation))
+    return form == "adressa" or (trained is not None and trained == validated)

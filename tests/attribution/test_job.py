@@ -11,7 +11,8 @@ from support.mind import write_mind
 from rec_trak.attribution.job import Run, choose_device, fingerprint, read_job, sample, within
 from rec_trak.attribution.session import featurize
 from rec_trak.config.analysis import read_analysis_config
-from rec_trak.data.sources import data_format, read_data
+from rec_trak.data.places import data_format
+from rec_trak.data.sources import read_data
 from rec_trak.errors import CheckpointError, ConfigError, DataError, RecTrakWarning
 
 

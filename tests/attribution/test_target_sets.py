@@ -142,7 +142,7 @@ def test_what_means_nothing(world, tmp_path):
         named_targets(run, job, str(tmp_path / "data"))
     with pytest.raises(ConfigError, match="Got honeypto, expected .*honeypot, a. Did you mean honeypot?"):
         named_targets(run, job, "honeypto")
-    with pytest.raises(ConfigError, match="targets `a`: no such users. Got nobody, expected a pairwise CSV, a MIND"):
+    with pytest.raises(ConfigError, match="targets `a`: no such users. Got nobody, expected a pairwise CSV, a folder"):
         named_targets(run, job, "a")
     with pytest.raises(DataError, match="targets `set`: unknown article. Got `n99`"):
         named(world, {"article": "n99", "users": "train"})

@@ -12,8 +12,8 @@ from rec_trak.data.targets import (
     exposure,
     joined,
     read_explained,
-    read_mind_slates,
-    read_mind_targets,
+    read_log_slates,
+    read_log_targets,
     read_targets,
 )
 from rec_trak.errors import ConfigError, DataError
@@ -168,7 +168,7 @@ def mind(tmp_path):
 
 def test_mind_clicks(articles, mind):
     """Each click against what was not clicked; articles that the run lacks stand behind its own."""
-    found = read_mind_targets(mind, articles)
+    found = read_log_targets(mind, articles)
     assert found.articles.ids == ("n1", "n2", "n3", "n4")
     assert found.articles.titles[3] == "D"
     assert ids(found.impressions, found.articles) == [["n3", "n2", "n1"], ["n4", "n2", "n1"]]
@@ -180,7 +180,7 @@ def test_mind_clicks(articles, mind):
 
 def test_exposure_to_mind_users(articles, mind):
     """Impressions without a click count too."""
-    targets = exposure(read_mind_slates(mind, articles), "n4", "x")
+    targets = exposure(read_log_slates(mind, articles), "n4", "x")
     assert ids(targets.impressions, targets.articles) == [["n4", "n3", "n2", "n1"], ["n4", "n2"]]
     assert [label[0] for label in (targets.impressions.labels[0], targets.impressions.labels[1])] == [1, 0]
 
@@ -189,10 +189,10 @@ def test_mind_without_news_of_its_own(articles, mind):
     """The run's articles are then all there is."""
     (mind / "news.tsv").unlink()
     with pytest.raises(DataError, match=r"behaviors\.tsv, line 1: 1 unknown article id\(s\) in 3 .* Got `n4`"):
-        read_mind_targets(mind, articles)
+        read_log_targets(mind, articles)
     (mind / "behaviors.tsv").write_text("", encoding="utf-8")
     with pytest.raises(DataError, match=r"behaviors\.tsv: the file is empty"):
-        read_mind_slates(mind, articles)
+        read_log_slates(mind, articles)
 
 
 def test_articles_of_another_release_are_not_joined(articles, mind):

@@ -105,13 +105,13 @@ def test_days_only_where_they_are_known(rows, articles, values):
     assert "by_day.csv" not in group_tables(values, rows, rows.history, articles)
 
 
-def test_a_column_that_is_not_there(rows):
+def test_a_column_that_is_not_there(rows, articles):
     """The columns that are there are named."""
     with pytest.raises(DataError, match="no such column. Got `city`, expected one of.*`day`, `poisoned`"):
-        check_columns(rows, ["day", "city"])
+        check_columns(rows, ["day", "city"], articles)
     rows.columns.clear()
     with pytest.raises(DataError, match="further columns: none"):
-        check_columns(rows, ["day"])
+        check_columns(rows, ["day"], articles)
 
 
 def test_columns_cannot_take_each_others_file(rows, articles, values):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from support import finished, tiny
 
-from rec_trak.data.sources import click_log_path
+from rec_trak.data.places import click_log_path
 from rec_trak.errors import DataError
 from rec_trak.results.files import read_results
 from rec_trak.runs.click_log import check_same_rows, line_numbers

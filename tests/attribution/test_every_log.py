@@ -1,0 +1,101 @@
+"""The whole job once on each format of click logs: checkpoint_info, featurize and score, with fresh weights."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from support.commands import fail, succeed
+from support.logs import write_adressa, write_ebnerd, write_prepared, write_xmind
+from support.tiny import SIZES, write_models, write_tree
+
+from rec_trak.checkpoints.state_dicts import write_state_dict
+from rec_trak.config.model import ModelConfig, TextConfig
+from rec_trak.config.reader import read_mapping
+from rec_trak.models.build import build_model
+
+TREES = {  # format -> the folder to name, its writer, rows, and the target set that is proposed
+    "ebnerd": ("ebnerd_small", write_ebnerd, 5, {"log": "ebnerd_small/validation/behaviors.parquet", "count": 500}),
+    "adressa": ("week", write_adressa, 4, None),
+    "adressa_newsreclib": ("Adressa", write_prepared, 4, {"log": "Adressa/dev/behaviors_42.tsv", "count": 500}),
+    "mind": ("MINDsmall_train", lambda folder: write_xmind(folder.parent), 12, {"mind": "MINDsmall_dev", "count": 500}),
+}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """The working directory, with a checkpoint that reads titles and categories."""
+    monkeypatch.chdir(tmp_path)
+    text = TextConfig(words=("vote", "number", "storm", "votul", "1", "2"), categories=("sport", "nyheter", "news"))
+    config = ModelConfig("naml", ("title", "category"), SIZES["naml"], text, history_truncation="last")
+    (tmp_path / "m").mkdir()
+    config.write(tmp_path / "m" / "model.json")
+    torch.manual_seed(0)
+    write_state_dict(tmp_path / "m" / "clean.pt", build_model(config))
+    return tmp_path
+
+
+@pytest.mark.parametrize("form", TREES)
+def test_the_whole_job(home, form):
+    """Law: the YAML that is proposed for a tree runs as it is, on its rows, its targets, and sums by category."""
+    folder, write, rows, targets = TREES[form]
+    table = write(home / folder)
+    out = succeed("checkpoint_info", "--write", "my.yaml", "m/clean.pt", folder)
+    assert "To run it:" in out
+    said = read_mapping("my.yaml")
+    assert (said["data_path"], said["data_format"]) == (folder, form)
+    assert said.get("targets", {}).get("dev") == targets
+    flags = ["--config", "my.yaml", "--news_items_path", table] if form == "mind" else ["--config", "my.yaml"]
+    assert f"featurized {rows} rows" in succeed("featurize", *flags)
+    succeed("score", *flags, "--group_by", "category")
+    folder = home / "analysis" / "my" / "clean_train_clean"
+    told = pd.read_csv(folder / "by_category.csv", keep_default_na=False)
+    assert told["rows"].sum() == rows
+    assert set(told["category"]) <= {"sport", "krimi", "nyheter", "news"}
+    titles = set(pd.read_csv(folder / "ranking_full.csv")["title"])
+    assert all(title.startswith("votul" if form == "mind" else "vote") for title in titles)
+    assert json.loads((folder / "metadata.json").read_text())["reading"]["data_format"] == form
+    if targets:
+        assert "on" in succeed("score", *flags, "--targets", "dev")
+
+
+def test_a_csv_of_any_name(home):
+    """Law: any CSV of a tree, or elsewhere, is analysed and named after itself; what follows a run finds it again."""
+    tree = write_tree(home / "data")
+    write_models(home / "runs", tree)
+    (tree / "models" / "train_clean.csv").rename(tree / "models" / "train_corrected.csv")
+    succeed("checkpoint_info", "--write", "my.yaml", "runs/clean_0.pt", "data")
+    flags = ("--config", "my.yaml", "--dataset_type")
+    assert "featurized 24 " in succeed("featurize", *flags, "train_corrected")
+    succeed("score", *flags, "train_corrected")
+    assert (home / "analysis/my/clean_train_corrected/ranking_full.csv").is_file()
+    (tree / "models" / "train_corrected.csv").rename(home / "elsewhere.csv")
+    assert "featurized 24 " in succeed("featurize", *flags, "./elsewhere.csv")
+    succeed("score", *flags, "./elsewhere.csv")
+    results = "analysis/my/clean_elsewhere"
+    out = succeed("clean", "--results_dir", results, "--top", "3", "--output", "less.csv")
+    assert "less.csv" in out
+
+
+def test_a_mistyped_data_set(home):
+    """Law: one line that says which there are and which was meant, with exit code 2, in every command that reads one."""
+    write_models(home / "runs", write_tree(home / "data"))
+    succeed("checkpoint_info", "--write", "my.yaml", "runs/clean_0.pt", "data")
+    for command in ("featurize", "score", "analyze"):
+        message = fail(command, "--config", "my.yaml", "--dataset_type", "train_posioned")
+        assert "There are: train_clean, train_poisoned. Did you mean 'train_poisoned'?" in message
+    (home / "train.yaml").write_text("{architecture: nrms, data_path: data, output_dir: out, epochs: 1}")
+    message = fail("train", "--config", "train.yaml", "--dataset_type", "train_claen")
+    assert "Did you mean 'train_clean'?" in message
+    assert not (home / "out").exists()
+
+
+def test_articles_without_categories(home):
+    """Law: a table without categories is no table of one empty group."""
+    write_models(home / "runs", write_tree(home / "data"))
+    succeed("checkpoint_info", "--write", "my.yaml", "runs/clean_0.pt", "data")
+    succeed("featurize", "--config", "my.yaml")
+    message = fail("score", "--config", "my.yaml", "--group_by", "category")
+    assert "--group_by: no clicked article has a category. Got none in data/news_items.csv" in message
+    assert "a news_items.csv with a column `category`" in message
+    assert not (home / "analysis/my/clean_train_clean/ranking_full.csv").exists()
