@@ -122,7 +122,7 @@ def test_one_function_prints():
 
 
 def test_one_module_reads_documents():
-    """YAML and JSON have their bounds in one place; a cell or a line of a table has its own, a process of ours needs none."""
+    """YAML and JSON have their bounds in one place; a cell or line of a table has its own, a process of ours none."""
     names = ("json.load(", "json.loads(", "yaml.load(", "yaml.safe_load(")
     paths = sorted((ROOT / "rec_trak").rglob("*.py"))
     users = {path.name for path in paths if any(name in path.read_text(encoding="utf-8") for name in names)}

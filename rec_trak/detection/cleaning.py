@@ -104,6 +104,7 @@ def clean_log(
     rows, scores, reason = choose_rows(results, choice)
     log = run.click_log(data_path, news_items_path)
     if output is not None:
+        _check_lines(log)
         output = Path(output)
         record = output.with_name(f"{output.stem}_dropped.csv")
         _check_new(output, log.path)
@@ -177,6 +178,16 @@ def _scores(results: Results, by: str) -> np.ndarray:
     return numeric.to_numpy(dtype=np.float64)
 
 
+def _check_lines(log: ClickLog) -> None:
+    """Refuse to write what is no file of lines."""
+    if log.form in ("ebnerd", "adressa"):
+        raise ConfigError(
+            f"{log.path}: clean.py writes logs of lines that are impressions. Got `data_format` {log.form}, expected "
+            "pairwise, mind, parsed or adressa_newsreclib. Give --dry_run instead of --output; `source_lines` says which "
+            "impressions or events the rows are."
+        )
+
+
 def _check_new(path: Path, source: Path) -> None:
     """Refuse to write over anything, the click log above all."""
     if path.exists():
@@ -193,11 +204,14 @@ def _record(results: Results, rows: np.ndarray, scores: np.ndarray, reason: str)
 
 
 def _edits(log: ClickLog, places: np.ndarray, left: np.ndarray) -> tuple[set[int], dict[int, set[int]]]:
-    """Lines that go, and line -> clicks that go from it (MIND alone).
+    """Lines that go, and line -> clicks that go from it, where lines have several (the clicks are named for MIND alone).
 
     Args:
         places, left: rows of `log.everything` that are to go and to stay.
     """
+    if log.form != "mind" and log.everything.origin is not None:
+        gone, kept = (set(log.everything.origin[part, 0].tolist()) for part in (places, left))
+        return gone - kept, {number: set() for number in gone & kept}
     if log.form != "mind":
         gone, kept = ({n for i in part for n in line_numbers(log.everything.sources[i])} for part in (places, left))
         return gone - kept, {}
@@ -261,6 +275,8 @@ def _why_changed(log: ClickLog) -> str:
     """What to mend so that rows do not hang on each other."""
     if log.form == "mind":
         return "give repeated impressions ids of their own: negatives are drawn by impression id and occurrence"
+    if log.form == "adressa_newsreclib":
+        return "leave the first of a user's repeated clicks: negatives are drawn by user, click and occurrence"
     return "mend the user ids that differ in spelling alone"
 
 

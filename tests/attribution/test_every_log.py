@@ -56,7 +56,19 @@ def test_the_whole_job(home, form):
     assert all(title.startswith("votul" if form == "mind" else "vote") for title in titles)
     assert json.loads((folder / "metadata.json").read_text())["reading"]["data_format"] == form
     if targets:
-        assert "on" in succeed("score", *flags, "--targets", "dev")
+        assert f"influence of {rows} impressions" in succeed("score", *flags, "--targets", "dev")
+    flags = ("--results_dir", folder, "--rows", "rows.csv")
+    (home / "rows.csv").write_text("sample_idx\n1\n")
+    out = succeed("clean", *flags, "--dry_run")
+    assert out.startswith("1 rows go from ")
+    assert f"{rows - 1} stay" in out
+    if form in ("ebnerd", "adressa"):
+        message = fail("clean", *flags, "--output", "less")
+        assert f"clean.py writes logs of lines that are impressions. Got `data_format` {form}" in message
+        assert not (home / "less").exists()
+    else:
+        succeed("clean", *flags, "--output", "less")
+        assert len((home / "less").read_text().splitlines()) == rows - 1
 
 
 def test_a_csv_of_any_name(home):
@@ -78,7 +90,7 @@ def test_a_csv_of_any_name(home):
 
 
 def test_a_mistyped_data_set(home):
-    """Law: one line that says which there are and which was meant, with exit code 2, in every command that reads one."""
+    """Law: one line that says which there are and which was meant, with code 2, in every command that reads one."""
     write_models(home / "runs", write_tree(home / "data"))
     succeed("checkpoint_info", "--write", "my.yaml", "runs/clean_0.pt", "data")
     for command in ("featurize", "score", "analyze"):
