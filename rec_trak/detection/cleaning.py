@@ -183,8 +183,8 @@ def _check_lines(log: ClickLog) -> None:
     if log.form in ("ebnerd", "adressa"):
         raise ConfigError(
             f"{log.path}: clean.py writes logs of lines that are impressions. Got `data_format` {log.form}, expected "
-            "pairwise, mind, parsed or adressa_newsreclib. Give --dry_run instead of --output; `source_lines` says which "
-            "impressions or events the rows are."
+            "pairwise, mind, parsed or adressa_newsreclib. Give --dry_run instead of --output; `source_lines` says "
+            "which impressions or events the rows are."
         )
 
 
@@ -204,7 +204,7 @@ def _record(results: Results, rows: np.ndarray, scores: np.ndarray, reason: str)
 
 
 def _edits(log: ClickLog, places: np.ndarray, left: np.ndarray) -> tuple[set[int], dict[int, set[int]]]:
-    """Lines that go, and line -> clicks that go from it, where lines have several (the clicks are named for MIND alone).
+    """Lines that go, and line -> clicks that go from it, where they have several (clicks are named for MIND alone).
 
     Args:
         places, left: rows of `log.everything` that are to go and to stay.

@@ -55,7 +55,7 @@ def test_draws_depend_on_the_row_alone(tmp_path):
 
 
 def test_days_say_what_are_rows(tmp_path):
-    """Law: clicks from `since` on and before `until` are rows, those before `since` histories; too few days are none."""
+    """Law: clicks from `since` on and before `until` are rows, those before `since` histories; few days are none."""
     tree = write_adressa(tmp_path / "a")
     articles, rows = read_data(tree, None, "train_clean", Reading(since="2017-01-02", until="2017-01-04"))
     assert len(rows) == 5
