@@ -13,6 +13,7 @@ import torch
 from support import tiny
 from support.checkpoint_files import write, write_shards
 from support.every_format import KINDS
+from support.keras_files import grouped, nested, nrms_config, write_hdf5, write_zip
 
 from rec_trak.attribution.influence import self_influence
 from rec_trak.attribution.job import Run, read_job
@@ -22,17 +23,28 @@ from rec_trak.config.analysis import read_analysis_config
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 CONTAINERS = ("zip", "legacy", "safetensors", "shards", "npz")
+EVERY_DTYPE = ("h5", "weights.h5 3", "keras 3")
+KERAS = ("npz", "h5", "h5 whole 2", "h5 whole 3", "weights.h5 2", "weights.h5 3", "keras 2", "keras 3")
 WRAPPERS = ("none", "module", "compiled", "averaged", "lightning")
 
 
 def exists(row) -> bool:
-    """numpy has no bfloat16; everything else can be written."""
-    return not {"bfloat16", "npz"} <= set(row)
+    """numpy and HDF5 have no bfloat16; Keras writes its own containers, without wrappers. Their layouts differ in names
+    alone, so that other number formats than float32 are tried in some of them."""
+    kind, dtype, container, wrapper = row
+    if kind == "keras":
+        dtypes = ("float64", "float32", "float16") if container in EVERY_DTYPE else ("float32",)
+        return container in KERAS and wrapper == "none" and dtype in dtypes
+    return container in CONTAINERS and (dtype, container) != ("bfloat16", "npz")
+
+
+def combinations() -> list[tuple[str, str, str, str]]:
+    return [row for row in itertools.product(KINDS, DTYPES, dict.fromkeys(CONTAINERS + KERAS), WRAPPERS) if exists(row)]
 
 
 def covering() -> list[tuple[str, str, str, str]]:
     """Combinations of a kind, a number format, a container and a wrapper in which all pairs that exist occur."""
-    every = [row for row in itertools.product(KINDS, DTYPES, CONTAINERS, WRAPPERS) if exists(row)]
+    every = combinations()
     left, chosen = {pair for row in every for pair in pairs(row)}, []
     while left:
         chosen.append(max(every, key=lambda row: len(left & pairs(row))))
@@ -57,8 +69,27 @@ def wrapped(state, wrapper: str, alone: bool):
     return state if alone else beside | {"state_dict": state}
 
 
+def written_by_keras(folder, state, container: str):
+    """The path of what Keras 2 or 3 would write."""
+    held, version = {name: tensor.numpy() for name, tensor in state.items()}, container[-1:]
+    shape = {"2": "batch_input_shape", "3": "batch_shape"}.get(version)
+    config = nrms_config(shape=shape, package="recommenders") if shape else None
+    if container.startswith("keras"):
+        version = {"2": "2.15.0", "3": "3.15.1"}[version]
+        return write_zip(folder / "a.keras", nested(held, "nrms"), config, version=version)
+    if container.startswith("weights"):
+        third = {"layers/functional": {"name": "user_encoder"}} if version == "3" else {}
+        return write_hdf5(folder / "a.weights.h5", nested(held, "nrms"), groups=third)
+    if container == "h5":
+        return write_hdf5(folder / "a.h5", grouped(held, "nrms"))
+    said = {"keras_version": {"2": "2.15.0", "3": "3.15.1"}[version], "model_config": json.dumps(config)}
+    return write_hdf5(folder / "a.h5", grouped(held, "nrms", "model_weights/"), said)
+
+
 def written(folder, state, container: str):
     """The path of what was written."""
+    if container in KERAS[1:]:
+        return written_by_keras(folder, state, container)
     if container == "shards":
         write_shards(folder / "shards", state, ".safetensors")
         return folder / "shards"
@@ -110,10 +141,9 @@ def scores(folder, checkpoint, keys):
 def test_all_pairs_occur():
     """The table lacks no two values that can meet, and is a small part of all combinations."""
     rows = covering()
-    assert {pair for row in rows for pair in pairs(row)} == {
-        pair for row in itertools.product(KINDS, DTYPES, CONTAINERS, WRAPPERS) if exists(row) for pair in pairs(row)
-    }
-    assert len(rows) < 40
+    assert {pair for row in rows for pair in pairs(row)} == {pair for row in combinations() for pair in pairs(row)}
+    assert {row[2] for row in rows if row[0] == "keras"} == set(KERAS)
+    assert len(rows) < 60
 
 
 @pytest.mark.filterwarnings("ignore::rec_trak.errors.RecTrakWarning")
@@ -139,6 +169,6 @@ def test_rounding_is_all_that_a_format_changes(plain_scores, kind):
     """float64 gives the float32 file's scores; float16 and bfloat16 are off by a moderate multiple of their step."""
     exact = plain_scores(kind, "float32")
     np.testing.assert_array_equal(plain_scores(kind, "float64"), exact)
-    for dtype in ("float16", "bfloat16"):
+    for dtype in ("float16", "bfloat16")[: 1 if kind == "keras" else 2]:
         off = np.abs(plain_scores(kind, dtype) - exact).max() / np.abs(exact).max()
         assert 0 < off < 30 * torch.finfo(DTYPES[dtype]).eps

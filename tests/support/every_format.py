@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from support import tiny
+from support import keras_models, tiny
 from support.foreign import write_numbers
 from support.plm4newsrs import SETTINGS, nrms_state
 from support.theirs import VECTORS
@@ -66,12 +66,23 @@ def yusanshi(folder, request):
     return dict(state), keys | {"model_config": _settings(folder, settings), "data_format": "parsed"}
 
 
+def keras(folder, _):
+    """recommenders' NRMS under the names that Keras 2 gives its weights."""
+    tiny.write_tree(folder / "data")
+    dictionary = folder / "words.json"
+    dictionary.write_text(json.dumps({word: i + 1 for i, word in enumerate(tiny.WORDS)}), encoding="utf-8")
+    sizes = {"title_size": keras_models.TITLE, "his_size": keras_models.HISTORY, "head_num": keras_models.HEADS}
+    settings = sizes | {"wordDict_file": str(dictionary), "layers": "recommenders"}
+    return keras_models.state_of(keras_models.nrms(words=tiny.WORDS)), {"model_config": _settings(folder, settings)}
+
+
 KINDS = {
     "rec_trak": ours,
     "plm4newsrs-glove": glove,
     "plm4newsrs-transformer": transformer,
     "yusanshi": yusanshi,
     "newsreclib": newsreclib,
+    "keras": keras,
 }
 
 

@@ -54,14 +54,16 @@ def nested(held, architecture):
     return paths
 
 
-def write_hdf5(file, paths, attributes=None):
-    """An HDF5 file of these arrays; `attributes`, name -> text, are the root's."""
+def write_hdf5(file, paths, attributes=None, groups=None):
+    """An HDF5 file of these arrays; `attributes`, name -> text, are the root's, `groups`, path -> those, a group's."""
     h5py = pytest.importorskip("h5py")
     with h5py.File(file, "w") as root:
         for name, text in (attributes or {}).items():
             root.attrs[name] = text
         for path, value in paths.items():
             root[path] = value
+        for path, told in (groups or {}).items():
+            root[path].attrs.update(told)
     return file
 
 

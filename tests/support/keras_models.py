@@ -22,8 +22,8 @@ def convolution(place, window=3):
     return {f"conv1d{place}/kernel:0": (window, WIDTH, FILTERS), f"conv1d{place}/bias:0": (FILTERS,)}
 
 
-def nrms(first="", second="_1"):
-    shapes = {"embedding/embeddings:0": (len(WORDS) + 1, WIDTH)}
+def nrms(first="", second="_1", words=WORDS):
+    shapes = {"embedding/embeddings:0": (len(words) + 1, WIDTH)}
     for place, width in ((first, WIDTH), (second, HEADS * HEAD_DIM)):
         shapes |= {f"self_attention{place}/{w}:0": (width, HEADS * HEAD_DIM) for w in ("WQ", "WK", "WV")}
         shapes |= attention(place, HEADS * HEAD_DIM)
