@@ -125,6 +125,8 @@ def find_data(folder: Path, code_base: str | None) -> Data:
                 continue
         if logs:
             keys = {"data_path": str(root), "data_format": kind}
+            if (kind, code_base) == ("ebnerd", "keras"):  # as ebnerd-benchmark trains
+                keys["missing_articles"] = "blank"
             articles = _articles(root, kind, next(iter(logs.values())))
             return Data(root, keys | ({} if articles is None else {"news_items_path": str(articles)}), logs)
     raise ConfigError(

@@ -27,6 +27,7 @@ from rec_trak.errors import ConfigError, RecTrakError, RecTrakWarning
 from rec_trak.words import LINE, plain
 
 SIMPLE = re.compile(r"[\w./][\w./=-]*")
+EBNERD = "ebnerd-benchmark"
 LEAST_DIM, MOST_DIM = 512, 2048
 BYTES = 4  # of one projected number
 MOST_DISK = 16 * 2**30
@@ -251,6 +252,11 @@ def _data_lines(data: Data | None, values: dict[str, Any]) -> list[str]:
     lines += [
         f"{key}: {_yaml(values[key])}" for key in ("data_path", "data_format", "news_items_path") if key in values
     ]
+    if "missing_articles" in values:
+        lines.append(
+            f"missing_articles: {values['missing_articles']}  # as {EBNERD} reads articles that the table lacks"
+        )
+        lines.append(f"# until: '2023-05-24'  # the day from which on it validated, which {EBNERD}'s scripts choose")
     if "news_items_path" not in values:
         lines.append("# news_items_path:  # found beside the clicks; write a path where the articles lie elsewhere")
     return lines

@@ -98,7 +98,8 @@ def with_log_titles(path: str | Path, told: Iterator[Statement], articles: Artic
             )
         where.setdefault(article, line)
     grown = with_blanks(articles, [article for article in titles if article not in articles.position])
-    return replace(grown, titles=tuple(titles.get(i, title) for i, title in zip(grown.ids, grown.titles, strict=True)))
+    told_titles = tuple(titles.get(i, title) for i, title in zip(grown.ids, grown.titles, strict=True))
+    return replace(grown, titles=told_titles, blanks=articles.blanks)
 
 
 def with_blanks(articles: Articles, ids: list[str]) -> Articles:
@@ -109,7 +110,8 @@ def with_blanks(articles: Articles, ids: list[str]) -> Articles:
     fake = np.concatenate([articles.is_fake, np.full(len(ids), -1, dtype=np.int8)])
     tokens = {view: (*parts, *((),) * len(ids)) for view, parts in articles.tokens.items()}
     texts = {name: (*getattr(articles, name), *blank) for name in ("titles", "bodies", "categories", "subcategories")}
-    return replace(articles, ids=(*articles.ids, *ids), is_fake=fake, tokens=tokens, **texts)
+    blanks = articles.blanks + len(ids)
+    return replace(articles, ids=(*articles.ids, *ids), is_fake=fake, tokens=tokens, blanks=blanks, **texts)
 
 
 def check_fakes(path: str | Path, table: Table, fake: np.ndarray, article: np.ndarray, articles: Articles) -> None:

@@ -34,6 +34,7 @@ class Articles:
         source: the file they were read from.
         tokens: `title` and `body` -> A sequences of words, where the data say how their texts were split: '' stands
             at places without a word that the data know.
+        blanks: how many of them a log names and its table lacks, so that nothing is known of them.
         translated: whether titles and bodies are another language's than those of the log's own table (xMIND).
     """
 
@@ -45,6 +46,7 @@ class Articles:
     is_fake: np.ndarray
     source: str
     tokens: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    blanks: int = 0
     translated: bool = False
 
     __repr__ = outline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from rec_trak.config.reading import Reading
@@ -53,6 +54,9 @@ def read_data(
     else:
         articles = read_articles(data_path, news_items_path, clicks, form, reading)
         rows = read_clicks(clicks, articles, form, reading)
+    if articles.blanks:
+        note = f"{articles.blanks} article(s) are missing; they are read as articles without text."
+        rows = replace(rows, notes=(*rows.notes, note))
     return articles, only_trained(rows, reading)
 
 

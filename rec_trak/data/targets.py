@@ -96,7 +96,7 @@ def read_log_slates(log: str | Path, articles: Articles, reading: Reading = DEFA
         DataError: a file is missing or malformed, or its articles are of another release.
     """
     form, path = log_of_impressions(log)
-    news = article_table(path.parent, path, form)
+    news = None if form == "ebnerd" else article_table(path.parent, path, form)  # whose splits share one table
     if articles.translated:
         news = translation_for(articles.source, path.parent)
     known = joined(articles, read_articles_table(news)) if news is not None and news.is_file() else articles

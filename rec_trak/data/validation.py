@@ -79,10 +79,12 @@ def find_validation(
 
 
 def _table_beside(clicks: Path, form: str, root: Path, news_items_path: str | Path | None) -> str | Path | None:
-    """The articles of a validation log: its own, in the language of the training set's; else the training set's."""
+    """The articles of a validation log: its own, in the language of the training set's; else the training set's, which
+    go first where they were written for the purpose (CSV) or splits share them (EB-NeRD)."""
     if news_items_path is not None and is_translated(news_items_path):
         return translation_for(news_items_path, clicks.parent) or news_items_path
-    if article_table(root, clicks, form).is_file():
+    shared = news_items_path is not None and (form == "ebnerd" or Path(news_items_path).suffix == ".csv")
+    if not shared and article_table(root, clicks, form).is_file():
         return None
     return news_items_path or root / "news.tsv"
 

@@ -6,6 +6,9 @@ import pandas as pd
 import pytest
 import torch
 from support.commands import fail, succeed
+from support.foreign import WORDS
+from support.keras_files import grouped, write_hdf5
+from support.keras_models import nrms
 from support.logs import write_adressa, write_ebnerd, write_prepared, write_xmind
 from support.tiny import SIZES, write_models, write_tree
 
@@ -69,6 +72,44 @@ def test_the_whole_job(home, form):
     else:
         succeed("clean", *flags, "--output", "less")
         assert len((home / "less").read_text().splitlines()) == rows - 1
+
+
+def test_ebnerd_benchmark_on_its_own_data(home):
+    """Law: Keras weights as ebnerd-benchmark writes them, with settings nearby, are analysed on EB-NeRD as proposed."""
+    pytest.importorskip("h5py")
+    write_ebnerd(home / "ebnerd_small")
+    write_hdf5(home / "nrms.h5", grouped(nrms(), "nrms"))
+    words = ("vote", "number", "storm", *WORDS[3:])
+    (home / "words.json").write_text(json.dumps({word: i + 1 for i, word in enumerate(words)}))
+    settings = {"title_size": 6, "history_size": 5, "head_num": 2, "wordDict_file": "words.json"}
+    (home / "nrms.yaml").write_text(json.dumps(settings))
+    out = succeed("checkpoint_info", "--write", "my.yaml", "nrms.h5", "ebnerd_small")
+    assert "To run it:" in out
+    said = read_mapping("my.yaml")
+    assert (said["model_config"], said["code_base"], said["data_format"]) == ("nrms.yaml", "keras", "ebnerd")
+    assert said["news_items_path"] == "ebnerd_small/articles.parquet"
+    assert said["missing_articles"] == "blank"
+    assert "# until: '2023-05-24'" in (home / "my.yaml").read_text()
+    assert "featurized 5 rows" in succeed("featurize", "--config", "my.yaml")
+    succeed("score", "--config", "my.yaml", "--targets", "dev")
+
+
+def test_training_on_every_log(home):
+    """Law: our training takes each format, keeps the last of a history, and validates where a log has impressions."""
+    trees = {"ebnerd": write_ebnerd, "adressa": write_adressa, "adressa_newsreclib": write_prepared}
+    for form, write in trees.items():
+        write(home / form)
+        values = {
+            "architecture": "nrms",
+            "sizes": SIZES["nrms"],
+            "epochs": 1,
+            "data_path": form,
+            "output_dir": f"o/{form}",
+        }
+        (home / "train.yaml").write_text(json.dumps(values))
+        out = succeed("train", "--config", "train.yaml")
+        assert ("auc" in out) == (form != "adressa")
+        assert read_mapping(home / "o" / form / "model.json")["history_truncation"] == "last"
 
 
 def test_a_csv_of_any_name(home):

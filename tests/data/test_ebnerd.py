@@ -165,6 +165,15 @@ def test_validation_and_targets(tree):
     assert named(articles, targets.impressions.candidates)[0] == ["4", "5", "6", "7", "8", "9"]
 
 
+def test_text_of_the_users_own(tree, tmp_path):
+    """Law: a table that was written for the model counts for validation and targets too, not the published one."""
+    table = tmp_path / "items.csv"
+    table.write_text("item_id,title,text\n" + "".join(f"{i},title subtitle {i},\n" for i in range(1, 10)))
+    articles, _ = read_data(tree, table, "train_clean")
+    assert find_validation(tree, table, ("val_clean",), "ebnerd")[0].titles == articles.titles
+    assert read_log_targets(tree / "validation", articles).articles.titles == articles.titles
+
+
 def test_a_users_history_is_one(tree):
     """Law: all impressions of a user have the history of history.parquet, to its last article."""
     articles, rows = read_data(tree, None, "train_clean")

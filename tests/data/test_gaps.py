@@ -56,7 +56,8 @@ def test_mind_goes_on_as_it_is_told(mind):
     rows, notes, _ = told(mind, "drop_row")
     assert [user for user, _, _ in rows] == ["U4"]
     assert notes[0] == "2 article(s) in 3 impression(s) are missing; the impressions with them are left out."
-    rows, _, articles = told(mind, "blank")
+    rows, notes, articles = told(mind, "blank")
+    assert notes[-1] == "2 article(s) are missing; they are read as articles without text."
     assert rows[0] == ("U1", ["N1", "X9", "N2"], ["N3", "N4"])
     assert (len(rows), articles.ids[-2:], articles.titles[-2:]) == (4, ("X9", "X8"), ("", ""))
 
