@@ -113,7 +113,7 @@ def load_train_data(
         config: the analysis, as the YAML's path, its content, or read.
         model_config: the path of the model.json (or of another code base's settings), or the model.json read; None
             means the path in `config`, or what a checkpoint that it names says.
-        dataset_type: `train_clean` or `train_poisoned`.
+        dataset_type: `train_clean`, any other data set of the tree, or the path of a click log.
 
     Raises:
         ConfigError, DataError, CheckpointError: whatever is wrong with the input.

@@ -5,7 +5,8 @@ A guess from where a file lies is only proposed; who proposes it tries it first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from rec_trak.checkpoints.source import OURS, read_settings
 from rec_trak.config.analysis import DATASET_TYPES, MODEL_TYPES
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.parsed import PARSED_BEHAVIORS
-from rec_trak.data.places import FILES, SHOWN, click_log_path, data_format
+from rec_trak.data.places import FILES, SHOWN, click_log_path, data_format, data_sets
 from rec_trak.data.sources import LINES, article_table
 from rec_trak.errors import ConfigError, DataError
 
@@ -29,6 +30,7 @@ SETTINGS = {  # where users of a code base have its settings, from a folder abov
     "plm4newsrs": ("*.yaml", "configs/*.yaml"),
     "keras": ("*.yaml", "*.yml"),
 }
+OTHERS = ("val", "test", "dev", "benchmark")  # which data sets of a tree nobody trained on
 SPLITS = ("dev", "val", "valid", "validation")
 ABOVE, TRIED = 4, 20  # folders above a checkpoint, and files, that are looked at
 SAMPLE = 500  # targets of a set that may be large
@@ -117,12 +119,9 @@ def find_data(folder: Path, code_base: str | None) -> Data:
             (root / PARSED_BEHAVIORS).is_file() or (root / "train" / PARSED_BEHAVIORS).is_file()
         )
         kind = "parsed" if parsed else data_format(root, DATASET_TYPES[0])
-        logs = {}
-        for name in DATASET_TYPES:
-            try:
-                logs[name] = click_log_path(root, name, kind)
-            except DataError:
-                continue
+        logs = _logs(root, DATASET_TYPES, kind)
+        if not logs and kind == "pairwise":
+            logs = _logs(root, [name for name in data_sets(root) if not name.startswith(OTHERS)], kind)
         if logs:
             keys = {"data_path": str(root), "data_format": kind}
             if (kind, code_base) == ("ebnerd", "keras"):  # as ebnerd-benchmark trains
@@ -133,6 +132,15 @@ def find_data(folder: Path, code_base: str | None) -> Data:
         f"{folder}: no click log in this folder. Got neither models/train_clean.csv, train_clean.csv nor "
         f"{', '.join(SHOWN[form] for form in (*LINES, 'adressa'))}, expected one. Name the folder of the data last."
     )
+
+
+def _logs(root: Path, names: Iterable[str], kind: str) -> dict[str, Path]:
+    """Those of the data sets that are there, and their click logs."""
+    logs = {}
+    for name in names:
+        with suppress(DataError):
+            logs[name] = click_log_path(root, name, kind)
+    return logs
 
 
 def holds_data(folder: Path) -> bool:

@@ -70,8 +70,12 @@ def click_log_path(data_path: str | Path, dataset_type: str, wanted_format: str 
         DataError: there is no such log, or there are several.
     """
     root = Path(data_path)
+    if not dataset_type.strip():
+        raise DataError(f"{root}: no click log is named. Got {quoted(dataset_type)} as `--dataset_type`. Name one.")
     form = data_format(root, dataset_type, wanted_format)
     path = _by_path(root, dataset_type)
+    if path is None and _is_path(dataset_type):
+        raise _no_path(root, dataset_type)
     if path is not None and path.is_file():
         return path
     inside, name = (root, dataset_type) if path is None else (path, "train")
@@ -129,9 +133,16 @@ def data_sets(root: Path) -> list[str]:
         return []
     names = [path.stem for folder in (root / "models", root) for path in sorted(folder.glob("*.csv")) if _is_log(path)]
     folders = sorted(path for path in root.iterdir() if path.is_dir())
-    names += [folder.name for folder in folders if any(find(folder) for find in FILES.values())]
-    own = ["train_clean"] if any(find(root) for find in FILES.values()) else []
+    names += [folder.name for folder in folders if _holds_log(folder)]
+    own = ["train_clean"] if _holds_log(root) else []
     return list(dict.fromkeys([*own, *names]))
+
+
+def _holds_log(folder: Path) -> bool:
+    try:
+        return any(find(folder) for find in FILES.values())
+    except OSError:  # a folder that is not the user's is none of theirs
+        return False
 
 
 def _is_log(path: Path) -> bool:
@@ -145,10 +156,14 @@ def _is_log(path: Path) -> bool:
 
 def _by_path(root: Path, name: str) -> Path | None:
     """The log or the folder that a name means as a path; None where it is a mere name, or nothing is there."""
-    if not name or (Path(name).name == name and Path(name).suffix not in SUFFIXES):
+    if not _is_path(name):
         return None
     places = (root / name, root / "models" / name, Path(name))
     return next((place for place in places if place.exists()), None)
+
+
+def _is_path(name: str) -> bool:
+    return bool(name) and (Path(name).name != name or Path(name).suffix in SUFFIXES)
 
 
 def _form_of_file(path: Path) -> str:
@@ -179,6 +194,22 @@ def _in_folders(root: Path, name: str, form: str) -> list[Path]:
     return next((found for folder in _folders(root, name, form) if (found := find(folder))), [])
 
 
+def _no_path(root: Path, name: str) -> DataError:
+    """What a path that leads nowhere is told: what lies in its folder, or the data sets of the tree."""
+    folders = [place.parent for place in (root / name, root / "models" / name, Path(name)) if place.parent.is_dir()]
+    beside = [path.name for folder in folders for path in folder.iterdir()]
+    close = difflib.get_close_matches(Path(name).name, beside, n=1)
+    meant = f" Did you mean {quoted(str(Path(name).with_name(close[0])))}?" if close else ""
+    return DataError(
+        f"{plain(name, QUOTE)}: no click log. Got a path that is neither below {root} nor in the working directory, "
+        f"expected one that is. There are: {_listed(data_sets(root)) or 'no data sets'}.{meant} Mend `--dataset_type`."
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(plain(one, QUOTE) for one in names[:NAMES]) + (", ..." if len(names) > NAMES else "")
+
+
 def _no_log(root: Path, name: str, places: list[Path]) -> DataError:
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else absent(root)
@@ -190,6 +221,6 @@ def _no_log(root: Path, name: str, places: list[Path]) -> DataError:
     else:
         close = difflib.get_close_matches(name, there, n=1)
         meant = f" Did you mean {quoted(close[0])}?" if close else ""
-        shown = ", ".join(plain(one, QUOTE) for one in there[:NAMES]) + (", ..." if len(there) > NAMES else "")
-        do = f"There are: {shown}.{meant} Give one of them as `--dataset_type`, or a path."
-    return DataError(f"{root}: no click log. Got neither {plain(wanted, LINE // 4)}, expected one of them. {do}")
+        do = f"There are: {_listed(there)}.{meant} Give one of them as `--dataset_type`, or a path."
+    got = f"no {wanted}, expected it" if len(places) == 1 else f"neither {wanted}, expected one of them"
+    return DataError(f"{root}: no click log. Got {plain(got, LINE // 4)}. {do}")

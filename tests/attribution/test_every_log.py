@@ -117,7 +117,9 @@ def test_a_csv_of_any_name(home):
     tree = write_tree(home / "data")
     write_models(home / "runs", tree)
     (tree / "models" / "train_clean.csv").rename(tree / "models" / "train_corrected.csv")
-    succeed("checkpoint_info", "--write", "my.yaml", "runs/clean_0.pt", "data")
+    (tree / "models" / "train_poisoned.csv").rename(tree / "models" / "val_clean.csv")
+    out = succeed("checkpoint_info", "--write", "my.yaml", "runs/clean_0.pt", "data")
+    assert "rec-trak score --config my.yaml --dataset_type train_corrected --model_type clean" in out
     flags = ("--config", "my.yaml", "--dataset_type")
     assert "featurized 24 " in succeed("featurize", *flags, "train_corrected")
     succeed("score", *flags, "train_corrected")

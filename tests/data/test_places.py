@@ -77,6 +77,22 @@ def test_a_mistyped_name(tree):
         click_log_path(tree, "xyz")
 
 
+def test_a_path_that_leads_nowhere(tree, tmp_path, monkeypatch):
+    """Law: a path is told from a name: what was meant in its folder, and the data sets that there are."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("train_corected.csv", "models/train_corected.csv", "data/models/train_corected.csv"):
+        with pytest.raises(DataError, match=r"There are: train_clean, .* Did you mean '.*train_corrected.csv'\?"):
+            click_log_path(tree, name)
+    with pytest.raises(
+        DataError, match="nowhere/x.csv: no click log. Got a path that is neither below .* Mend `--data"
+    ):
+        click_log_path(tree, "nowhere/x.csv")
+    with pytest.raises(DataError, match="no click log is named. Got '' as `--dataset_type`"):
+        click_log_path(tree, "")
+    with pytest.raises(DataError, match=r"no click log. Got no dev/behaviors.tsv, expected it. There are"):
+        click_log_path(tree, "dev", "mind")
+
+
 def test_a_mistyped_name_is_never_the_only_log(tmp_path):
     """Law: a folder that is one log has the usual names alone; any other name is none, also in the other formats."""
     for tree in (write_mind(tmp_path / "m"), write_prepared(tmp_path / "p") / "train", write_adressa(tmp_path / "a")):
