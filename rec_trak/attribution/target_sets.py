@@ -14,7 +14,7 @@ from rec_trak.config.targets import DATA_SETS, TargetSet
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions, read_slates
 from rec_trak.data.parsed import read_parsed
-from rec_trak.data.places import click_log_path, data_format, validation_name
+from rec_trak.data.places import click_log_path, data_format, data_sets, validation_name
 from rec_trak.data.sources import LINES
 from rec_trak.data.targets import (
     Targets,
@@ -25,6 +25,7 @@ from rec_trak.data.targets import (
     read_targets,
 )
 from rec_trak.errors import ConfigError, DataError
+from rec_trak.words import LINE, plain
 
 
 @dataclass(frozen=True)
@@ -94,16 +95,15 @@ def _read(definition: TargetSet, run: Run, job: Job, where: str) -> Targets:
 
 def _slates(users: str, run: Run, job: Job, where: str) -> Targets:
     """The impressions of a data set of the run's own tree, or of a file or folder."""
-    articles, reading = job.articles, without_blanks(job.reading)
-    if users not in DATA_SETS:
-        path = Path(users)
-        if not path.exists():
-            raise ConfigError(
-                f"{where}: no such users. Got {users}, expected a pairwise CSV, a folder with a log, or one of "
-                f"{', '.join(DATA_SETS)}. Mend `users`."
-            )
-        return _shown(path, articles, reading)
-    config = run.config
+    articles, reading, config = job.articles, without_blanks(job.reading), run.config
+    if users not in DATA_SETS and Path(users).exists():
+        return _shown(Path(users), articles, reading)
+    names = dict.fromkeys((*DATA_SETS, *data_sets(Path(config.data_path))))
+    if users not in names:
+        raise ConfigError(
+            f"{where}: no such users. Got {users}, expected a pairwise CSV, a folder with a log, or one of "
+            f"{plain(', '.join(names), LINE // 4)}. Mend `users`."
+        )
     own = {"train": run.dataset_type, "val": validation_name(run.dataset_type) or users}
     name = own.get(users, users)
     kind = data_format(config.data_path, run.dataset_type, config.data_format)

@@ -41,7 +41,7 @@ def read_records(
     if not Path(path).is_file():
         raise DataError(f"{path}: no such file. Got none, expected {what}. Give the path of an existing file.")
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             there = file.schema_arrow
             missing = [f"`{name}`" for name in needed if name not in there.names]
             if missing:
@@ -58,7 +58,9 @@ def read_records(
                         if bound is not None:
                             _check_exact(record[name], bound, path, name)
                     yield record | absent
-    except (pa.ArrowException, OSError) as error:
+    except DataError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # the last two: text, days out of range
         raise DataError(
             f"{path}: cannot be read as Parquet ({told(error)}). Got a damaged file or another format, expected "
             f"{what}. Write it anew."

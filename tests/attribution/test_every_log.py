@@ -1,11 +1,13 @@
 """The whole job once on each format of click logs: checkpoint_info, featurize and score, with fresh weights."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from support.commands import fail, succeed
+from support.every_format import newsreclib
 from support.foreign import WORDS
 from support.keras_files import grouped, write_hdf5
 from support.keras_models import nrms
@@ -92,6 +94,27 @@ def test_ebnerd_benchmark_on_its_own_data(home):
     assert "# until: '2023-05-24'" in (home / "my.yaml").read_text()
     assert "featurized 5 rows" in succeed("featurize", "--config", "my.yaml")
     succeed("score", "--config", "my.yaml", "--targets", "dev")
+
+
+def test_newsreclib_on_the_adressa_that_it_prepared(home):
+    """Law: its checkpoint finds the dictionaries above the articles; rows without a history were not trained on."""
+    state, keys = newsreclib(home, None)
+    torch.save({"state_dict": state}, home / "last.ckpt")
+    write_prepared(home / "Adressa_one_week")
+    (home / "numbers" / "word2index.tsv").rename(home / "Adressa_one_week" / "word2index.tsv")
+    settings = json.loads(Path(keys["model_config"]).read_text())
+    del settings["data"]
+    (home / "config.yaml").write_text(json.dumps(settings | {"data_dir": ".", "dataset_size": "one_week"}))
+    out = succeed("checkpoint_info", "--write", "my.yaml", "last.ckpt", "Adressa_one_week")
+    assert "To run it:" in out
+    said = read_mapping("my.yaml")
+    assert (said["code_base"], said["model_config"], said["data_format"]) == (
+        "newsreclib", "config.yaml", "adressa_newsreclib",
+    )  # fmt: skip
+    out = succeed("featurize", "--config", "my.yaml")
+    assert "featurized 3 rows" in out
+    assert "1 row(s) were not trained on and are left out: a history of fewer than 1 article(s)." in out
+    succeed("score", "--config", "my.yaml")
 
 
 def test_training_on_every_log(home):

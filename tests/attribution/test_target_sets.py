@@ -133,6 +133,35 @@ def test_users_of_a_parsed_tree(shared, tmp_path):
         named_targets(run, job, "set")
 
 
+def test_users_of_any_data_set(world, tmp_path):
+    """Law: users may be those of any data set of the tree by its name; a data set without a part in its name has no
+    validation set of its own, least of all itself."""
+    tree = tiny.write_tree(tmp_path / "data")
+    tiny.write_models(tmp_path / "runs", tree)
+    log = tree / "models" / "train_poisoned.csv"
+    log.rename(log.with_name("corrected.csv"))
+    _, found = named(world, {"article": "n1", "users": "corrected"})
+    assert len(found) == 32
+    job, run = world({"set": {"article": "n1", "users": "val"}}, "corrected")
+    with pytest.raises(DataError, match="no click log. Got neither models/val.csv"):
+        named_targets(run, job, "set")
+
+
+def test_a_log_as_targets(world, tmp_path):
+    """Law: `log` and `mind` are the same; a CSV is a log too; a folder without one is refused."""
+    mind = write_mind(tmp_path / "dev")
+    tree = tiny.write_tree(tmp_path / "data")
+    tiny.write_models(tmp_path / "runs", tree)
+    titles = {line.split(",")[0]: line.split(",")[1] for line in (tree / "news_items.csv").read_text().splitlines()}
+    (mind / "news.tsv").write_text("".join(f"n{i}\tc\ts\t{titles[f'n{i}']}\t\tu\t[]\t[]\n" for i in range(8)))
+    csv = str(tree / "benchmarks" / "benchmark_mixed.csv")
+    found = [named(world, {key: str(mind)})[1].impressions for key in ("log", "mind")]
+    assert [len(one) for one in found] == [12, 12]
+    assert named(world, {"log": csv})[1].impressions.sources == named(world, {"csv": csv})[1].impressions.sources
+    with pytest.raises(DataError, match="no log of impressions"):
+        named(world, {"log": str(tree)})
+
+
 def test_what_means_nothing(world, tmp_path):
     """Neither a name nor a file; users that are neither; an unknown article; an empty file."""
     job, run = world({"honeypot": "gone.csv", "a": {"article": "n1", "users": "nobody"}})

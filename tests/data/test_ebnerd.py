@@ -131,6 +131,23 @@ def test_what_is_wrong_is_named(tree, tmp_path):
         read_data(tree, None, "train_clean")
 
 
+def test_damaged_files_are_one_line(tree):
+    """Law: whatever bytes are changed, rows come out or one error; nothing else is raised."""
+    path = tree / "train" / "behaviors.parquet"
+    held, rng = path.read_bytes(), np.random.default_rng(0)
+    told = 0
+    for _ in range(60):
+        damaged = bytearray(held)
+        for place in rng.integers(4, len(held) - 8, size=8):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_data(tree, None, "train_clean")
+        except DataError:
+            told += 1
+    assert told > 30
+
+
 def test_days_cut_it(tree):
     """Law: `until` keeps what the training kept, by the day of the impression."""
     with pytest.raises(DataError, match="no row is left. Got 5 row"):

@@ -73,20 +73,22 @@ def hyper_parameters(extras: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dictionaries(folder: str | None, data_dir: str | None, size: str | None, articles: Articles, where: str) -> Path:
-    """The folder with word2index.tsv: the one that is named, else below `data_dir`, else that of the articles.
+    """The folder with word2index.tsv: the one that is named, else below `data_dir`, else that of the articles or, as
+    for Adressa, the one above.
 
     Raises:
         ConfigError: it is in none of them.
     """
     if folder is not None:
         return found(folder, where)
-    places = [Path(articles.source).parent]
+    beside = Path(articles.source).parent
+    places = [beside, beside.parent]
     told = f"`{FOLDER}` {quoted(data_dir)}"
     if data_dir is not None and OPEN in data_dir:
         told = data_dir
     elif data_dir is not None:
         root = found(data_dir, where)
-        places = [root / f"MIND{size}_train", root, *places]
+        places = [root / f"MIND{size}_train", root / f"Adressa_{size}", root, *places]
     there = next((place for place in places if (place / WORDS_FILE).is_file()), None)
     if there is None:
         raise ConfigError(
