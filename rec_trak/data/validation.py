@@ -78,11 +78,18 @@ def find_validation(
     return articles, _slates(clicks, articles, form, reading), clicks
 
 
+def in_its_language(news_items_path: str | Path | None, folder: str | Path) -> str | Path | None:
+    """Where the training set's table is a translation, that of another split, or itself; None where it is none."""
+    if news_items_path is None or not is_translated(news_items_path):
+        return None
+    return translation_for(news_items_path, folder) or news_items_path
+
+
 def _table_beside(clicks: Path, form: str, root: Path, news_items_path: str | Path | None) -> str | Path | None:
     """The articles of a validation log: its own, in the language of the training set's; else the training set's, which
     go first where they were written for the purpose (CSV) or splits share them (EB-NeRD)."""
-    if news_items_path is not None and is_translated(news_items_path):
-        return translation_for(news_items_path, clicks.parent) or news_items_path
+    if (translated := in_its_language(news_items_path, clicks.parent)) is not None:
+        return translated
     shared = news_items_path is not None and (form == "ebnerd" or Path(news_items_path).suffix == ".csv")
     if not shared and article_table(root, clicks, form).is_file():
         return None

@@ -24,7 +24,7 @@ from rec_trak.data.coverage import LITTLE
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.places import click_log_path, data_format, plain_name, validation_name
 from rec_trak.data.sources import read_data
-from rec_trak.data.validation import read_validation
+from rec_trak.data.validation import in_its_language, read_validation
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning
 from rec_trak.models.build import read_sizes
 from rec_trak.progress import tell
@@ -254,7 +254,7 @@ def validation_inputs(config: TrainingConfig, dataset_type: str, model_config: M
         name = name if name and _there(config, root, name) else "val_clean"
     elif name is None or _is_one_log(config, dataset_type, name):
         return None
-    news = None if config.validation_path else config.news_items_path
+    news = in_its_language(config.news_items_path, root) if config.validation_path else config.news_items_path
     try:
         articles, impressions = read_validation(root, news, name, reading_of(config))
     except DataError as error:

@@ -4,13 +4,18 @@ import shutil
 
 import pytest
 from support.logs import write_ebnerd, write_prepared, write_xmind
+from support.tiny import SIZES
 
+from rec_trak.config.model import ModelConfig, TextConfig
+from rec_trak.config.reader import build
 from rec_trak.config.reading import Reading
+from rec_trak.config.training import TrainingConfig
 from rec_trak.data.news_tables import is_translated, read_articles_table, translation_for
 from rec_trak.data.sources import read_data
 from rec_trak.data.targets import read_log_targets
-from rec_trak.data.validation import find_validation
+from rec_trak.data.validation import find_validation, in_its_language
 from rec_trak.errors import DataError
+from rec_trak.training.job import validation_inputs
 
 
 def test_a_translated_table(tmp_path):
@@ -65,6 +70,22 @@ def test_validation_and_targets_stay_in_the_language(tmp_path):
     dev.unlink()
     with pytest.raises(DataError, match="unknown article id.*Got `n9`"):
         read_log_targets(tmp_path / "MINDsmall_dev", articles)
+
+
+def test_training_validates_in_the_language(tmp_path):
+    """Law: `validation_path` of a training on a translation is read in the same translation."""
+    table = write_xmind(tmp_path)
+    assert in_its_language(table, tmp_path / "MINDsmall_dev") == table.parent.with_name("xMINDsmall_dev") / "news.tsv"
+    assert in_its_language(table, tmp_path / "elsewhere") == table
+    assert in_its_language(tmp_path / "MINDsmall_train" / "news.tsv", tmp_path / "MINDsmall_dev") is None
+    keys = {"architecture": "nrms", "sizes": SIZES["nrms"], "output_dir": str(tmp_path / "o"), "epochs": 1}
+    paths = {"data_path": "MINDsmall_train", "validation_path": "MINDsmall_dev"}
+    paths = {key: str(tmp_path / name) for key, name in paths.items()} | {"news_items_path": str(table)}
+    config = build(TrainingConfig, keys | paths, "x")
+    words = tuple(word for i in range(8) for word in ("votul", "numarul", str(i)))
+    model = ModelConfig("nrms", sizes=SIZES["nrms"], text=TextConfig(words=tuple(dict.fromkeys(words)), title_length=3))
+    views = validation_inputs(config, "train_clean", model).views
+    assert (views["title"][:8] > 1).all()  # 0 is padding, 1 an unknown word, as English ones would be
 
 
 def test_any_table_with_any_log(tmp_path):
