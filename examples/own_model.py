@@ -1,8 +1,11 @@
 """A model that knows nothing of rec-trak, and the one function that rec-trak needs to call it.
 
-`configs/trak/own.yaml` names both. Not here: its training, which is any code of yours that ends in
+`configs/trak/own.yaml` names both. `python -m examples.own_model configs/trak/own.yaml runs/own/clean.pt` ranks the
+rows from Python. Not here: its training, which is any code of yours that ends in
 `torch.save(model.state_dict(), path)`.
 """
+
+import sys
 
 import torch
 from torch import nn
@@ -33,3 +36,20 @@ def scores(model, batch):
     """Scores (B, C) of rec-trak's batch: titles looked up by position, then the model's own arguments."""
     titles = batch.articles["title"]
     return model(titles[batch.history], batch.history_mask, titles[batch.candidates])
+
+
+def rank(yaml, checkpoint, folder="trak_results", top_k=10):
+    """The rows that rest most on themselves, as a table would show them: number, score, article clicked."""
+    from rec_trak import compute_trak_scores, load_model, load_train_data, rank_training_samples
+
+    model = load_model(checkpoint, analysis=yaml)  # the YAML's class, called by its `forward`
+    rows, loader = load_train_data(yaml)
+    results = compute_trak_scores(model, loader, device="cpu", proj_dim=512, save_dir=folder)
+    ranking = rank_training_samples(results["scores"], results["labels"], top_k, results["nothing"])
+    titles = [loader.articles.titles[article] for article in rows.clicked]
+    return [(int(i), float(results["scores"][i]), titles[i]) for i in ranking["top_k_indices"]]
+
+
+if __name__ == "__main__":
+    for row, score, title in rank(*sys.argv[1:]):
+        print(f"row {row}  {score:.4g}  {title}")

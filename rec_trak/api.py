@@ -13,7 +13,8 @@ from torch import nn
 
 from rec_trak.attribution.digests import state_digest
 from rec_trak.attribution.influence import self_influence
-from rec_trak.attribution.job import SETTINGS, Member, choose_device, make_job, read_rows
+from rec_trak.attribution.job import SETTINGS, Member, choose_device, make_job
+from rec_trak.attribution.rows import as_asked, read_input, read_rows
 from rec_trak.attribution.session import featurize
 from rec_trak.checkpoints.names import warn_of_rest
 from rec_trak.checkpoints.source import read_settings, read_source
@@ -30,9 +31,11 @@ from rec_trak.config.model import ModelConfig
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Batch, Inputs, build_inputs, unique_batch
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.own_tokens import is_own
 from rec_trak.errors import ConfigError
 from rec_trak.models.build import build_model
 from rec_trak.models.formats import in_float32, warn_of_formats
+from rec_trak.models.own import as_own
 from rec_trak.models.tables import standing_still
 from rec_trak.results.files import write_results
 from rec_trak.results.nothing import carry_nothing
@@ -71,6 +74,7 @@ def load_model(
     config_path: str | Path | None = None,
     device: str = "cpu",
     articles: Articles | None = None,
+    analysis: AnalysisConfig | Mapping[str, Any] | str | Path | None = None,
 ) -> nn.Module:
     """The model of a checkpoint, in eval mode.
 
@@ -81,21 +85,27 @@ def load_model(
         device: cpu or cuda.
         articles: needed where neither file holds the vocabulary (plm4newsrs with GloVe vectors): those of the rows
             that the model will read, `RowLoader.articles`.
+        analysis: the YAML's path, its content, or read, whose `model`, `forward` and `tokeniser` say what a class of
+            your own is; its `model_config` counts where `config_path` is None. What comes back takes a `Batch`.
 
     Raises:
         CheckpointError: the file is no checkpoint, or of another architecture.
         ConfigError: the configuration is wrong, or `articles` are needed.
     """
-    settings = read_settings(config_path, checkpoint=checkpoint_path)
+    asked = None if analysis is None else _analysis(analysis)
+    config_path = asked.model_config if asked and config_path is None else config_path
+    settings = read_settings(config_path, asked and asked.model, asked and asked.forward, checkpoint_path)
     where = None if config_path is None else str(config_path)
-    source = read_source(settings, where, "auto", checkpoint_path, articles or NO_ARTICLES)
-    text = source.config.text
-    if articles is None and "title" in source.config.views and not (text.words or text.pretrained):
+    code_base = "auto" if asked is None else asked.code_base
+    source = read_source(settings, where, code_base, checkpoint_path, articles or NO_ARTICLES)
+    config = source.config if asked is None else as_asked(asked, source.config, source.code_base)
+    text = config.text
+    if articles is None and "title" in config.views and not (text.words or text.pretrained or is_own(text.tokeniser)):
         raise ConfigError(
             "load_model: this model's vocabulary is made of the articles' words. Got no `articles`, expected those of "
             "the rows. Call load_train_data first and pass its loader's `articles`."
         )
-    model = build_model(source.config)
+    model = build_model(config)
     state = source.checked_state_dict(checkpoint_path)
     warn_of_rest(load_into(model, state, str(checkpoint_path)).rest, str(checkpoint_path))
     warn_of_formats(state.values(), str(checkpoint_path))
@@ -118,23 +128,26 @@ def load_train_data(
     Raises:
         ConfigError, DataError, CheckpointError: whatever is wrong with the input.
     """
-    if isinstance(config, (str, Path)):
-        config = read_analysis_config(config)
-    elif isinstance(config, Mapping):
-        config = analysis_config(dict(config))
-    articles, impressions = read_rows(config, dataset_type, asked_for=False)
-    if not isinstance(model_config, ModelConfig):
-        path = config.model_config if model_config is None else str(model_config)
-        checkpoint = _any_checkpoint(config) if path is None else None
-        settings = read_settings(path, config.model, config.forward, checkpoint)
-        if not isinstance(settings, ModelConfig):
-            checkpoint = checkpoint or _any_checkpoint(config)
-            settings = read_source(settings, path, config.code_base, checkpoint, articles).config
-        model_config = settings
-    if config.history_truncation:
-        model_config = dataclasses.replace(model_config, history_truncation=config.history_truncation)
+    config = _analysis(config)
+    path = config.model_config if model_config is None else model_config
+    settings = path
+    if not isinstance(path, ModelConfig):
+        path = None if path is None else str(path)
+        settings = read_settings(path, config.model, config.forward, _any_checkpoint(config) if path is None else None)
+    if isinstance(settings, ModelConfig):
+        articles, impressions = read_rows(config, dataset_type, asked_for=False)
+        model_config = as_asked(config, settings)
+    else:  # another code base's, whose checkpoints say what they are, and which rows it trains on
+        read = read_input(config, dataset_type, path, _any_checkpoint(config))
+        articles, impressions, model_config = read.articles, read.impressions, read.model_config
     inputs = build_inputs(impressions, articles, model_config)
     return impressions, RowLoader(impressions, articles, inputs, model_config, config)
+
+
+def _analysis(config: AnalysisConfig | Mapping[str, Any] | str | Path) -> AnalysisConfig:
+    if isinstance(config, (str, Path)):
+        return read_analysis_config(config)
+    return analysis_config(dict(config)) if isinstance(config, Mapping) else config
 
 
 def _any_checkpoint(config: AnalysisConfig) -> Path:
@@ -148,7 +161,8 @@ class TRAKScorer:
     """Self-influence of training clicks for one model in memory.
 
     Args:
-        model: as `load_model` gives it; one in bfloat16 or float16 is copied and run in float32, with a warning.
+        model: as `load_model` gives it, or of the class of your own that the loader's YAML names, which its `forward`
+            calls; one in bfloat16 or float16 is copied and run in float32, with a warning.
         device: cpu or cuda; cuda without a CUDA device warns and goes on with the CPU.
         proj_dim: numbers kept of each gradient (K).
         num_models: 1; an ensemble needs its checkpoints, which the YAML names.
@@ -183,13 +197,15 @@ class TRAKScorer:
         Raises:
             StoreError: `save_dir` holds another run's gradients.
             NumericalError: a gradient is not finite.
+            ConfigError: the model is not of the class that the loader's YAML names.
         """
         config = train_loader.config
-        state = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        model = self.model if config.model is None else as_own(self.model, config.model, config.forward)
+        state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
         job = make_job(
             train_loader.articles,
             train_loader.impressions,
-            self.model,
+            model,
             train_loader.model_config,
             (Member("model in memory", state_digest(state), state),),
             self.save_dir / "store",

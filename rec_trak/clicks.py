@@ -155,8 +155,10 @@ def flatten_padded(batch: Batch) -> Batch:
 
     A batch whose articles are flat already comes back as it is.
     """
-    padded = any(view.dim() == (3 if name in ("title", "body") else 2) for name, view in batch.articles.items())
-    if not padded:
+    dims = {"title": 3, "body": 3, "category": 2, "subcategory": 2}
+    padded = [view.dim() == dims[name] for name, view in batch.articles.items() if name in dims]
+    boxes = (len(batch.history), batch.history.shape[1] + batch.candidates.shape[1])
+    if not any(padded or [view.shape[:2] == boxes for view in batch.articles.values()]):
         return batch
     rows, width = next(iter(batch.articles.values())).shape[:2]
     offset = (torch.arange(rows, device=batch.history.device) * width).unsqueeze(-1)

@@ -180,7 +180,10 @@ def _split(job: Job, row: int, model_id: int, projector: AbstractProjector, whol
     nothing = torch.zeros(0)
     pairs = make_batch("factored", job.model, job.inputs, np.array([row]), job.device)
     if not pairs.groups:
-        return nothing, "the model has no `encode` and `score`, so its articles cannot be told apart"
+        return nothing, (
+            "the model has no `encode` and `score`, so its articles cannot be told apart. Kernel part, Q and "
+            "leverage are exact; parts need a class with both methods and no `forward` in the YAML"
+        )
     # The pairs own what is encoded, number 0 what comes after.
     owners = (1 + pairs.order.argsort()).split([len(owner) for owner in pairs.owners])
     try:

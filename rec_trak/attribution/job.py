@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -15,20 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from rec_trak.attribution.digests import state_digest
+from rec_trak.attribution.rows import read_input
 from rec_trak.checkpoints.fitting import Fit
 from rec_trak.checkpoints.names import warn_of_rest
-from rec_trak.checkpoints.source import ModelSource, code_base_reading, read_settings, read_source
+from rec_trak.checkpoints.source import ModelSource
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import expand
 from rec_trak.config.analysis import AnalysisConfig, checkpoint_paths
 from rec_trak.config.model import ModelConfig
-from rec_trak.config.reading import Reading, reading_of
+from rec_trak.config.reading import Reading
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.coverage import Coverage, check_coverage, coverage
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.places import data_format, plain_name
-from rec_trak.data.sources import read_data
+from rec_trak.data.places import plain_name
 from rec_trak.errors import ConfigError, RecTrakWarning
 from rec_trak.gradients.computers import select_parameters
 from rec_trak.models.build import build_model
@@ -149,13 +148,8 @@ def read_job(run: Run) -> Job:
     config = run.config
     device = choose_device(config.device, asked_for="device" in run.flags)
     paths = checkpoint_paths(config, run.model_type)
-    settings = read_settings(config.model_config, config.model, config.forward, paths[0])
-    reading = reading_of(config, _trained_on(config, run.dataset_type, settings, paths[0]))
-    articles, impressions = read_rows(config, run.dataset_type, "sample_size" in run.flags, reading)
-    source = read_source(settings, config.model_config, config.code_base, paths[0], articles)
-    model_config = source.config
-    if config.history_truncation:
-        model_config = dataclasses.replace(model_config, history_truncation=config.history_truncation)
+    read = read_input(config, run.dataset_type, config.model_config, paths[0], "sample_size" in run.flags)
+    model_config, source = read.model_config, read.source
     if config.loss != model_config.loss:
         warnings.warn(
             f"`loss`: the model was trained with {model_config.loss!r}. Got {config.loss!r}: influence is then on "
@@ -165,28 +159,10 @@ def read_job(run: Run) -> Job:
         )
     model = standing_still(in_float32(build_model(model_config), "`model`"), "`model`").to(device).eval()
     members = tuple(_member(path, model, source, run.model_type) for path in paths)
-    further = {key: getattr(config, key) for key in SETTINGS} | {"reading": reading}
+    further = {key: getattr(config, key) for key in SETTINGS} | {"reading": read.reading}
     return make_job(
-        articles, impressions, model, model_config, members, run.save_dir, device, config.grad_wrt, **further
+        read.articles, read.impressions, model, model_config, members, run.save_dir, device, config.grad_wrt, **further
     )
-
-
-def _trained_on(
-    config: AnalysisConfig, dataset_type: str, settings: ModelConfig | dict[str, Any] | None, checkpoint: Path
-) -> dict[str, Any]:
-    """What the checkpoint's code base says of the rows it trains on; its days are MIND's."""
-    said = code_base_reading(settings, config.code_base, checkpoint)
-    mind = data_format(config.data_path, dataset_type, config.data_format) == "mind"
-    return said if mind else {key: value for key, value in said.items() if key not in ("since", "until")}
-
-
-def read_rows(
-    config: AnalysisConfig, dataset_type: str, asked_for: bool, reading: Reading | None = None
-) -> tuple[Articles, Impressions]:
-    """The articles and the impressions of one data set, sampled as the configuration says; see `sample`."""
-    reading = reading or reading_of(config)
-    articles, impressions = read_data(config.data_path, config.news_items_path, dataset_type, reading)
-    return articles, sample(impressions, config.sample_size, config.seed, asked_for)
 
 
 def make_job(
@@ -234,31 +210,6 @@ def _member(path: Path, model: nn.Module, source: ModelSource, kind: str) -> Mem
     warn_of_rest(fitted.rest, str(path))
     warn_of_formats(state.values(), str(path))
     return Member(str(path), state_digest(state), source, fitted)
-
-
-def sample(impressions: Impressions, size: int | None, seed: int, asked_for: bool) -> Impressions:
-    """A seeded subset of `size` impressions in their own order, or all of them.
-
-    Raises:
-        ConfigError: more than there are, asked for by a flag (from a YAML it is clipped with a warning).
-    """
-    if size is None:
-        return impressions
-    if within(size, len(impressions), "sample_size", "impressions", asked_for) == len(impressions):
-        return impressions
-    chosen = np.random.default_rng(seed).choice(len(impressions), size=size, replace=False)
-    return impressions.subset(np.sort(chosen))
-
-
-def within(wanted: int, there: int, key: str, what: str, asked_for: bool) -> int:
-    """`wanted`, or `there` with a warning where a YAML asks for more; a flag that asks for more is refused."""
-    if wanted <= there:
-        return wanted
-    message = f"`{key}`: more than there are. Got {wanted}, expected at most {there} {what}."
-    if asked_for:
-        raise ConfigError(f"--{key}: {message} Give a smaller number.")
-    warnings.warn(f"{message} Going on with {there}.", RecTrakWarning, stacklevel=3)
-    return there
 
 
 def choose_device(wanted: str, asked_for: bool) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rec_trak.attribution.job import Job, Run, sample
+from rec_trak.attribution.job import Job, Run
+from rec_trak.attribution.rows import sample
 from rec_trak.config.reading import Reading, without_blanks
 from rec_trak.config.targets import DATA_SETS, TargetSet
 from rec_trak.data.articles import Articles

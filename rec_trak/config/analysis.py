@@ -37,6 +37,8 @@ class AnalysisConfig:
     code_base: str = field(default="auto", metadata={"choices": CODE_BASES})
     model: dict[str, Any] | None = None
     forward: str | None = None
+    tokeniser: str | None = None
+    article_ids: str | dict[str, str] | None = None
     expected_scores: str | list[str] | None = None
     data_format: str = field(default="auto", metadata={"choices": DATA_FORMATS})
     rows: str = field(default="as_trained", metadata={"choices": ("as_trained", "per_click")})

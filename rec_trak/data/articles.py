@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from rec_trak.config.model import TextConfig
+from rec_trak.data.further import Further
+from rec_trak.data.own_tokens import is_own, own_tokens
 from rec_trak.data.pretrained import token_ids
 from rec_trak.data.tables import DIGITS, FLAGS, read_csv, read_lines
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning
@@ -36,6 +38,7 @@ class Articles:
             at places without a word that the data know.
         blanks: how many of them a log names and its table lacks, so that nothing is known of them.
         translated: whether titles and bodies are another language's than those of the log's own table (xMIND).
+        further: arrays by article id, for a model of the user's own; None for none.
     """
 
     ids: tuple[str, ...]
@@ -48,6 +51,7 @@ class Articles:
     tokens: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     blanks: int = 0
     translated: bool = False
+    further: Further | None = None
 
     __repr__ = outline
 
@@ -245,8 +249,10 @@ def encode_articles(articles: Articles, text: TextConfig, views: Sequence[str]) 
                 encoded[view] = token_ids(strings, text.pretrained, length)
                 continue
             encoded[view] = np.zeros((len(articles), length), dtype=np.int32)
-            for i, tokens in enumerate(_tokens(articles, view, strings, text.tokeniser)):
-                encoded[view][i, : len(tokens[:length])] = [word_ids.get(token, other) for token in tokens[:length]]
+            for i, tokens in enumerate(_tokens(articles, view, strings, text)):
+                kept = tokens[:length]
+                numbers = kept and type(kept[0]) is int  # a function of the user's own may number them itself
+                encoded[view][i, : len(kept)] = kept if numbers else [word_ids.get(token, other) for token in kept]
         elif view in names:
             said, known = names[view]
             numbers = {name: i + 1 for i, name in enumerate(known)}
@@ -258,12 +264,26 @@ def encode_articles(articles: Articles, text: TextConfig, views: Sequence[str]) 
     return encoded
 
 
-def _tokens(articles: Articles, view: str, strings: Sequence[str], tokeniser: str) -> Iterable[Sequence[str]]:
-    if tokeniser != "parsed":
-        return (tokenise(string, tokeniser) for string in strings)
+def _tokens(articles: Articles, view: str, strings: Sequence[str], text: TextConfig) -> Iterable[Sequence[str | int]]:
+    if is_own(text.tokeniser):
+        return _looked_up(own_tokens(zip(articles.ids, strings, strict=True), text.tokeniser), text)
+    if text.tokeniser != "parsed":
+        return (tokenise(string, text.tokeniser) for string in strings)
     if view not in articles.tokens:
         raise ConfigError(
             f"{articles.source}: the model's words were split by its own preprocessing, which these data lack. Got no "
             f"tokens of view `{view}`, expected them. Set `data_format: parsed` and give that preprocessing's folder."
         )
     return articles.tokens[view]
+
+
+def _looked_up(texts: Iterable[list[str] | list[int]], text: TextConfig) -> Iterable[list[str] | list[int]]:
+    """The tokens as they are, where there is a vocabulary for them if they need one."""
+    for tokens in texts:
+        if tokens and isinstance(tokens[0], str) and not text.words:
+            raise ConfigError(
+                f"`tokeniser`: {text.tokeniser} gives words, and the model has none to look them up. Got "
+                f"{quoted(tokens[:3])} and no `text.words`, expected the model's vocabulary. Give `words` in "
+                "`model_config`, or let the function give the words' numbers."
+            )
+        yield tokens

@@ -14,8 +14,10 @@ from rec_trak.config.model import ModelConfig
 from rec_trak.data.articles import Articles, encode_articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
-from rec_trak.errors import DataError
+from rec_trak.errors import ConfigError, DataError
 from rec_trak.words import outline
+
+TEXTS = ("title", "body")  # views that are cut to the longest text; all others are as they are
 
 
 class Batch(NamedTuple):
@@ -24,6 +26,7 @@ class Batch(NamedTuple):
     Attributes:
         articles: the encoder's input, view name -> tensor: `title` and `body` (n, T) int64 word ids with 0 for
             padding, `category` and `subcategory` (n,) int64 with 0 for "none". Always cut to the longest text present.
+            Views of the user's own (`Further`) are (n, ...) int64 or float32 as they are.
         history: (B, H) int64, positions among the n articles; 0 where `history_mask` is False.
         history_mask: (B, H) bool.
         candidates: (B, C) int64, positions among the n articles, the clicked one first; 0 where masked.
@@ -63,8 +66,8 @@ class Inputs:
 
     Attributes:
         impressions: N rows.
-        views: view name -> (A, T) or (A,) int32 array over the whole `Articles` table; one article without any text
-            stands behind them where histories are padded.
+        views: view name -> (A, T) or (A,) int32 array over the whole `Articles` table, or (A, ...) of a view of the
+            user's own; one article without any text, all zeros, stands behind them where histories are padded.
         users: (N,) int64 numbers for the user embedding, 0 for an unknown user.
     """
 
@@ -82,7 +85,9 @@ def build_inputs(impressions: Impressions, articles: Articles, config: ModelConf
     """The rows as one model reads them: histories cut to `max_history`, articles encoded, users numbered.
 
     Raises:
-        DataError: no article has anything to read in one of the model's views.
+        DataError: no article has anything to read in one of the model's views, or the rows show one that a view of
+            the user's own lacks.
+        ConfigError: the model reads nothing of an article.
     """
     views = encode_articles(articles, config.text, config.views)
     empty = [f"`{name}`" for name, values in views.items() if not values.any()]
@@ -95,6 +100,14 @@ def build_inputs(impressions: Impressions, articles: Articles, config: ModelConf
     numbers = {user: i + 1 for i, user in enumerate(config.users)}
     users = np.array([numbers.get(str(user), 0) for user in impressions.user_ids], dtype=np.int64)
     history = _truncated(impressions.history, config.max_history, config.history_truncation)
+    if articles.further is not None:
+        used = np.unique(np.concatenate([history.values, impressions.candidates.values]))
+        views |= articles.further.of(articles.ids, used)
+    if not views:
+        raise ConfigError(
+            "model: nothing of an article is read. Got neither `views` in `model_config` nor `article_ids` in the "
+            "YAML, expected one of them. Give it."
+        )
     if config.history_padding != "none":
         history = _left_padded(history, config.max_history, len(articles), config.history_padding == "left_cut")
         views = {name: np.concatenate([values, np.zeros_like(values[:1])]) for name, values in views.items()}
@@ -136,7 +149,8 @@ def unique_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> Batch:
 
 def article_views(inputs: Inputs, articles: np.ndarray) -> dict[str, Tensor]:
     """What the encoder reads of n articles (positions in the table): view -> (n, T) or (n,), cut to the longest."""
-    return {name: _tensor(_shortest(values[articles])) for name, values in inputs.views.items()}
+    views = {name: values[articles] for name, values in inputs.views.items()}
+    return {name: _tensor(_shortest(values) if name in TEXTS else values) for name, values in views.items()}
 
 
 def pair_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> tuple[Batch, Tensor]:
@@ -171,14 +185,14 @@ def grouped_pairs(inputs: Inputs, rows: Sequence[int] | np.ndarray, groups: int 
         DataError: as `pair_batch`.
     """
     batch, owner = pair_batch(inputs, rows)
-    texts = [view for view in batch.articles.values() if view.ndim == 2]
+    texts = [view for name, view in batch.articles.items() if name in TEXTS]
     lengths = sum((view != 0).sum(dim=1) for view in texts) if texts else torch.zeros_like(owner)
     by_length = torch.argsort(lengths, stable=True)
     parts = [part.sort().values for part in by_length.tensor_split(min(groups, len(owner)))]
     order = torch.empty_like(owner)
     order[torch.cat(parts)] = torch.arange(len(owner))
     return Pairs(
-        groups=tuple({name: _trimmed(view[part]) for name, view in batch.articles.items()} for part in parts),
+        groups=tuple({n: _trimmed(n, view[part]) for n, view in batch.articles.items()} for part in parts),
         owners=tuple(owner[part] for part in parts),
         order=order,
         batch=batch._replace(articles={}),
@@ -208,8 +222,7 @@ def padded_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray, sizes: tuple[
     for name, values in inputs.views.items():
         boxes = values[used]
         boxes[~mask] = 0
-        is_text = values.ndim == 2
-        articles[name] = _tensor(_shortest(boxes) if is_text and sizes is None else boxes)
+        articles[name] = _tensor(_shortest(boxes) if name in TEXTS and sizes is None else boxes)
     history = np.where(history_mask, np.arange(width), 0)
     candidates = np.where(candidate_mask, width + np.arange(candidates.shape[1]), 0)
     return _batch(inputs, rows, articles, history, history_mask, candidates, candidate_mask)
@@ -250,18 +263,16 @@ def _padded(table: Ragged, rows: np.ndarray, width: int | None = None) -> tuple[
     return values, mask
 
 
-def _trimmed(view: Tensor) -> Tensor:
-    """The same cut for a tensor: texts (n, T) to the longest one, at least one token."""
-    if view.ndim == 1:
+def _trimmed(name: str, view: Tensor) -> Tensor:
+    """The same cut for a tensor: texts (n, T) to the longest one, at least one token; other views as they are."""
+    if name not in TEXTS:
         return view
     used = torch.nonzero((view != 0).any(dim=0)).flatten()
     return view[:, : int(used[-1]) + 1 if len(used) else 1]
 
 
 def _shortest(values: np.ndarray) -> np.ndarray:
-    """Texts (..., T) cut to the longest one, at least one token; names (n,) as they are."""
-    if values.ndim == 1:
-        return values
+    """Texts (..., T) cut to the longest one, at least one token."""
     used = np.flatnonzero(values.reshape(-1, values.shape[-1]).any(axis=0))
     return values[..., : used[-1] + 1 if len(used) else 1]
 
@@ -288,4 +299,4 @@ def _batch(
 
 
 def _tensor(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32 if values.dtype.kind == "f" else np.int64))

@@ -10,6 +10,7 @@ import numpy as np
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.articles import Articles, tokenise
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.own_tokens import is_own, own_tokens
 from rec_trak.errors import DataError, RecTrakWarning
 from rec_trak.words import QUOTE, plain
 
@@ -52,12 +53,16 @@ def coverage(rows: Impressions, articles: Articles, config: ModelConfig) -> tupl
     used = used[used < len(articles)].tolist()
     found = []
     for view in config.views:
-        if view in TEXTS and config.text.tokeniser in ("regex", "whitespace"):
-            found.append(_words(view, used, articles, config))
+        if view in TEXTS and (config.text.tokeniser in ("regex", "whitespace") or is_own(config.text.tokeniser)):
+            found += _words(view, used, articles, config)
         elif view in TOPICS:
             told, names = getattr(articles, TOPICS[view]), set(getattr(config.text, TOPICS[view]))
             different = {told[a] for a in used} - {""}
             found.append(Coverage(TOPICS[view], len(different & names), len(different)))
+    if articles.further is not None:
+        ids = [articles.ids[a] for a in used]
+        known = sum(article in articles.further.position for article in ids)
+        found.append(Coverage(f"articles in {articles.further.source}", known, len(ids)))
     if config.users:
         different = set(map(str, rows.user_ids))
         found.append(Coverage("users", len(different.intersection(config.users)), len(different)))
@@ -86,12 +91,16 @@ def check_coverage(covered: tuple[Coverage, ...], config: ModelConfig) -> None:
             )
 
 
-def _words(view: str, used: list[int], articles: Articles, config: ModelConfig) -> Coverage:
+def _words(view: str, used: list[int], articles: Articles, config: ModelConfig) -> list[Coverage]:
+    """Of one view; nothing where a tokeniser of the user's own gives numbers, all of which it knows."""
     vocabulary, known, shown = set(config.text.words), 0, 0
     texts = getattr(articles, TEXTS[view])
     length = config.text.title_length if view == "title" else config.text.body_length
-    for article in used:
-        tokens = tokenise(texts[article], config.text.tokeniser)[:length]
+    tokeniser, told = config.text.tokeniser, ((articles.ids[a], texts[a]) for a in used)
+    split = own_tokens(told, tokeniser) if is_own(tokeniser) else (tokenise(text, tokeniser) for _, text in told)
+    for tokens in (tokens[:length] for tokens in split):
+        if tokens and type(tokens[0]) is int:
+            return []
         known += sum(token in vocabulary for token in tokens)
         shown += len(tokens)
-    return Coverage(f"words of {TEXTS[view]}", known, shown)
+    return [Coverage(f"words of {TEXTS[view]}", known, shown)]

@@ -12,6 +12,8 @@ from torch import nn
 
 from rec_trak.config.model import HABITS_OF, OWN, VIEWS, Habits, ModelConfig
 from rec_trak.config.reader import build
+from rec_trak.data.batches import TEXTS
+from rec_trak.data.own_tokens import is_own
 from rec_trak.errors import ConfigError
 from rec_trak.models import lstur, naml, nrms
 from rec_trak.models.own import build_own
@@ -78,7 +80,7 @@ def read_sizes(config: ModelConfig) -> tuple[Any, ModelConfig]:
 def _check_inputs(config: ModelConfig, views: tuple[str, ...]) -> None:
     """Refuse views that the architecture cannot read, and embeddings that would have no row to learn."""
     where, got = f"model {config.architecture}", config.views
-    if not got or len(set(got)) < len(got) or not set(got) <= set(views):
+    if (not got and config.architecture != OWN) or len(set(got)) < len(got) or not set(got) <= set(views):
         raise ConfigError(
             f"{where}: `views` cannot be used. Got {list(got)}, expected one or several of {list(views)}."
         )
@@ -87,7 +89,7 @@ def _check_inputs(config: ModelConfig, views: tuple[str, ...]) -> None:
     words = "pretrained" if config.text.tokeniser == "pretrained" else "words"
     needs = {"title": words, "body": words, "category": "categories", "subcategory": "subcategories"}
     for view in got:
-        if not getattr(config.text, needs[view]):
+        if not getattr(config.text, needs[view]) and not (view in TEXTS and is_own(config.text.tokeniser)):
             raise ConfigError(
                 f"{where}: view `{view}` has nothing to look up. Got no `text.{needs[view]}`, expected at least one. "
                 f"Leave the view out or give the vocabulary."

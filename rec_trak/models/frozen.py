@@ -123,7 +123,7 @@ def _keys(views: dict[str, Tensor]) -> list[tuple[bytes, ...]]:
     columns = []
     for view in views.values():
         values = view.cpu().numpy()
-        if values.ndim == 1:
+        if values.ndim != 2:
             columns.append([value.tobytes() for value in values])
             continue
         used = (values != 0) * np.arange(1, values.shape[1] + 1)

@@ -7,17 +7,14 @@ gradient path the model gets.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import importlib
 import json
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from rec_trak.config.code import imported
 from rec_trak.config.model import ARCHITECTURES, OWN, ModelConfig
 from rec_trak.config.reader import build, read_mapping
 from rec_trak.data.batches import Batch
@@ -122,9 +119,9 @@ def build_own(model: dict[str, Any], forward: str | None = None, where: str = "c
             f"{where}: `model.args` has the wrong type. Got {quoted(arguments)}, expected keys and values, these being "
             "text, numbers, true, false, lists, or keys and values again."
         )
-    function = None if forward is None else _imported(forward, "forward", where)
+    function = None if forward is None else imported(forward, "forward", where)
     try:
-        inner = _imported(model["class"], "model.class", where)(**arguments)
+        inner = imported(model["class"], "model.class", where)(**arguments)
     except ConfigError:
         raise
     except Exception as error:  # whatever a user's code raises
@@ -140,32 +137,26 @@ def build_own(model: dict[str, Any], forward: str | None = None, where: str = "c
     return OwnModel(inner, function)
 
 
-def _imported(spec: Any, key: str, where: str) -> Callable:
-    """What `package.module:Name` stands for."""
-    module, _, name = spec.partition(":") if isinstance(spec, str) else ("", "", "")
-    if not all(part.isidentifier() for part in (*module.split("."), name)):
+def as_own(inner: nn.Module, model: dict[str, Any], forward: str | None = None, where: str = "config") -> OwnModel:
+    """A model in memory as `build_own` gives it, called by the YAML's `forward`.
+
+    Args:
+        inner: of the class that `model` names; one that is wrapped already comes back as it is.
+        model, forward, where: as `build_own`.
+
+    Raises:
+        ConfigError: it is of another class, or a name cannot be imported or is not there.
+    """
+    named = imported(model.get("class"), "model.class", where)
+    given = inner.inner if isinstance(inner, OwnModel) else inner
+    if isinstance(named, type) and not isinstance(given, named):
         raise ConfigError(
-            f"{where}: `{key}` is not a name to import. Got {quoted(spec)}, expected 'package.module:Name'. Put a "
-            "colon between module and name."
+            f"{where}: the model in memory is not what `model.class` names. Got {type(given).__name__}, expected "
+            f"{model['class']}. Name its class, or load the model with `load_model(..., analysis=...)`."
         )
-    if sys.path[:1] not in ([""], [os.getcwd()]):
-        sys.path.insert(0, os.getcwd())
-    try:
-        imported = importlib.import_module(module)
-    except Exception as error:  # whatever the module's own code raises
-        raise ConfigError(
-            f"{where}: `{key}`: `{module}` cannot be imported. Got {told(error)}, expected a module that is installed "
-            "or lies in the working directory. Mend the name, or start from the folder that it lies in."
-        ) from error
-    found = getattr(imported, name, None)
-    if not callable(found):
-        close = difflib.get_close_matches(name, dir(imported), n=1)
-        raise ConfigError(
-            f"{where}: `{key}`: `{module}` has no class or function `{name}`. Got "
-            f"{'no such name' if found is None else type(found).__name__}, expected something to call."
-            + (f" Did you mean `{close[0]}`?" if close and close[0] != name else " Mend the name.")
-        )
-    return found
+    if isinstance(inner, OwnModel):
+        return inner
+    return OwnModel(inner, None if forward is None else imported(forward, "forward", where))
 
 
 def _is_plain(arguments: Any) -> bool:

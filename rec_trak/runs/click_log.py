@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rec_trak.attribution.job import sample
+from rec_trak.attribution.rows import sample
 from rec_trak.config.analysis import AnalysisConfig
 from rec_trak.config.reading import Reading, reading_of
 from rec_trak.data.articles import Articles

@@ -171,9 +171,10 @@ class FinishedRun:
         from rec_trak.store.manifest import check_manifest, read_manifest
 
         save_dir, told, config = stored_gradients(self.results), self.metadata, self.settings()
-        if config.model is not None or config.forward is not None:
-            config = dataclasses.replace(config, model=given and given.model, forward=given and given.forward)
-            if config.model is None and config.forward is None:
+        code = ("model", "forward", "tokeniser")
+        if any(getattr(config, key) is not None for key in code):
+            config = dataclasses.replace(config, **{key: given and getattr(given, key) for key in code})
+            if all(getattr(config, key) is None for key in code):
                 raise ConfigError(
                     f"{self.folder / METADATA}: the model is of the user's own code, which is only imported where a "
                     "YAML given now names it. Got none, expected the run's own. Give it (trust.py --config)."

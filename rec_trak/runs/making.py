@@ -15,7 +15,8 @@ import pandas as pd
 from rec_trak.attribution.explain import explain, margins
 from rec_trak.attribution.history import PLACES, history_influence, places_table
 from rec_trak.attribution.influence import SelfInfluence, TargetInfluence, self_influence, target_influence
-from rec_trak.attribution.job import Job, Run, fingerprint, versions, within
+from rec_trak.attribution.job import Job, Run, fingerprint, versions
+from rec_trak.attribution.rows import within
 from rec_trak.attribution.target_sets import NamedTargets, named_targets
 from rec_trak.data.tables import DIGITS
 from rec_trak.errors import ConfigError

@@ -8,7 +8,8 @@ import torch
 from support import tiny
 from support.mind import write_mind
 
-from rec_trak.attribution.job import Run, choose_device, fingerprint, read_job, sample, within
+from rec_trak.attribution.job import Run, choose_device, fingerprint, read_job
+from rec_trak.attribution.rows import sample, within
 from rec_trak.attribution.session import featurize
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.data.places import data_format

@@ -1,5 +1,6 @@
 """A model of the user's own, named in the YAML, goes through the whole job; whatever is wrong with it is one line."""
 
+import dataclasses
 import importlib
 import json
 import shutil
@@ -15,6 +16,7 @@ from torch import nn
 
 from rec_trak.api import load_train_data
 from rec_trak.attribution.estimate import estimate
+from rec_trak.attribution.influence import self_influence
 from rec_trak.attribution.job import Run, fingerprint, read_job
 from rec_trak.attribution.session import featurize
 from rec_trak.clicks import row_loss
@@ -22,8 +24,9 @@ from rec_trak.config.analysis import analysis_config, read_analysis_config
 from rec_trak.config.model import read_model_config
 from rec_trak.data.articles import build_vocabulary, read_news_items
 from rec_trak.data.batches import pair_batch
-from rec_trak.errors import CheckpointError, ConfigError, RecTrakWarning
+from rec_trak.errors import CheckpointError, ConfigError, RecTrakWarning, StoreError
 from rec_trak.gradients.computers import make_batch
+from rec_trak.gradients.preflight import choose_gradient
 from rec_trak.models.build import build_model
 from rec_trak.models.own import build_own, read_own_config
 from rec_trak.sketch.projectors import make_projector
@@ -320,3 +323,119 @@ def test_code_base_of_others_is_refused(home):
     """A class of the user's own has its own names."""
     with pytest.raises(ConfigError, match="Got `code_base` plm4newsrs, expected rec_trak or auto"):
         own_job(home, code_base="plm4newsrs")
+
+
+def test_the_example_ranks_from_python(home):
+    """examples/own_model.py gives the scripts' scores, with the model loaded, or in memory and bare."""
+    from rec_trak.api import compute_trak_scores, load_model
+
+    config = write_own(home, model={"class": "own_model:TwoTower", "args": {"words": 30, "dim": 4}})
+    own_model = sys.modules["own_model"]
+    checkpoint = home / "runs" / "clean_0.pt"
+    ranked = own_model.rank(config, checkpoint, home / "trak", top_k=3)
+    scores = np.load(home / "trak" / "trak_scores.npy")
+    assert [row for row, *_ in ranked] == np.argsort(-scores, kind="stable")[:3].tolist()
+    _, loader = load_train_data(config)
+    bare = own_model.TwoTower(words=30, dim=4)
+    bare.load_state_dict(torch.load(checkpoint))
+    again = compute_trak_scores(bare, loader, "cpu", 512, home / "again")
+    np.testing.assert_allclose(again["scores"], scores, rtol=1e-5)
+    assert type(load_model(checkpoint, analysis=config).inner) is own_model.TwoTower
+    job = read_job(Run(dataclasses.replace(loader.config, proj_dim=512), "train_clean", "clean"))
+    featurize(job)
+    np.testing.assert_allclose(self_influence(job).scores, scores, rtol=1e-5)
+    with pytest.raises(ConfigError, match=r"not what `model\.class` names\. Got Linear, expected own_model:TwoTower"):
+        compute_trak_scores(nn.Linear(2, 2), loader, "cpu", 16, home / "other")
+
+
+KNOWING = """
+
+class Knowing(nn.Module):
+    def __init__(self, things, dim):
+        super().__init__()
+        self.things, self.map = nn.Embedding(things, 3), nn.Linear(dim, 3)
+
+    def forward(self, batch):
+        views = batch.articles
+        vectors = torch.tanh(self.things(views["things"]).sum(1) + self.map(views["vector"]))
+        user = (vectors[batch.history] * batch.history_mask.unsqueeze(-1)).sum(1)
+        return (vectors[batch.candidates] @ user.unsqueeze(-1)).squeeze(-1)
+
+
+def split(text):
+    return [1 + sum(map(ord, word)) % 28 for word in text.split()]
+"""
+
+
+def write_knowing(home):
+    """A model without texts, and the arrays that it reads, by id."""
+    (home / "theirs.py").write_text((home / "theirs.py").read_text() + KNOWING, encoding="utf-8")
+    rng, ids = np.random.default_rng(0), [f"n{i}" for i in range(12)]
+    things, vector = rng.integers(1, 9, (12, 2)), rng.standard_normal((12, 4)).astype(np.float32)
+    np.savez(home / "known.npz", article_id=np.array(ids[::-1]), things=things[::-1], vector=vector[::-1])
+    config = write_own(
+        home,
+        model={"class": "theirs:Knowing", "args": {"things": 9, "dim": 4}},
+        forward=None,
+        article_ids="known.npz",
+        targets={"mixed": "data/benchmarks/benchmark_mixed.csv"},
+    )
+    (home / "runs" / "model.json").write_text(json.dumps({"views": [], "max_history": 4}), encoding="utf-8")
+    return config, things, vector
+
+
+def test_a_model_of_ids_and_vectors_goes_through_the_scripts(home):
+    """Every gradient path gives the features of plain autograd on the user's own arrays; coverage is told; another
+    array is another store."""
+    config, things, vector = write_knowing(home)
+    said = succeed("featurize", "--config", config, folder=home)
+    assert "articles in known.npz 100 % (12 of 12)" in said
+    succeed("score", "--config", config, folder=home)
+    succeed("score", "--config", config, "--targets", "mixed", folder=home)
+    run = Run(read_analysis_config(config), "train_clean", "clean")
+    job = read_job(run)
+    features, _ = read_member(job.save_dir, 0)
+    parameters, inner = dict(job.model.inner.named_parameters()), job.model.inner
+    inner.load_state_dict(torch.load(home / "runs" / "clean_0.pt"))
+    vectors = torch.tanh(inner.things(torch.from_numpy(things)).sum(1) + inner.map(torch.from_numpy(vector)))
+    rows, grads = job.inputs.impressions, []
+    for row in range(len(rows)):
+        scores = vectors[rows.candidates[row]] @ vectors[rows.history[row]].sum(0)
+        f = scores[0] - torch.logsumexp(scores[1:], 0)
+        grads.append(torch.autograd.grad(f, list(parameters.values()), retain_graph=True))
+    exact = {name: torch.stack(parts) for name, parts in zip(parameters, zip(*grads, strict=True), strict=True)}
+    projector = make_projector(job.projector, job.parameter_count, job.proj_dim, job.seed, "cpu")
+    expected = projector.project(exact, 0).numpy() / job.parameter_count**0.5
+    np.testing.assert_allclose(features, expected, atol=1e-5 * np.abs(expected).max())
+    for path in ("factored", "functional", "loop"):
+        assert choose_gradient(path, job.model, "softmax", job.inputs, job.grad_wrt, 7, "cpu").name == path
+    np.savez(home / "known.npz", article_id=[f"n{i}" for i in range(12)], things=things, vector=vector + 1)
+    with pytest.raises(StoreError, match="articles"):
+        featurize(read_job(run))
+
+
+def test_a_tokeniser_of_ones_own_counts(home):
+    """Only where the YAML names it; the store knows; models with words of another kind refuse it, and so are arrays."""
+    write_knowing(home)
+    plain = fingerprint(own_job(home))["features"]
+    job = own_job(home, tokeniser="theirs:split")
+    assert job.model_config.text.tokeniser == "theirs:split"
+    first = [1 + sum(map(ord, word)) % 28 for word in job.articles.titles[0].split()[:6]]
+    assert job.inputs.views["title"][0][: len(first)].tolist() == first
+    told = fingerprint(job)["features"]
+    assert {key for key in plain if plain[key] != told[key]} == {"model_config", "articles"}
+    tiny.write_models(home / "ours", home / "data")
+    ours = {"model": None, "forward": None, "model_config": "ours/model.json", "checkpoints": "ours/clean_0.pt"}
+    config = read_analysis_config(tiny.write_config(home, **ours, article_ids="known.npz"))
+    with pytest.raises(ConfigError, match="`article_ids`: nrms reads texts and topics alone"):
+        read_job(Run(config, "train_clean", "clean"))
+    settings = json.loads((home / "runs" / "model.json").read_text())
+    settings["text"] |= {"tokeniser": "pretrained", "pretrained": "somewhere"}
+    (home / "runs" / "model.json").write_text(json.dumps(settings))
+    config = read_analysis_config(tiny.write_config(home, **OWN, tokeniser="theirs:split"))
+    with pytest.raises(ConfigError, match=r"`tokeniser`: the model's settings say .*`text\.tokeniser: pretrained`"):
+        read_job(Run(config, "train_clean", "clean"))
+    settings["text"]["tokeniser"] = "theirs:split"
+    (home / "runs" / "model.json").write_text(json.dumps(settings))
+    with pytest.raises(ConfigError, match="`tokeniser` is not a known value"):
+        read_job(Run(config, "train_clean", "clean"))

@@ -10,16 +10,17 @@ from support.commands import call, succeed
 
 HARMLESS = "open('imported', 'w').close()\n\n\nclass Model:\n    pass\n"
 OWN = {"model": {"class": "named_by_a_file:Model", "args": {}}, "forward": "named_by_a_file:Model"}
+SPLIT = {"tokeniser": "named_by_a_file:Model"}
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
+@pytest.fixture(params=[OWN, SPLIT], ids=["model", "tokeniser"])
+def folder(request, tmp_path, monkeypatch):
     """A finished run whose metadata.json names a module that lies in the working directory."""
     folder = finished.finished_run(tmp_path)
     (tmp_path / "named_by_a_file.py").write_text(HARMLESS)
     for path in (folder, folder / "targets" / "benchmark_mixed"):
         told = json.loads((path / "metadata.json").read_text())
-        told["config"] |= OWN
+        told["config"] |= request.param
         (path / "metadata.json").write_text(json.dumps(told))
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.chdir(tmp_path)
