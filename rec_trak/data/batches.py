@@ -85,8 +85,7 @@ def build_inputs(impressions: Impressions, articles: Articles, config: ModelConf
     """The rows as one model reads them: histories cut to `max_history`, articles encoded, users numbered.
 
     Raises:
-        DataError: no article has anything to read in one of the model's views, or the rows show one that a view of
-            the user's own lacks.
+        DataError: no article has anything to read in a view, or the rows show one that a view of the user's own lacks.
         ConfigError: the model reads nothing of an article.
     """
     views = encode_articles(articles, config.text, config.views)
@@ -104,10 +103,8 @@ def build_inputs(impressions: Impressions, articles: Articles, config: ModelConf
         used = np.unique(np.concatenate([history.values, impressions.candidates.values]))
         views |= articles.further.of(articles.ids, used)
     if not views:
-        raise ConfigError(
-            "model: nothing of an article is read. Got neither `views` in `model_config` nor `article_ids` in the "
-            "YAML, expected one of them. Give it."
-        )
+        said = "Got neither `views` in `model_config` nor `article_ids` in the YAML, expected one of them. Give it."
+        raise ConfigError(f"model: nothing of an article is read. {said}")
     if config.history_padding != "none":
         history = _left_padded(history, config.max_history, len(articles), config.history_padding == "left_cut")
         views = {name: np.concatenate([values, np.zeros_like(values[:1])]) for name, values in views.items()}
