@@ -37,8 +37,10 @@ from rec_trak.models.build import build_model
 from rec_trak.models.formats import in_float32, warn_of_formats
 from rec_trak.models.own import as_own
 from rec_trak.models.tables import standing_still
-from rec_trak.results.files import write_results
+from rec_trak.results.files import as_csv, write_files, write_results
+from rec_trak.results.histories import ARTICLES, articles_table, read_ids
 from rec_trak.results.nothing import carry_nothing
+from rec_trak.results.ranking import HISTORY_READ
 from rec_trak.store.manifest import read_member
 
 NO_ARTICLES = Articles((), (), (), (), (), np.zeros(0, dtype=np.int8), "no articles")
@@ -247,7 +249,11 @@ def compute_trak_scores(
         train_loader.impressions,
         train_loader.articles,
         min(config.top_k, len(results["scores"])),
-        {"config": dataclasses.asdict(config), "proj_dim": proj_dim} | carry_nothing(results["nothing"]),
+        {"config": dataclasses.asdict(config), "proj_dim": proj_dim, "model": train_loader.model_config.told()}
+        | carry_nothing(results["nothing"]),
+        extra={HISTORY_READ: read_ids(train_loader.inputs.impressions.history, train_loader.articles)},
         gradients=results["gradients"],
     )
+    table = articles_table(train_loader.impressions, train_loader.articles)
+    write_files(scorer.save_dir, {ARTICLES: as_csv(table)})
     return results

@@ -50,6 +50,12 @@ def quoted(value: Any, limit: int = QUOTE) -> str:
     return plain(_Short(limit).repr(value), limit)
 
 
+def signed(value: float, form: str = ".1f") -> str:
+    """The number with its sign, a zero, or what rounds to it, without one."""
+    text = f"{value:+{form}}"
+    return text if re.search("[1-9]", text.split("e")[0]) else text[1:]
+
+
 def say(*lines: str, limit: int | None = LINE, to: TextIO | None = None) -> None:
     """Print each of these as one line that no terminal obeys.
 

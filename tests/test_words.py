@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rec_trak.words import LINE, OUTLINE, QUOTE, harmless, outline, plain, quoted, say
+from rec_trak.words import LINE, OUTLINE, QUOTE, harmless, outline, plain, quoted, say, signed
 
 CONTROLS = [chr(i) for i in (*range(0x20), *range(0x7F, 0xA0))]
 BIDIRECTIONAL = [chr(i) for i in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
@@ -83,6 +83,13 @@ def test_lines_are_said_one_by_one():
     say("é\ud800", "x" * (LINE + 9), limit=None, to=narrow)
     narrow.flush()
     assert narrow.buffer.getvalue() == b"??\n" + b"x" * (LINE + 9) + b"\n"
+
+
+def test_a_zero_has_no_sign():
+    """Law: neither 0 nor what rounds to it."""
+    told = [signed(x) for x in (1.25, -1.25, 0.0, -0.0, 0.04, -0.04)]
+    assert told == ["+1.2", "-1.2", "0.0", "0.0", "0.0", "0.0"]
+    assert [signed(x, ".3e") for x in (-1.0, 0.0, 1e-9)] == ["-1.000e+00", "0.000e+00", "+1.000e-09"]
 
 
 @dataclass

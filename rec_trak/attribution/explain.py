@@ -34,6 +34,7 @@ from rec_trak.sketch.projection import SketchProjector
 from rec_trak.sketch.projectors import make_projector
 from rec_trak.store.manifest import read_member
 from rec_trak.store.saver import mapped
+from rec_trak.words import signed
 
 CLOSE = 1e-3  # of the row's feature: how far the parts may be from the stored whole
 WHOLE, USER_ENCODER, PADDING = "the whole row", "user encoder", "history, padding"
@@ -65,14 +66,14 @@ class Explanation:
         """The numbers and the parts in words, for the terminal."""
         effect = "a proponent" if self.influence > 0 else "an opponent" if self.influence < 0 else "no influence"
         lines = [
-            f"influence {self.influence:+.4g} in margin units ({effect}): kernel {self.kernel:+.4g}, Q {self.q:.4g}, "
-            f"leverage {self.leverage:.4g}"
+            f"influence {signed(self.influence, '.4g')} in margin units ({effect}): "
+            f"kernel {signed(self.kernel, '.4g')}, Q {self.q:.4g}, leverage {self.leverage:.4g}"
         ]
         if self.unsplit:
             lines.append(f"not taken apart: {self.unsplit}")
         width = max(map(len, self.parts["part"]))
         for part in self.parts.itertuples():
-            lines.append(f"  {part.influence:+.3e}  {part.part:<{width}}  {part.title}".rstrip())
+            lines.append(f"  {signed(part.influence, '.3e')}  {part.part:<{width}}  {part.title}".rstrip())
         return lines
 
 

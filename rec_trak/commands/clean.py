@@ -11,6 +11,9 @@ from rec_trak.words import say
 EPILOG = "Flags narrow each other: a row goes if all that are given name it."
 
 
+LISTED, LISTED_DRY = 10, 100  # rows printed; a dry run leaves no file that has them all
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("--results_dir", required=True, help="what score.py wrote, or targets/NAME in it")
@@ -43,7 +46,11 @@ def run(args: argparse.Namespace) -> None:
     say(f"{rows:,} rows go from {done.source} ({done.lines:,} lines), {done.rows_left:,} stay")
     if done.changed:
         say(f"{done.changed:,} lines lose a click and keep others")
-    say(*format_table(done.dropped.head(10).drop(columns="reason")).split("\n"))
+    listed = done.dropped.head(LISTED_DRY if args.dry_run else LISTED)
+    say(*format_table(listed.drop(columns="reason")).split("\n"))
+    if rows > len(listed):
+        more = "without --dry_run, a file has them all" if args.dry_run else "all are in the second file"
+        say(f"... the first {len(listed):,} of {rows:,} rows; {more}")
     for line in done.left_aside:
         say(f"note: {line}")
     if args.dry_run:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from rec_trak.results.text_table import format_table
+from rec_trak.words import signed
 
 PART_NAMES = {"q": "Q", "leverage": "leverage"}
 SHOWN = 5  # rows that rose, and fell, in a terminal
@@ -30,8 +31,7 @@ def summary_lines(numbers: dict[str, Any]) -> list[str]:
             rows = "row that clicks" if shift["n_rows"] == 1 else "rows that click"
             rows = f"The {shift['n_rows']:,} matched {rows} a {label} article"
             parts = class_parts(numbers["parts"], label)
-            moved = f"{direction(shift['mean'])} percentile points" if shift["mean"] else "stayed"
-            lines.append(f"{rows} {moved} on average{parts}.")
+            lines.append(f"{rows} {direction(shift['mean'], ' percentile points')} on average{parts}.")
     return lines + null_lines(numbers["null_band"], n)
 
 
@@ -97,21 +97,22 @@ def movers_text(table: pd.DataFrame, count: int = SHOWN) -> str:
             parts.append(f"No row {word} in the poisoned run.")
             continue
         shown = pd.DataFrame({
-            "shift": [f"{x:+.1f}" for x in rows["shift"]],
+            "shift": [signed(x) for x in rows["shift"]],
             "beyond_null": ["-" if pd.isna(x) else "yes" if x else "no" for x in rows["beyond_null"]],
             "candidates": ["other" if x else "same" for x in rows["other_candidates_differ"]],
             "class": rows["label"].to_numpy(),
             "user": rows["user_id"].to_numpy(),
             "headline": rows["title"].to_numpy(),
-        })  # fmt: skip
+        }).drop(columns="class" if set(table["label"]) <= {"unknown"} else [])  # fmt: skip
         head = "The row" if len(rows) == 1 else f"The {len(rows)} rows"
         parts.append(f"{head} that {word} most in the poisoned run, percentile points:\n{format_table(shown, 120)}")
     return "\n\n".join(parts)
 
 
-def direction(mean: float) -> str:
-    """`rose by 3.1`, `fell by 3.1`, or `stayed`."""
-    return f"{'rose' if mean > 0 else 'fell'} by {abs(mean):.1f}" if mean else "stayed"
+def direction(mean: float, unit: str = "") -> str:
+    """`rose by 3.1`, `fell by 3.1`, or `stayed` where the number would read 0.0."""
+    size = f"{abs(mean):.1f}"
+    return "stayed" if float(size) == 0 else f"{'rose' if mean > 0 else 'fell'} by {size}{unit}"
 
 
 def _share(n_rows: int, beyond: int) -> str:

@@ -47,7 +47,7 @@ def baselines(clicked: np.ndarray, promoted: Iterable[int], seed: int = 0) -> di
 
 
 def data_baselines(
-    rows: Impressions, articles: Articles, promoted: Iterable[int], seed: int = 0
+    rows: Impressions, articles: Articles, promoted: Iterable[int], seed: int = 0, read: Ragged | None = None
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """All rankings that need no model, name -> (N,) float64, and notes on those that cannot be given.
 
@@ -60,12 +60,15 @@ def data_baselines(
         articles: the table they refer to.
         promoted: positions of the articles that the attack promotes.
         seed: of `random`.
+        read: N sequences of positions, what the model reads of each history, since an article that it never saw taught
+            it nothing; None for all. Repeated histories are looked for in all of it.
     """
+    read = rows.history if read is None else read
     promoted, clicked = list(promoted), rows.clicked
     rankings, notes = baselines(clicked, promoted, seed), []
-    read = holds(rows.history, promoted)
-    rankings["promoted article in history"] = read.astype(float)
-    rankings["promoted article clicked or in history"] = (read | np.isin(clicked, promoted)).astype(float)
+    shown = holds(read, promoted)
+    rankings["promoted article in history"] = shown.astype(float)
+    rankings["promoted article clicked or in history"] = (shown | np.isin(clicked, promoted)).astype(float)
     similar = title_similarity(articles, promoted)
     if similar is None:
         notes.append("`title similarity` is left out: the titles hold no words.")
@@ -73,7 +76,7 @@ def data_baselines(
         rankings["title similarity to a promoted article"] = similar[clicked]
     fake = np.union1d(np.flatnonzero(articles.is_fake == 1), clicked[rows.is_fake == 1])
     if len(fake):
-        rankings["fake article in history"] = holds(rows.history, fake).astype(float)
+        rankings["fake article in history"] = holds(read, fake).astype(float)
     else:
         notes.append("`fake article in history` is left out: nobody says which articles are fake.")
     repeated = repeated_histories(rows)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rec_trak.attribution.history import PLACES
+from rec_trak.data.ragged import Ragged
 from rec_trak.detection.baselines import holds
 from rec_trak.errors import DataError
 from rec_trak.results.cells import guard
@@ -18,7 +19,9 @@ LEVERAGE = "leverage of the promoted article's place in the history"
 INFLUENCE = "influence of the promoted article's place in the history"
 
 
-def place_rankings(path: Path | None, log: ClickLog, promoted: list[int]) -> tuple[dict[str, np.ndarray], list[str]]:
+def place_rankings(
+    path: Path | None, log: ClickLog, promoted: list[int], history: Ragged | None = None
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Two rankings, name -> (N,), and notes where they cannot be given.
 
     A row's value is that of the place whose leverage is largest among those that hold a promoted article, and 0 where
@@ -28,11 +31,13 @@ def place_rankings(path: Path | None, log: ClickLog, promoted: list[int]) -> tup
         path: history.csv of the target set, None where there is none of this scoring.
         log: the run's rows.
         promoted: positions of the articles that the attack promotes.
+        history: what the model reads of each row's history, N sequences of positions; None for all of it.
 
     Raises:
         DataError: history.csv is not what scripts/score.py writes of these rows.
     """
-    read = holds(log.rows.history, promoted)
+    there = holds(log.rows.history, promoted)
+    read = there if history is None else holds(history, promoted)
     if not read.any():
         return {}, []
     if path is None:
@@ -41,15 +46,13 @@ def place_rankings(path: Path | None, log: ClickLog, promoted: list[int]) -> tup
     ids = [log.articles.ids[a] for a in promoted]
     table = table[table["article_id"].isin([*ids, *map(guard, ids)])]
     rows = table["sample_idx"].to_numpy()
-    if len(rows) and not (rows.min() >= 0 and rows.max() < len(read) and read[rows].all()):
+    if len(rows) and not (rows.min() >= 0 and rows.max() < len(read) and there[rows].all()):
         raise DataError(
             f"{path}: not the places of these rows. Got a `sample_idx` whose history holds no promoted article. Run "
             "scripts/score.py with --history again."
         )
     unknown = len(np.setdiff1d(np.flatnonzero(read), rows))
-    notes = [
-        f"{unknown} row(s) that hold a promoted article are not in {PLACES}, or their model reads no so long history."
-    ]
+    notes = [f"{unknown} row(s) whose model reads a promoted article are not in {PLACES}: --history was given others."]
     found = of_rows(rows, table["leverage"].to_numpy(), table["influence"].to_numpy(), len(read))
     return dict(zip((LEVERAGE, INFLUENCE), found, strict=True)), notes if unknown else []
 

@@ -2,7 +2,7 @@
 
 Two questions apart: poison against everything, and against genuine clicks on the same (promoted) articles. Where some
 poisoned rows have a promoted article in their history and click none, the attack goes through histories, and a third
-one: against genuine rows with a promoted article in their history.
+one: against genuine rows with a promoted article in their history. Of a history counts what the model reads.
 
 What `detect_run` gives, and detection.json holds: `verdict`, sentences, a baseline that wins in the first; `notes`;
 `of`, the scorings of the run and of the set; `n`, `n_poisoned`, `targets`, `promoted`, `labels`, `top_k`; `interval`,
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from rec_trak.attribution.history import PLACES
+from rec_trak.data.ragged import Ragged
 from rec_trak.detection.baselines import data_baselines, holds
 from rec_trak.detection.intervals import LEVEL
 from rec_trak.detection.labels import labels_from_column, labels_from_file
@@ -30,7 +31,7 @@ from rec_trak.detection.text import DECIDES, detection_lines, verdict
 from rec_trak.errors import ConfigError, DataError, listed
 from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.files import Results, as_csv, as_json, write_files
-from rec_trak.runs.click_log import ClickLog
+from rec_trak.runs.click_log import ClickLog, history_as_read
 from rec_trak.runs.finished import FinishedRun, open_run
 from rec_trak.runs.stored import (
     gradient_cosine,
@@ -75,12 +76,13 @@ def detect_run(
     run = open_run(results_dir)
     told = _target_results(run, targets)
     log = run.click_log(data_path, news_items_path)
+    read = history_as_read(run.results, log)
     where, (poisoned, notes) = _promoted(log, told, promoted), _labels(log, poison_column, labels)
-    rankings, kinds, left_out = _rankings(run, told, log, where, seed, further or {})
+    rankings, kinds, left_out = _rankings(run, told, log, read, where, seed, further or {})
     top_k = int(run.metadata["top_k"]) if top_k is None else top_k
     aside = [line for line in run.left_aside if line.startswith("targets/")]
     questions = {}
-    for question, among in _among(log, where, poisoned).items():
+    for question, among in _among(log, read, where, poisoned).items():
         found = {name: detect(s, poisoned, top_k, among, name, draws, seed) for name, s in rankings.items()}
         questions[question] = _question(question, found, kinds, rankings, poisoned, among)
     return {
@@ -144,7 +146,13 @@ def _labels(log: ClickLog, column: str, path: str | Path | None) -> tuple[np.nda
 
 
 def _rankings(
-    run: FinishedRun, told: Results, log: ClickLog, promoted: list[int], seed: int, further: Mapping[str, np.ndarray]
+    run: FinishedRun,
+    told: Results,
+    log: ClickLog,
+    read: Ragged,
+    promoted: list[int],
+    seed: int,
+    further: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], dict[str, str], list[str]]:
     """All rankings, the kind of each, and notes on those left out."""
     results, stored = run.results, run.stored(log)
@@ -162,8 +170,8 @@ def _rankings(
     }
     model = loss_and_norms(stored)
     model["gradient cosine with the targets"] = gradient_cosine(stored, told.folder.name)
-    no_model, notes = data_baselines(log.rows, log.articles, promoted, seed)
-    places, missing = place_rankings(run.file(PLACES, told), log, promoted)
+    no_model, notes = data_baselines(log.rows, log.articles, promoted, seed, read)
+    places, missing = place_rankings(run.file(PLACES, told), log, promoted, read)
     attribution |= places
     notes += missing
     kinds = {name: kind for group, kind in ((attribution, ATTRIBUTION), (model, MODEL), (no_model, NO_MODEL))
@@ -171,9 +179,9 @@ def _rankings(
     return attribution | model | no_model, kinds, notes
 
 
-def _among(log: ClickLog, promoted: list[int], poisoned: np.ndarray) -> dict[str, np.ndarray]:
+def _among(log: ClickLog, history: Ragged, promoted: list[int], poisoned: np.ndarray) -> dict[str, np.ndarray]:
     """The rows (N,) bool that each question looks at."""
-    clicks, read = np.isin(log.rows.clicked, promoted), holds(log.rows.history, promoted)
+    clicks, read = np.isin(log.rows.clicked, promoted), holds(history, promoted)
     among = {"everything": np.ones(len(poisoned), dtype=bool), "same_article": clicks}
     if (poisoned[read & ~clicks] == 1).any():
         among["same_history"] = read

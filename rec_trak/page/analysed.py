@@ -16,6 +16,7 @@ def analysed(results: Results) -> list[tuple[str, str]]:
     metadata, rows = results.metadata, results.rows
     features, score = metadata.get("features") or {}, metadata.get("score") or {}
     fake, real = (int((results.labels == label).sum()) for label in (1, 0))
+    unknown = f", of {len(rows) - fake - real:,} nobody said" if fake + real < len(rows) else ""
     digests = {**(metadata.get("rows") or {}), **features}
     versions = metadata.get("versions") or {}
     lines = [
@@ -23,7 +24,7 @@ def analysed(results: Results) -> list[tuple[str, str]]:
         ("checkpoints of", metadata.get("model_type")),
         ("model", _model(metadata.get("model") or {})),
         ("rows", f"{len(rows):,} by {rows['user_id'].nunique():,} users on {rows['article_id'].nunique():,} articles"),
-        ("of them", f"{fake:,} click a fake article, {real:,} a real one, {len(rows) - fake - real:,} unknown"),
+        ("of them", f"{fake:,} click a fake article, {real:,} a real one{unknown}" if fake or real else ""),
         ("known to the model", _known(metadata.get("coverage") or {})),
         ("parameters differentiated", _counted(metadata.get("parameters"))),
         ("K, numbers kept of each gradient", _counted(metadata.get("proj_dim"))),

@@ -95,7 +95,7 @@ def _movers(heading: str, empty: str, moved: pd.DataFrame, results: Results, tit
     lines, cards = [], []
     for _, line in first.iterrows():
         ranks = {"from": round(line["clean_rank"]), "to": round(line["poisoned_rank"])}
-        cards.append(card(results.rows.iloc[int(line["sample_idx"])], line["shift"], largest, titles) | ranks)
+        cards.append(card(results, int(line["sample_idx"]), line["shift"], largest, titles) | ranks)
         about = {part: float(line[part]) if line[part] else None for part in PARTS}
         lines.append(ranks | about | {
             "title": headline(line["title"]),

@@ -26,12 +26,14 @@ from rec_trak.page.detection import detection
 from rec_trak.page.rows import known_titles
 from rec_trak.page.sections import agreement, group_tables, own_rows
 from rec_trak.page.tables import Table, shown
-from rec_trak.page.targets import target_sets
+from rec_trak.page.targets import SETS, target_sets
 from rec_trak.page.trust import trust
 from rec_trak.page.validated import validation
 from rec_trak.results.files import Results, Writer, as_csv, write_files
+from rec_trak.results.panels import labelled
 from rec_trak.results.plots import DPI, plot_detection_curves
 from rec_trak.runs.finished import FinishedRun, open_run
+from rec_trak.words import signed
 
 FILE = "report.html"
 NOT_VALIDATED = (
@@ -93,8 +95,9 @@ def page_content(run: FinishedRun, compare_dir: Path | None, command: str) -> di
     Raises:
         DataError: see `write_page`.
     """
-    results, titles = run.results, known_titles(run)
-    own, (sets, more_sets) = own_rows(results, titles), target_sets(run, titles)
+    results, scored = run.results, [run.target_set(name) for name in run.sets[:SETS]]
+    titles = known_titles(run, scored)
+    own, (sets, more_sets) = own_rows(results, titles), target_sets(run, scored, titles)
     tables, found = group_tables(run, "own"), detection(run)
     comparison, agreed = compared(compare_dir, results, titles), agreement(run)
     trusted, validated = trust(run), validation(run)
@@ -103,6 +106,7 @@ def page_content(run: FinishedRun, compare_dir: Path | None, command: str) -> di
                   *(table for one in (validated or {"sets": []})["sets"] for table in one["tables"])]  # fmt: skip
     return {
         "title": _title(results),
+        "labelled": labelled(results.labels),
         "verdict": _verdict(own, sets, found),
         "facts": _facts(results, comparison),
         "trust": trusted,
@@ -130,7 +134,8 @@ def page_content(run: FinishedRun, compare_dir: Path | None, command: str) -> di
 
 def _beside(content: dict[str, Any]) -> dict[str, Writer]:
     """The figures as PNG and the tables as CSV that stand in the page alone."""
-    writers = {"classes.csv": as_csv(pd.DataFrame(content["own"]["classes"]))}
+    classes = as_csv(pd.DataFrame(content["own"]["classes"]))
+    writers = {"classes.csv": classes} if content["labelled"] else {}
     if content["detection"] and content["detection"]["panels"]:
         figure = plot_detection_curves(content["detection"]["panels"])
         writers["detection_curves.png"] = partial(figure.savefig, format="png", dpi=DPI)
@@ -227,12 +232,13 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _shown_number, "count": lambda value: f"{value:,}", "ticks": _with_code}
+    environment.filters |= {"number": _shown_number, "count": lambda value: f"{value:,}", "ticks": _with_code,
+                            "signed": lambda value: signed(value).replace("-", "−")}  # fmt: skip
     return environment.get_template("report.html.j2")
 
 
 def _shown_number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−", 1)
+    return f"{value + 0.0:.3g}".replace("-", "−", 1)
 
 
 def _with_code(text: str) -> Markup:

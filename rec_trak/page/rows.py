@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from rec_trak.page.tables import read_csv, shown
 from rec_trak.results.files import Results
+from rec_trak.results.histories import ARTICLES, row_read
 from rec_trak.results.ranking import best_first
 from rec_trak.runs.finished import FinishedRun
 
 LISTED = 10  # rows in a list
-READ = 6  # headlines of a history, the newest
+READ = 6  # headlines of a history at first sight, the newest that the model reads
 SHORT, LONG = 180, 20_000  # characters of a headline at first sight, and unfolded
-TITLED = ("by_article.csv", "by_history_article.csv")
+TITLED = (ARTICLES, "by_article.csv", "by_history_article.csv")
 Titles = dict[str, tuple[str, str]]
 
 
-def known_titles(run: FinishedRun) -> Titles:
-    """Article id -> headline and class ('' where unknown), of all articles that a run's files name.
+def known_titles(run: FinishedRun, sets: Sequence[Results] = ()) -> Titles:
+    """Article id -> headline and class ('' where unknown), of all articles that a run's files name, clicked or not.
 
     Raises:
         DataError: a CSV cannot be read.
     """
     found: Titles = {}
-    for table in (run.results.rows, *(read_csv(path) for name in TITLED if (path := run.file(name)))):
+    paths = [run.file(name, of) for of in (None, *sets) for name in TITLED]
+    for table in (run.results.rows, *(read_csv(path) for path in paths if path)):
         if not {"article_id", "title"} <= set(table.columns):
             continue
         table = table.drop_duplicates("article_id")
         labels = table["label"] if "label" in table.columns else [""] * len(table)
         for article, title, label in zip(table["article_id"], table["title"], labels, strict=True):
             known = found.get(article, ("", ""))
-            found[article] = (known[0] or title, known[1] or label)
+            found[article] = (known[0] or title, known[1] or ("" if label == "unknown" else label))
     return found
 
 
@@ -43,7 +44,7 @@ def strongest(results: Results, titles: Titles, lowest: bool = False) -> list[di
     order = best_first(-results.scores if lowest else results.scores)[:LISTED]
     order = [row for row in order.tolist() if (results.scores[row] < 0 if lowest else results.scores[row] > 0)]
     largest = max((abs(float(results.scores[row])) for row in order), default=1.0)
-    return [card(results.rows.iloc[row], float(results.scores[row]), largest, titles) for row in order]
+    return [card(results, row, float(results.scores[row]), largest, titles) for row in order]
 
 
 def headline(title: str) -> dict[str, str]:
@@ -52,9 +53,17 @@ def headline(title: str) -> dict[str, str]:
     return {"short": short, "full": full if full != short else ""}
 
 
-def card(row: pd.Series, score: float, largest: float, titles: Titles) -> dict[str, Any]:
-    """What a list says of a row of rows.csv; its bar is `score` as a share of the list's `largest`."""
-    history = row["history_ids"].split()
+def card(results: Results, number: int, score: float, largest: float, titles: Titles) -> dict[str, Any]:
+    """What a list says of a row; its bar is `score` as a share of the list's `largest`.
+
+    `read` are the headlines that the model reads of the history, in order, those of `earlier` before the newest READ;
+    `unread` counts the others. Where the run does not say what was read, `read` is the log's history and `told` False.
+    """
+    row = results.rows.iloc[number]
+    history, read = row["history_ids"].split(), row_read(row, results.metadata.get("model"))
+    told, read = read is not None, history if read is None else read
+    items = list(_read(read, titles))
+    first = max(0, len(items) - READ)
     return {
         "title": headline(row["title"]),
         "article": shown(row["article_id"], 60),
@@ -65,8 +74,10 @@ def card(row: pd.Series, score: float, largest: float, titles: Titles) -> dict[s
         "source": shown(row["source_lines"], 60),
         "score": score,
         "width": round(100 * abs(score) / largest, 1) if largest else 0.0,
-        "history": list(_read(history[-READ:], titles)),
-        "earlier": max(0, len(history) - READ),
+        "read": items[first:],
+        "earlier": items[:first],
+        "unread": len(history) - len(read),
+        "told": told,
     }
 
 

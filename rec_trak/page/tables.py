@@ -119,6 +119,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def make_table(frame: pd.DataFrame, name: str, title: str, file: str, lines: int = LINES) -> Table:
     """A frame's first `lines` lines; a column is numeric where every cell that holds something is a number."""
+    if "label" in frame.columns and set(frame["label"]) <= {"unknown", ""}:
+        frame = frame.drop(columns="label")  # nobody said of any
     head = frame.head(lines)
     columns, cells = [], []
     for column in frame.columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,18 @@ SETS = 6  # target sets told in full
 SINGLE = 3  # targets told one by one
 ENDS = 5  # rows listed at each end of a single target
 EXPLAINED = 6  # rows whose parts are shown
-LINES = 200  # of a table of a set
 EXPLAIN_FILE = re.compile(r"explain_(\d+)_(\d+)\.csv")
 AGAIN = "Run scripts/score.py with --targets again."
 
 
-def target_sets(run: FinishedRun, titles: Titles) -> tuple[list[dict[str, Any]], list[str]]:
-    """What is to be said of each target set that was scored, and the names of those beyond the first SETS.
+def target_sets(run: FinishedRun, sets: Sequence[Results], titles: Titles) -> tuple[list[dict[str, Any]], list[str]]:
+    """What is to be said of each of the first SETS target sets of a run, and the names of the others.
 
     Raises:
         DataError: a set's files are damaged, or do not go together.
     """
-    told_of = [_target_set(run, run.target_set(name), titles, f"set{i}") for i, name in enumerate(run.sets[:SETS])]
-    return told_of, [shown(name, 60) for name in run.sets[SETS:]]
+    told_of = [_target_set(run, one, titles, f"set{i}") for i, one in enumerate(sets)]
+    return told_of, [shown(name, 60) for name in run.sets[len(sets) :]]
 
 
 def _target_set(run: FinishedRun, results: Results, titles: Titles, key: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _target_set(run: FinishedRun, results: Results, titles: Titles, key: str) ->
         "figure": distribution(key, *carrying(results), f"mean influence on {name} (margin units)"),
         "single": single_targets(results, titles),
         "tables": [
-            *group_tables(run, key, results, LINES),
+            *group_tables(run, key, results),
             *_places(run.file(PLACES, results), key),
             *_explained(run.files("explain_*.csv", results), key),
         ],
@@ -97,7 +97,7 @@ def _end(lines: pd.DataFrame, results: Results, titles: Titles) -> list[dict[str
     lines = lines.sort_values("rank", kind="stable").head(ENDS)
     largest = float(lines["score"].abs().max()) if len(lines) else 1.0
     return [
-        card(results.rows.iloc[row], score, largest, titles)
+        card(results, row, score, largest, titles)
         for row, score in zip(lines["sample_idx"].tolist(), lines["score"].tolist(), strict=True)
     ]
 
@@ -105,7 +105,7 @@ def _end(lines: pd.DataFrame, results: Results, titles: Titles) -> list[dict[str
 def _places(path: Path | None, key: str) -> list[Table]:
     """What articles in training histories did, where that was looked at."""
     title = "Articles in training histories, and what they did"
-    return [] if path is None else [read_table(path, f"{key}-history", title, LINES)]
+    return [] if path is None else [read_table(path, f"{key}-history", title)]
 
 
 def _explained(paths: list[Path], key: str) -> list[Table]:

@@ -1,7 +1,7 @@
 """Influence summed by article, reader, day or any column of the click log. Not here: scores of rows, or files.
 
-Each table has a line a group, from the largest sum to the smallest, with the number of rows and their mean beside the
-sum: popular articles have large sums by their size alone, and the mean tells them apart.
+Each table has a line a group, from the largest sum to the smallest (days in their order), with the number of rows and
+their mean beside the sum: popular articles have large sums by their size alone, and the mean tells them apart.
 
 The sums by article in the history count a row once for each different article that the model read there. They are no
 counterfactual: the influence of a row is that of its click and cannot be split over what stood in its history, so a sum
@@ -10,6 +10,7 @@ says how much the clicks of people who had read an article did, not what would h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ import pandas as pd
 
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.mind import days
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError, DataError
@@ -65,6 +67,8 @@ def group_tables(
                 "letters, digits, _ and -. Group by one of them."
             )
         tables[file] = by_name(values, _column(impressions, column, articles), column)
+        if column == "day":
+            tables[file] = tables[file].iloc[_in_time(tables[file]["day"].tolist())].reset_index(drop=True)
     return tables
 
 
@@ -141,6 +145,13 @@ def _summed(names: dict[str, Sequence[str]], codes: np.ndarray, values: np.ndarr
     sums = np.bincount(codes, weights=values, minlength=count)
     order = np.argsort(-sums, kind="stable")
     return pd.DataFrame(names | {"rows": rows, "sum": sums, "mean": sums / rows}).iloc[order].reset_index(drop=True)
+
+
+def _in_time(names: Sequence[str]) -> list[int]:
+    """The order of days: of their dates, those that are no dates first, by the numbers in them."""
+    dates, _ = days(names)
+    parts = [[(part.zfill(20) if i % 2 else part) for i, part in enumerate(re.split(r"(\d+)", name))] for name in names]
+    return sorted(range(len(names)), key=lambda place: (dates[place], parts[place]))
 
 
 def _read_articles(history: Ragged, articles: int) -> tuple[np.ndarray, np.ndarray]:

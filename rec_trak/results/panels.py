@@ -16,6 +16,8 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
 
 from rec_trak.results.ranking import LABELS
+from rec_trak.results.ticks import apart, score_ticks, set_ticks
+from rec_trak.words import signed
 
 COLOURS = {1: "#D55E00", 0: "#0072B2", -1: "#7F7F7F"}
 HATCHES = {1: "////", 0: "", -1: "...."}
@@ -23,7 +25,7 @@ MARKERS = {1: "^", 0: "o", -1: "s"}
 ALL_ROWS = "#56708A"
 LINES = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # of the same palette, none that means a class
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2)))
-HEADROOM = 1.3  # of the highest bar, so that the legend stands above all bars
+LEGEND = 9  # points
 SHARED_FROM = 20  # rows a class needs before a share of them says more than a count
 AXIS_NAME = 90  # characters
 Curves = Sequence[tuple[str, Any, Any]]
@@ -56,7 +58,9 @@ def all_rows_histogram(axes: Axes, scores: np.ndarray, edges: np.ndarray) -> Non
     """All rows, with their median and mean."""
     axes.hist(scores, bins=edges, color=ALL_ROWS, alpha=0.55, edgecolor="white", linewidth=0.4)
     for value, name, style in ((np.median(scores), "median", "-"), (scores.mean(), "mean", "--")):
-        axes.axvline(value, ymax=1 / HEADROOM, color="black", linestyle=style, label=f"{name} {value:.3g}")
+        axes.axvline(
+            value, ymax=1 / headroom(axes, 2), color="black", linestyle=style, label=f"{name} {value + 0.0:.3g}"
+        )
 
 
 def class_histogram(
@@ -74,10 +78,11 @@ def class_histogram(
     """
     for label in classes(labels):
         own = values[labels == label]
-        middle = f"mean {own.mean():+.1f}" if mean else f"median {np.median(own):.3g}"
-        name = f"{LABELS[label]}: {len(own):,} row{'s' * (len(own) != 1)}, {middle}"
+        middle = f"mean {signed(own.mean())}" if mean else f"median {np.median(own) + 0.0:.3g}"
+        word = f"{LABELS[label]}: " if labelled(labels) else ""
+        name = f"{word}{len(own):,} row{'s' * (len(own) != 1)}, {middle}"
         weights = np.full(len(own), 100 / len(own) if shares else 1.0)
-        look = filled(label, "50")
+        look = filled(label, "50") if word else {"facecolor": f"{ALL_ROWS}50", "edgecolor": ALL_ROWS}
         axes.hist(own, bins=edges, weights=weights, histtype="stepfilled", linewidth=1.3, label=name, **look)
     return "% of the rows of each class" if shares else "rows"
 
@@ -88,12 +93,24 @@ def dress_histogram(
     """Title, names of the axes, room for the legend."""
     words = {"linear": "", "log": ", log scale", "asinh": ", log scale away from 0"}
     axes.set_xscale(**scale)
+    if scale["value"] != "linear":
+        set_ticks(axes, *score_ticks(edges, scale))
     axes.set(title=title, xlabel=drawable(x_name, AXIS_NAME) + words[scale["value"]], ylabel=y_name)
-    axes.set(xlim=(edges[0], edges[-1]), ylim=(0, HEADROOM * axes.get_ylim()[1]))
+    axes.set(
+        xlim=(edges[0], edges[-1]),
+        ylim=(0, headroom(axes, len(axes.get_legend_handles_labels()[0])) * axes.get_ylim()[1]),
+    )
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=y_name == "rows"))
-    axes.legend(loc="upper left", fontsize=9, framealpha=0.9)
+    axes.legend(loc="upper left", fontsize=LEGEND, framealpha=0.9)
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def headroom(axes: Axes, lines: int) -> float:
+    """How far the y axis goes beyond the highest bar, so that a legend of so many lines stands above all bars."""
+    rows = axes.get_subplotspec().get_gridspec().nrows
+    height = max(72 * axes.figure.get_figheight() / rows - 70, 50)  # points; titles and names of axes take the rest
+    return 1 / (1 - min((1.6 * LEGEND * lines + 14) / height, 0.6))
 
 
 def bars(axes: Axes, scores: np.ndarray, labels: np.ndarray, apart: bool) -> None:
@@ -112,7 +129,7 @@ def rank_scatter(axes: Axes, before: np.ndarray, after: np.ndarray, labels: np.n
     size = float(np.clip(20_000 / len(labels), 1, 45))
     for label in classes(labels):
         own, style = labels == label, {"color": COLOURS[label], "marker": MARKERS[label], "rasterized": pixels}
-        name = f"{LABELS[label]}: {own.sum():,}"
+        name = f"{LABELS[label]}: {own.sum():,}" if labelled(labels) else f"{own.sum():,} rows"
         axes.scatter(before[own], after[own], s=size, alpha=0.5, linewidths=0, label=name, **style)
     axes.plot([1, 100], [1, 100], color="black", linestyle="--", linewidth=1, label="same rank")
     style = {"ncols": 4, "markerscale": (45 / size) ** 0.5, "frameon": False, "fontsize": 9, "borderaxespad": 0.1}
@@ -128,7 +145,7 @@ def shift_histogram(axes: Axes, shift: np.ndarray, labels: np.ndarray) -> None:
     """How many rows rose or fell how far, in percentile points (n,)."""
     edges = np.linspace(-99, 99, 45)
     y_name = class_histogram(axes, shift, labels, edges, sharable(labels), mean=True)
-    axes.axvline(0, ymax=1 / HEADROOM, color="black", linestyle="--", linewidth=1)
+    axes.axvline(0, ymax=1 / headroom(axes, len(classes(labels))), color="black", linestyle="--", linewidth=1)
     x_name = "change of rank (percentile points; right of 0: rose in the poisoned run)"
     dress_histogram(axes, "How far the rows moved", edges, {"value": "linear"}, x_name, y_name)
 
@@ -174,6 +191,8 @@ def ridge_lines(axes: Axes, curve: Sequence[dict[str, Any]]) -> None:
         axes.errorbar(x * shift, y, yerr=spread, marker=".", elinewidth=0.8, label=f"K = {k}", **style)
     least = min((line["lambda_rel"] for line in curve if line["lambda_rel"] > 0), default=1.0)
     axes.set_xscale("symlog", linthresh=least)  # a ridge of 0 has its place too
+    ridges = sorted({line["lambda_rel"] for line in curve})
+    set_ticks(axes, *apart(ridges, ridges[0], ridges[-1] or 1.0, lambda x: max(x, 0) and 1 + np.log10(x / least)))
     axes.set(xlabel="lambda_rel (ridge relative to trace / min(K, N))", ylabel="LDS on the half that chooses")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
@@ -184,6 +203,11 @@ def classes(labels: np.ndarray) -> list[int]:
     return sorted((label for label in COLOURS if np.any(labels == label)), key=lambda c: -np.sum(labels == c))
 
 
+def labelled(labels: np.ndarray) -> bool:
+    """Whether somebody said of any row what it clicks; else there are no classes to draw or to speak of."""
+    return bool(np.any(labels != -1))
+
+
 def sharable(*labels: np.ndarray) -> bool:
     """Whether shares of each class say more than counts: several classes, and enough rows in each."""
     sizes = [np.sum(own == label) for own in labels for label in classes(own)]
@@ -191,7 +215,9 @@ def sharable(*labels: np.ndarray) -> bool:
 
 
 def counted(labels: np.ndarray) -> str:
-    """`45 real, 5 fake`, the largest first; '' without rows."""
+    """`45 real, 5 fake`, the largest first; `50` where nobody said which; '' without rows."""
+    if len(labels) and not labelled(labels):
+        return f"{len(labels):,}"
     return ", ".join(f"{np.sum(labels == label):,} {LABELS[label]}" for label in classes(labels))
 
 

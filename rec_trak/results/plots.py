@@ -26,6 +26,7 @@ from rec_trak.results.panels import (
     drawable,
     dress_histogram,
     filled,
+    labelled,
     precision_recall,
     rank_scatter,
     ridge_lines,
@@ -48,7 +49,7 @@ def plot_score_distribution(
     scores: Any, labels: Any, save_path: SavePath = None, title: str = "TRAK scores", score_name: str = SCORE_NAME,
     nothing: Any = None,
 ) -> Figure:  # fmt: skip
-    """How the scores spread, over all rows and by class.
+    """How the scores spread, over all rows and, where there are several, by class.
 
     Args:
         scores: (N,) scores, all finite. The axis is logarithmic (on both sides of 0) where they are heavily skewed.
@@ -64,13 +65,15 @@ def plot_score_distribution(
     carries = carrying_rows(nothing, len(scores), "plot_score_distribution")
     scores, labels = scores[carries], labels[carries]
     which = f"All {len(scores):,} rows" if carries.all() else f"The {len(scores):,} rows that carry something"
-    figure = _figure(13, 4.8, title)
-    everything, by_class = figure.subplots(1, 2)
+    several = len(classes(labels)) > 1  # else a panel of classes would repeat the other
+    figure = _figure(13 if several else 8, 4.8, title)
+    everything, *by_class = figure.subplots(1, 1 + several, squeeze=False)[0]
     edges, scale = score_axis(scores)
     all_rows_histogram(everything, scores, edges)
     dress_histogram(everything, which, edges, scale, score_name)
-    y_name = class_histogram(by_class, scores, labels, edges, sharable(labels))
-    dress_histogram(by_class, "By class of the clicked article", edges, scale, score_name, y_name)
+    for panel in by_class:
+        y_name = class_histogram(panel, scores, labels, edges, sharable(labels))
+        dress_histogram(panel, "By class of the clicked article", edges, scale, score_name, y_name)
     return _saved(figure, save_path)
 
 
@@ -78,7 +81,8 @@ def plot_top_influential_samples(
     ranking_results: dict[str, Any], save_path: SavePath = None, top_k: int = 50,
     titles: Sequence[str] | None = None, score_name: str = SCORE_NAME,
 ) -> Figure:  # fmt: skip
-    """Bars for the rows with the highest and the lowest scores, and for the highest of fake and of real clicks.
+    """Bars for the rows with the highest and, where some are below 0, the lowest scores, and for the highest of fake
+    and of real clicks where there are both.
 
     Args:
         ranking_results: what `rank_training_samples` returns.
@@ -95,15 +99,17 @@ def plot_top_influential_samples(
     longest = max(len(rows) for rows, _, _ in lists.values())
     named = longest <= NAMED_BARS
     height = 0.185 * max(longest, 4) + 1.1 if named else 7
-    figure = _figure(18 if named and titles else 13, 2 * height + 0.8, "Rows by influence")
+    lines, columns = (len(lists) + 1) // 2, min(len(lists), 2)
+    width = (9 if named and titles else 6.5) * columns
+    figure = _figure(width, lines * height + 0.8, "Rows by influence")
+    panels = figure.subplots(lines, columns, squeeze=False)
+    for axes in panels.flat[len(lists) :]:
+        axes.remove()
     words = {1: "fake article clicked", 0: "real article clicked", -1: "not known whether fake"}
-    for axes, (name, (rows, scores, labels)) in zip(figure.subplots(2, 2).flat, lists.items(), strict=True):
-        places = f": {len(rows):,} rows ({counted(labels)})" if len(rows) and not name.endswith("clicked") else ""
+    for axes, (name, (rows, scores, labels)) in zip(panels.flat, lists.items(), strict=False):
+        kinds = f" ({counted(labels)})" if labelled(labels) else ""
+        places = "" if name.endswith("clicked") else f": {len(rows):,} row{'s' * (len(rows) != 1)}{kinds}"
         axes.set(title=name + places, xlabel=drawable(score_name, AXIS_NAME))
-        if len(rows) == 0:
-            axes.set_axis_off()
-            axes.text(0.5, 0.5, "no such row", ha="center", **NOTE)
-            continue
         bars(axes, scores, labels, named)
         if named:
             axes.set_yticks(range(1, len(rows) + 1), [_row_name(row, titles) for row in rows.tolist()], fontsize=7.5)
@@ -111,8 +117,9 @@ def plot_top_influential_samples(
         else:
             axes.set_ylabel("place in the list")
     present = classes(np.concatenate([labels for _, _, labels in lists.values()]))
-    handles = [Patch(label=words[label], **filled(label, "B0")) for label in present]
-    figure.legend(handles=handles, loc="outside upper right", ncols=3, frameon=False)
+    if present != [-1]:
+        handles = [Patch(label=words[label], **filled(label, "B0")) for label in present]
+        figure.legend(handles=handles, loc="outside upper right", ncols=3, frameon=False)
     return _saved(figure, save_path)
 
 
@@ -168,9 +175,9 @@ def plot_detection_curves(questions: Sequence[tuple[str, Curves, Curves, float]]
     for (left, right), (title, recall, rates, base_rate) in zip(panels, questions, strict=True):
         precision_recall(left, recall, base_rate)
         roc(right, rates)
-        for axes, place in ((left, "upper right"), (right, "lower right")):
+        for axes in (left, right):
             axes.set_title(drawable(title, TITLE), fontsize=11)
-            axes.legend(loc=place, fontsize=9, framealpha=0.9)
+            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.14), fontsize=9, frameon=False)
     return _saved(figure, save_path)
 
 
@@ -192,7 +199,7 @@ def plot_ridge_search(
         style = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": "black", "linestyle": ""}
         label = f"{name}: K = {setting['K']}, lambda_rel {setting['lambda_rel']:g}"
         axes.plot([line["lambda_rel"]], [line["lds"]], marker=marker, label=label, **style)
-    axes.legend(fontsize=9, framealpha=0.9)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9, frameon=False)
     return _saved(figure, save_path)
 
 
@@ -235,8 +242,11 @@ def _bar_lists(ranking: dict[str, Any], top_k: int) -> dict[str, list[np.ndarray
     for key, title, part in (("top", "Highest", slice(top_k)), ("bottom", "Lowest", slice(-top_k, None))):
         rows, scores, labels = (np.asarray(ranking[f"{key}_k_{n}"])[part] for n in ("indices", "scores", "labels"))
         opponents = " (below 0: opponents)" if key == "bottom" and len(scores) and scores[-1] < 0 else ""
-        lists[f"{title} scores{opponents}"] = [rows, scores, labels]
+        if key == "top" or opponents:  # low self-influence is none, and there is nothing to draw of it
+            lists[f"{title} scores{opponents}"] = [rows, scores, labels]
+    of_classes = {}
     for label, key in ((1, "fake"), (0, "real")):
         rows, scores = (np.asarray(ranking[f"top_{key}_{what}"])[:top_k] for what in ("indices", "scores"))
-        lists[f"Highest scores, {key} article clicked"] = [rows, scores, np.full(len(rows), label)]
-    return lists
+        if len(rows):
+            of_classes[f"Highest scores, {key} article clicked"] = [rows, scores, np.full(len(rows), label)]
+    return lists | (of_classes if len(of_classes) > 1 else {})

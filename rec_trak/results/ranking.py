@@ -21,6 +21,7 @@ ABOUT = ("user_id", "article_id", "title", "source_lines")
 RANKING_COLUMNS = ("rank", "sample_idx", "score", "label", "category", *ABOUT)
 IDENTITY = ("user_id", "history_ids", "article_id", "occurrence")
 ROW_COLUMNS = ("sample_idx", *IDENTITY, "other_candidates", "label", "title", "source_lines")
+HISTORY_READ = "history_read"  # a further column of rows.csv alone: the part of `history_ids` that the model reads
 
 
 def rank_training_samples(
@@ -114,9 +115,10 @@ def ranking_table(scores: Any, rows: pd.DataFrame, top_k: int = 100, nothing: An
         nothing: as for `rank_training_samples`.
 
     Returns:
-        RANKING_COLUMNS, then the extra columns of `rows`. `rank` 1 is the highest score, equal scores keep the order
-        of the rows. `category` is carries_nothing in the lines of such rows; of the others, top_influential in the
-        first `top_k` lines, bottom_influential in the last `top_k` that are not among those, and '' between.
+        RANKING_COLUMNS, then the extra columns of `rows` but `history_read`. `rank` 1 is the highest score, equal
+        scores keep the order of the rows. `category` is carries_nothing in the lines of such rows; of the others,
+        top_influential in the first `top_k` lines, bottom_influential in the last `top_k` that are not among those,
+        and '' between.
 
     Raises:
         NumericalError: a score is NaN or infinite.
@@ -133,7 +135,7 @@ def ranking_table(scores: Any, rows: pd.DataFrame, top_k: int = 100, nothing: An
     table = (
         rows.iloc[order].reset_index(drop=True).assign(rank=np.arange(1, n + 1), score=scores[order], category=category)
     )
-    return table[[*RANKING_COLUMNS, *(name for name in rows.columns if name not in ROW_COLUMNS)]]
+    return table[[*RANKING_COLUMNS, *(name for name in rows.columns if name not in (*ROW_COLUMNS, HISTORY_READ))]]
 
 
 def carrying_rows(nothing: Any, n: int, where: str) -> np.ndarray:

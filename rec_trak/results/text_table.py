@@ -48,8 +48,13 @@ def _width(widths: list[int]) -> int:
 def _cell(value: object) -> str:
     if value is None or value != value:  # NaN is the one number that differs from itself
         return "-"
-    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    text = _number(value) if isinstance(value, float) else str(value)
     return plain(text, mark=" ")  # a headline must not steer the terminal
+
+
+def _number(value: float) -> str:
+    """Three digits behind the point, or three that count where those would be zeros."""
+    return f"{value:.2e}" if 0 < abs(value) < 0.0005 else f"{value + 0.0:.3f}"
 
 
 def _cut(text: str, width: int) -> str:

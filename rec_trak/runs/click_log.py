@@ -14,9 +14,11 @@ from rec_trak.config.reading import Reading, reading_of
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.places import click_log_path, data_format
+from rec_trak.data.ragged import Ragged
 from rec_trak.data.sources import read_data
 from rec_trak.errors import DataError
 from rec_trak.results.files import Results
+from rec_trak.results.histories import histories_read
 from rec_trak.results.ranking import IDENTITY, rows_table
 from rec_trak.words import outline
 
@@ -95,6 +97,14 @@ def check_same_rows(results: Results, other: Results) -> None:
         DataError: names the first row that differs.
     """
     _check_same(other.folder, other.rows[[*COMPARED]], results)
+
+
+def history_as_read(results: Results, log: ClickLog) -> Ragged:
+    """N sequences of article positions: what the model read of each row's history; all of it where the run, of an
+    earlier build, does not say."""
+    found = histories_read(results.rows, results.metadata.get("model"))
+    position = log.articles.position
+    return log.rows.history if found is None else Ragged.of([[position[a] for a in ids] for ids in found])
 
 
 def line_numbers(source: str) -> list[int]:

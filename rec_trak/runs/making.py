@@ -18,22 +18,25 @@ from rec_trak.attribution.influence import SelfInfluence, TargetInfluence, self_
 from rec_trak.attribution.job import Job, Run, fingerprint, versions
 from rec_trak.attribution.rows import within
 from rec_trak.attribution.target_sets import NamedTargets, named_targets
+from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import DIGITS
 from rec_trak.errors import ConfigError
 from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.files import GRADIENTS, as_csv, write_files, write_results
 from rec_trak.results.groups import NOT_A_COUNTERFACTUAL, check_columns, group_tables
+from rec_trak.results.histories import ARTICLES, articles_table, read_ids
 from rec_trak.results.nothing import carry_nothing, nothing_notes, nothing_targets_notes
-from rec_trak.results.ranking import rows_table
+from rec_trak.results.ranking import HISTORY_READ, rows_table
 from rec_trak.results.target_tables import ends_table, targets_table
 from rec_trak.room import require_disk, require_memory
 from rec_trak.scoring.solve import Diagnostics
 from rec_trak.store.manifest import proofs_in, read_manifest, read_member
-from rec_trak.words import plain
+from rec_trak.words import plain, signed
 
 NAMED = 5  # articles printed of each end
 ENDS = 100  # proponents and opponents listed of each target, at most
 WIDTH = 160  # characters of a printed line
+TITLE = 60  # characters of a headline that something stands behind
 ROW_FIELDS = ("row_count", "rows", "negatives")
 SCORE_NAMES = {
     "self_influence": "self-influence Q·h (margin units)",
@@ -68,11 +71,13 @@ def score_rows(run: Run, job: Job, group_by: Sequence[str] = ()) -> tuple[SelfIn
         job.articles,
         top_k,
         _with_nothing(describe(run, job, score, result.diagnostics), result.nothing),
-        extra={"leverage": result.leverage, "q": result.q},
+        extra={HISTORY_READ: _read(job), "leverage": result.leverage, "q": result.q},
         score_name=SCORE_NAMES[config.score],
         gradients=_projected(job) if config.save_embeddings else None,
     )
-    return result, paths + _write_groups(run.folder, result.scores, job, group_by, _scoring(job))
+    of = _scoring(job)
+    paths += write_files(run.folder, {ARTICLES: as_csv(articles_table(job.impressions, job.articles))}, of)
+    return result, paths + _write_groups(run.folder, result.scores, job, group_by, of)
 
 
 def score_targets(
@@ -118,7 +123,7 @@ def score_targets(
         job.articles,
         top_k,
         _with_nothing(metadata, result.nothing, result.nothing_targets),
-        extra={"renormalised": result.renormalised, "kernel": result.kernel},
+        extra={HISTORY_READ: _read(job), "renormalised": result.renormalised, "kernel": result.kernel},
         score_name=f"mean influence on {targets.name} (margin units)",
     )
     f = margins(job, targets.name, targets.impressions, targets.articles)
@@ -127,6 +132,7 @@ def score_targets(
         "targets.csv": targets_table(targets.impressions, targets.articles, f),
         "proponents.csv": ends_table(result.proponents, 1, rows),
         "opponents.csv": ends_table(result.opponents, -1, rows),
+        ARTICLES: articles_table(targets.impressions, targets.articles),
     }
     of = _scoring(job, targets.name)
     paths += write_files(folder, {name: as_csv(table) for name, table in tables.items()}, of)
@@ -156,7 +162,7 @@ def score_history(run: Run, job: Job, wanted: str, only: Sequence[str] | None = 
         f"{len(table):,} places of {len(sums):,} articles in training histories, by what they did to {targets.name}:"
     ]
     for (article, title), line in ends[~ends.index.duplicated()].iterrows():
-        lines.append(f"  {line['sum']:+.3e} in {line['count']:,.0f} places  {article}  {title}")
+        lines.append(f"  {signed(line['sum'], '.3e')} in {line['count']:,.0f} places  {article}  {title}")
     notes = [f"note: {note}" for note in nothing_targets_notes(found.nothing_targets)]
     return [*(_terminal(line) for line in lines), *notes], path
 
@@ -186,10 +192,11 @@ def explain_row(run: Run, job: Job, row: str, target: str) -> tuple[list[str], P
     f = margins(job, targets.name, targets.impressions, targets.articles)[found.target]
     clicks, asked = job.impressions, targets.impressions
     user, title = clicks.user_ids[found.row], job.articles.titles[clicks.clicked[found.row]]
+    shown = plain(targets.articles.titles[asked.clicked[found.target]], TITLE)
     lines = [
         f"row {found.row}: user {user} clicked {title}",
-        f"target {targets.name}:{found.target}: {targets.articles.titles[asked.clicked[found.target]]} shown to user "
-        f"{asked.user_ids[found.target]}, margin {f:+.4g}",
+        f"target {targets.name}:{found.target}: margin {signed(f, '.4g')}, {shown} shown to user "
+        f"{asked.user_ids[found.target]}",
         *found.lines(),
     ]
     return [_terminal(line) for line in lines], path
@@ -211,10 +218,19 @@ def _folder(run: Run, targets: NamedTargets) -> Path:
 
 def _write_groups(folder: Path, values: np.ndarray, job: Job, columns: Sequence[str], of: str | None) -> list[Path]:
     """The tables of `groups`, beside the rankings."""
-    first_rows = np.searchsorted(job.impression_of_row, np.arange(len(job.impressions)))
-    history = job.inputs.impressions.history.subset(first_rows)
-    tables = group_tables(values, job.impressions, history, job.articles, columns)
+    tables = group_tables(values, job.impressions, _histories(job), job.articles, columns)
     return write_files(folder, {name: as_csv(table) for name, table in tables.items()}, of)
+
+
+def _histories(job: Job) -> Ragged:
+    """What the model reads of each impression's history, padding included."""
+    first_rows = np.searchsorted(job.impression_of_row, np.arange(len(job.impressions)))
+    return job.inputs.impressions.history.subset(first_rows)
+
+
+def _read(job: Job) -> list[str]:
+    """`history_read` of each impression."""
+    return read_ids(_histories(job), job.articles)
 
 
 def _scoring(job: Job, targets: str | None = None) -> str | None:

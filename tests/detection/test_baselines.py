@@ -75,6 +75,16 @@ def test_history_rules():
     assert notes == []
 
 
+def test_what_the_model_does_not_read_taught_it_nothing():
+    """Law: an article beyond what is read of a history does not count, but for histories that repeat another user's."""
+    rows = impressions("ab", [[1, 2, 3], [1, 2, 3]], [4, 0])
+    read = Ragged.of([[1], [2, 3]])
+    found, _ = data_baselines(rows, shelf(fake=[2]), [1], read=read)
+    assert found["promoted article in history"].tolist() == [1, 0]
+    assert found["fake article in history"].tolist() == [0, 1]
+    assert found["history repeats another user's"].tolist() == [3, 3]
+
+
 def test_what_cannot_be_given_is_left_out_with_a_note(monkeypatch):
     """Nobody says what is fake; no title holds a word; too many pairs of rows: each ranking is missing, and said so."""
     rows = impressions("ab", [[1, 2, 3], [1, 2, 3]], [4, 1])

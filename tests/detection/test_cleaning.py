@@ -290,5 +290,10 @@ def test_the_command(tmp_path, folder):
     assert out.rstrip().endswith("Nothing was written.")
     out = succeed("clean", "--results_dir", folder, "--article", "n1", "--below", -3, "--output", tmp_path / "new.csv")
     assert str(tmp_path / "new_dropped.csv") in out
+    out = succeed("clean", "--results_dir", folder, "--top", 12, "--dry_run")
+    assert len([line for line in out.splitlines() if line.split()[:1] and line.split()[0].isdigit()]) == 1 + 12
+    assert "the first" not in out
+    out = succeed("clean", "--results_dir", folder, "--top", 12, "--output", tmp_path / "more.csv")
+    assert "... the first 10 of 12 rows; all are in the second file" in out
     assert "--output: missing" in fail("clean", "--results_dir", folder, "--top", 1)
     assert "it is there already" in fail("clean", "--results_dir", folder, "--top", 1, "--output", tmp_path / "new.csv")

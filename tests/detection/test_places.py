@@ -69,7 +69,7 @@ def test_rows_that_are_not_in_the_file_are_counted(scored_places):
     folder, log, promoted = scored_places
     pd.read_csv(folder / "history.csv").iloc[1:].to_csv(folder / "history.csv", index=False)
     _, notes = place_rankings(folder / "history.csv", log, [promoted])
-    assert notes[0].startswith("1 row(s) that hold a promoted article are not in history.csv")
+    assert notes[0].startswith("1 row(s) whose model reads a promoted article are not in history.csv")
 
 
 def test_nothing_to_say_where_nobody_has_read_it(scored_places):

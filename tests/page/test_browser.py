@@ -122,7 +122,7 @@ def test_filter_keeps_the_lines_that_hold_the_words(page, tmp_path):
     """
     seen = opened(page, tmp_path, script)
     assert seen["script"] == [page_world.HOSTILE[0]]
-    assert seen["count"] == "1 of 1 lines shown"
+    assert seen["count"] == "1 of 1 line shown"
     assert (seen["fake"], seen["nothing"], seen["all"]) == (4, [], len(page_world.HOSTILE))
     assert (seen["live"], seen["named"]) == ("polite", "Filter")
 

@@ -131,7 +131,7 @@ def test_what_was_analysed_and_the_commands(page):
     told_of = " ".join(" ".join(page.texts).split())
     for fact in (
         "<b>member_0.pt (digest digest0), ridge 0.1", "40 by 8 users on 12 articles", "1,234", "torch 2.13.0",
-        "14 click a fake article, 26 a real one, 0 unknown", "rows 0123, negatives 4567", "lambda_rel 1.0",
+        "14 click a fake article, 26 a real one", "rows 0123, negatives 4567", "lambda_rel 1.0",
         "python scripts/score.py --config '<i>x</i>.yaml'", COMMAND, "a note with <b>tags</b> and code",
         "python scripts/compare.py --clean_dir",
     ):  # fmt: skip

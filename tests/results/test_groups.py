@@ -45,7 +45,7 @@ def values():
 
 
 def test_groups_of_rows_add_up_to_the_whole(rows, articles, values):
-    """Each row is in one article's, one user's and one day's group; sum = rows x mean; sorted by sum."""
+    """Each row is in one article's, one user's and one day's group; sum = rows x mean; sorted by sum, days by day."""
     tables = group_tables(values, rows, rows.history, articles)
     assert list(tables) == ["by_article.csv", "by_history_article.csv", "by_user.csv", "by_day.csv"]
     for name in ("by_article.csv", "by_user.csv", "by_day.csv"):
@@ -53,7 +53,27 @@ def test_groups_of_rows_add_up_to_the_whole(rows, articles, values):
         assert table["rows"].sum() == N
         np.testing.assert_allclose(table["sum"].sum(), values.sum())
         np.testing.assert_allclose(table["sum"], table["rows"] * table["mean"])
-        assert table["sum"].is_monotonic_decreasing
+        assert table["day" if name == "by_day.csv" else "sum"].is_monotonic_increasing == (name == "by_day.csv")
+        assert name == "by_day.csv" or table["sum"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["", "2019-11-09", "2019-11-10", "2020-01-01"],
+        ["11/9/2019", "11/10/2019", "11/30/2019", "2/1/2020"],
+        ["30/1/2019", "2/11/2019", "1/12/2019"],
+        ["1", "2", "10"],
+        ["day 2", "day 10"],
+    ],
+)
+def test_days_stand_in_their_order(articles, names):
+    """Law: by date, whatever the way to write it, the largest sum or not; what is no date by its numbers."""
+    n = len(names)
+    rows = Impressions(
+        np.array(["u"] * n, dtype=object), Ragged.of([[0]] * n), Ragged.of([[0, 1]] * n), Ragged.of([[1, 0]] * n),
+        np.zeros(n, np.int8), ("1",) * n, {"day": tuple(names[::-1])})  # fmt: skip
+    assert group_tables(np.ones(n), rows, rows.history, articles)["by_day.csv"]["day"].tolist() == names
 
 
 def test_groups_equal_a_pandas_groupby(rows, articles, values):

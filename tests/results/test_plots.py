@@ -15,6 +15,7 @@ from rec_trak.results.panels import class_histogram, drawable
 from rec_trak.results.plots import (
     HEADLINE,
     plot_detection_curves,
+    plot_ridge_search,
     plot_score_comparison,
     plot_score_distribution,
     plot_top_influential_samples,
@@ -122,10 +123,25 @@ def test_without_titles_or_room_bars_have_numbers():
     assert many.axes[0].get_ylabel() == "place in the list"
 
 
-def test_a_class_without_rows_says_so():
-    """Law: an empty panel explains itself."""
-    figure = plot_top_influential_samples(rank_training_samples([1.0, 2.0], [1, 1], 2))
-    assert [text.get_text() for text in figure.axes[3].texts] == ["no such row"]
+def test_panels_that_would_repeat_or_be_empty_are_left_out():
+    """Law: of one class, or none, there is no second panel of the same rows; low self-influence is none to draw."""
+    for label in (1, -1):
+        figure = plot_top_influential_samples(rank_training_samples([1.0, 2.0], [label] * 2, 2))
+        assert len(figure.axes) == 1
+        assert len(plot_score_distribution([1.0, 2.0], [label] * 2).axes) == 1
+
+
+def test_without_labels_nothing_is_said_of_classes():
+    """Law: where nobody said what is fake no figure has a class in it: no word, no legend, no grey of the unknown."""
+    scores, nobody = np.array([3.0, 1.0, -2.0, 0.5]), np.full(4, -1)
+    top = plot_top_influential_samples(rank_training_samples(scores, nobody, 4))
+    assert [axes.get_title() for axes in top.axes] == [
+        "Highest scores: 4 rows", "Lowest scores (below 0: opponents): 4 rows"]  # fmt: skip
+    assert top.legends == []
+    compared = plot_score_comparison(scores, nobody, scores[::-1], nobody)
+    texts = [text.get_text() for axes in compared.axes for text in axes.get_legend().get_texts()]
+    assert not [text for text in texts if "unknown" in text]
+    assert texts[0] == "4 rows, median 0.75"
 
 
 def test_hostile_titles_are_drawn_without_a_warning(tmp_path):
@@ -176,7 +192,7 @@ def test_comparison_draws_ranks_of_the_given_pairs(tmp_path):
     figure = plot_score_comparison(clean, [0, 0, 0], poisoned, [0, 0, 0, 1], tmp_path / "c.png", pairs=pairs)
     points = figure.axes[2].collections[0].get_offsets()
     assert np.asarray(points).tolist() == [[100, 1], [50.5, 50.5], [1, 100]]
-    assert figure.axes[3].get_legend().get_texts()[0].get_text() == "real: 3 rows, mean +0.0"
+    assert figure.axes[3].get_legend().get_texts()[0].get_text() == "real: 3 rows, mean 0.0"
     assert (tmp_path / "c.png").read_bytes().startswith(PNG)
 
 
@@ -234,7 +250,7 @@ def test_functions_return_the_figure():
 
 
 def test_small_classes_are_drawn_as_shares():
-    """Law: with 20 rows in each class a panel's bars are percent of their class, else counts; one class is counted."""
+    """Law: with 20 rows in each class a panel's bars are percent of their class, else counts."""
     scores = np.random.default_rng(2).normal(size=120)
     panel = plot_score_distribution(scores, np.arange(120) % 5 == 0).axes[1]
     assert panel.get_ylabel() == "% of the rows of each class"
@@ -242,7 +258,6 @@ def test_small_classes_are_drawn_as_shares():
     class_histogram(one_bin, scores, np.arange(120) % 5 == 0, np.array([-9, 9]), shares=True)
     assert [patch.get_xy()[:, 1].max() for patch in one_bin.patches] == pytest.approx([100, 100])
     assert plot_score_distribution(scores, np.arange(120) < 19).axes[1].get_ylabel() == "rows"
-    assert plot_score_distribution(scores, np.zeros(120)).axes[1].get_ylabel() == "rows"
 
 
 def test_both_runs_are_drawn_alike():
@@ -260,6 +275,56 @@ def test_lists_count_their_classes():
     assert titles[0] == "Highest scores: 2 rows (1 fake, 1 real)"
     assert titles[1] == "Lowest scores (below 0: opponents): 2 rows (1 fake, 1 unknown)"
     assert titles[2] == "Highest scores, fake article clicked"
+
+
+def crossing_ticks(axes) -> list:
+    """Pairs of names of ticks that touch."""
+    boxes = [text.get_window_extent() for text in axes.get_xticklabels() if text.get_text()]
+    return [(a.x1, b.x0) for a, b in pairwise(sorted(boxes, key=lambda box: box.x0)) if a.x1 + 1 > b.x0]
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.random.default_rng(0).standard_t(1, 400),
+        np.random.default_rng(0).standard_t(0.4, 400) * 1e-5,
+        np.exp(np.random.default_rng(0).normal(0, 4, 400)),
+        np.exp(np.random.default_rng(0).normal(0, 0.3, 400)) ** 3,
+        np.r_[np.zeros(300), np.geomspace(1e-9, 1, 100)],
+        np.r_[-np.geomspace(1e-7, 1e3, 300), np.zeros(9), 0.5],
+    ],
+)
+def test_names_of_ticks_stand_apart(scores):
+    """Law: on an axis that is logarithmic on one side of 0 or both, no two names touch, and there are at least two."""
+    panel = plot_score_distribution(scores, np.zeros(len(scores))).axes[0]
+    panel.figure.draw_without_rendering()
+    assert panel.get_xscale() != "linear"
+    assert len([text for text in panel.get_xticklabels() if text.get_text()]) >= 2
+    assert crossing_ticks(panel) == []
+
+
+def test_ridges_have_ticks_that_stand_apart():
+    """Law: the same of the ridges that were tried, 0 among them, and of a single one; no legend over a curve."""
+    ridges = (0, 1e-3, 2e-3, 1e-2, 0.1, 0.3, 1, 3, 10)
+    for tried in (ridges, (0.5,), (0,)):
+        curve = [{"K": k, "lambda_rel": x, "lds": 0.3, "interval": [0.2, 0.4]} for k in (64, 512) for x in tried]
+        own = {"K": 64, "lambda_rel": tried[0]}
+        panel = draw(plot_ridge_search(curve, own, own)).axes[0]
+        assert crossing_ticks(panel) == []
+        assert not panel.get_legend().get_window_extent().overlaps(panel.get_window_extent())
+
+
+def test_no_legend_covers_a_curve_or_a_bar():
+    """Law: legends stand beside the panels of curves, and above all bars of a histogram."""
+    line = [("a ranking of a long name", [0, 0.5, 1], [1, 1, 1])]
+    figure = draw(plot_detection_curves([("all", line, line, 0.25)] * 2))
+    for axes in figure.axes:
+        assert not axes.get_legend().get_window_extent().overlaps(axes.get_window_extent())
+    labels = np.arange(90) % 3 - 1
+    for axes in draw(plot_score_distribution(np.arange(90.0), labels)).axes:
+        top = max(axes.transData.transform((0, y))[1] for y in [patch.get_xy()[:, 1].max() if hasattr(
+            patch.get_xy(), "shape") else patch.get_height() for patch in axes.patches])  # fmt: skip
+        assert axes.get_legend().get_window_extent().y0 >= top - 1
 
 
 def test_names_of_scores_are_never_mathematics():

@@ -34,6 +34,17 @@ def test_formatted_table_fits_the_terminal():
     assert [len(line) for line in format_table(wide).splitlines()] == [100, 100]
 
 
+def test_small_numbers_are_no_zeros():
+    """Law: a number that three digits would make a zero is written by its power of ten; a zero has no sign."""
+    table = pd.DataFrame({"score": [0.25, -0.00012, -0.0, 1e-9]})
+    assert [line.strip() for line in format_table(table).splitlines()[1:]] == [
+        "0.250",
+        "-1.20e-04",
+        "0.000",
+        "1.00e-09",
+    ]
+
+
 def test_what_a_headline_holds_stays_text():
     """Escape sequences, line breaks and marks that turn the direction of a line become blanks."""
     table = pd.DataFrame({"title": ["\x1b[31mred\n\u202eback\x07", "plain 日本 é"]})

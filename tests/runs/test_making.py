@@ -1,6 +1,7 @@
 """What score.py writes and prints for rows, target sets and single rows, and what it refuses."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -135,7 +136,7 @@ def test_why_a_row(run):
     out = succeed("score", *flags, "--explain", "7", "mixed:2")
     lines = out.splitlines()
     assert lines[0].startswith("row 7: user ")
-    assert lines[1].startswith("target mixed:2: ")
+    assert re.match(r"target mixed:2: margin [+-][\d.e-]+, .* shown to user u", lines[1])
     assert "leverage" in lines[2]
     parts = read(folder / "targets" / "mixed" / "explain_7_2.csv")
     succeed("score", *flags, "--targets", "mixed", "--save_matrix")
@@ -157,6 +158,7 @@ def test_headlines_cannot_command_a_terminal(run, tmp_path):
     out = succeed("score", *flags, "--explain", "0", "mixed:0")
     assert "\ufffd[2J\ufffdlong" in out
     assert all(line.isprintable() and len(line) <= analysis.WIDTH for line in out.splitlines()[:-1])
+    assert re.search(r"target mixed:0: margin [+-][\d.e-]+, ", out)  # long headlines push no number off the line
     assert "\x1b[2J\u202elong" in (folder / "targets" / "mixed" / "explain_0_0.csv").read_text(encoding="utf-8")
 
 

@@ -47,10 +47,16 @@ def metadata(members: int = 1, **keys) -> dict:
     }  # fmt: skip
 
 
-def world() -> tuple[Impressions, Articles]:
-    """N clicks of 8 users on the hostile articles, a third of them fake."""
+def model(most: int, kept: str) -> dict:
+    """What score.py would say of a model that reads so many articles of a history."""
+    told = {"architecture": "nrms", "views": ["title"], "text": {"tokeniser": "regex"}}
+    return told | {"max_history": most, "history_truncation": kept}
+
+
+def world(fake: np.ndarray | None = None) -> tuple[Impressions, Articles]:
+    """N clicks of 8 users on the hostile articles, a third of them fake unless `fake` says another thing."""
     n = len(HOSTILE)
-    fake = np.array([1, 0, 0] * (n // 3), np.int8)
+    fake = np.array([1, 0, 0] * (n // 3), np.int8) if fake is None else fake
     ids = tuple(f"n{i}<\"&'>" for i in range(n))
     articles = Articles(ids, HOSTILE, ("",) * n, ("",) * n, ("",) * n, fake, "made up")
     rng = np.random.default_rng(0)
@@ -66,10 +72,10 @@ def world() -> tuple[Impressions, Articles]:
     return impressions, articles
 
 
-def write_run(folder: Path, scores: np.ndarray | None = None, seed: int = 1, **keys) -> Path:
+def write_run(folder: Path, scores: np.ndarray | None = None, seed: int = 1, fake=None, **keys) -> Path:
     """The results of self-influence, without anything else."""
     scores = np.random.default_rng(seed).gamma(1.0, size=N) if scores is None else scores
-    write_results(folder, scores, *world(), 5, metadata(**keys))
+    write_results(folder, scores, *world(fake), 5, metadata(**keys))
     return folder
 
 
