@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 ALL = 5000  # splits listed one by one; of more members they are drawn
+LEAST_GROWTH = 0.4  # slower than seen on any store: what rounding and few splits may not go below
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
@@ -45,32 +46,51 @@ def mean(values) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
-def spearman_brown(r: float | None, factor: float) -> float | None:
+def spearman_brown(r: float | None, factor: float, growth: float = 1.0) -> float | None:
     """The agreement of two measurements `factor` times as long as those that agree by `r`, in [0, 1].
+
+    The odds r / (1 - r) grow as the length does, to the power `growth`. With 1 that is Spearman and Brown's law, which
+    holds for Pearson's correlation of whatever is averaged. Ranks of scores with heavy tails grow slower: most rows
+    matter little, and what each of them adds is nearly all noise.
 
     Source: Spearman 1910, Brown 1910: f r / (1 + (f - 1) r). An r of 0 or less foretells 0.
     """
     if r is None:
         return None
-    r = min(max(r, 0.0), 1.0)
+    r, factor = min(max(r, 0.0), 1.0), factor**growth
     return factor * r / (1 + (factor - 1) * r)
 
 
-def length_for(wanted: float, r: float | None, length: float) -> int | None:
+def growth_of(small: float | None, large: float | None, factor: float, usual: float) -> float:
+    """The `growth` with which `small` foretells `large`, the agreement of what is `factor` times as long.
+
+    It is kept within [LEAST_GROWTH, 1]. Where there is nothing to see (one of them missing, or not within (0, 1), or
+    of equal length), it is `usual`.
+    """
+    if small is None or large is None or factor <= 1 or not (0 < small < 1 and 0 < large < 1):
+        return usual
+    seen = (math.log(large / (1 - large)) - math.log(small / (1 - small))) / math.log(factor)
+    return min(max(seen, LEAST_GROWTH), 1.0)
+
+
+def length_for(wanted: float, r: float | None, length: float, growth: float = 1.0) -> int | None:
     """How many members give the agreement `wanted`, where `length` of them give `r`; None where no number does."""
     if r is None or r <= 0:
         return None
     if r >= 1:
         return 1
-    return max(1, math.ceil(length * wanted * (1 - r) / (r * (1 - wanted)) - 1e-9))
+    odds = wanted * (1 - r) / (r * (1 - wanted))
+    return max(1, math.ceil(length * odds ** (1 / growth) - 1e-9))
 
 
-def member_splits(members: int, wanted: int, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
+def member_splits(
+    members: int, wanted: int, rng: np.random.Generator, size: int | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Up to `wanted` different ways to take two equal groups of members that share none; none for one member.
 
-    Of an odd number one stays out.
+    Groups have `size` members, or half of them; of an odd number one stays out then.
     """
-    half = members // 2
+    half = members // 2 if size is None else size
     if not half:
         return []
     if math.comb(members, half) * math.comb(members - half, half) // 2 <= ALL:

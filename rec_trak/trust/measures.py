@@ -1,10 +1,8 @@
 """What a finished store says about the rankings made from it, as plain numbers. Not here: verdicts, files, retraining.
 
 A ranking is measured by making it again from less: from half of the sketch, from half of the members, with other
-ridges. What the whole would repeat is then foretold by Spearman and Brown's formula. None of this sees an error that
+ridges. What the whole would repeat is foretold from the halves, see repeats.py. None of this sees an error that
 all halves share: a linearisation that does not hold, a ridge so large that curvature is lost, members trained alike.
-
-Source: Spearman 1910 and Brown 1910 (split halves).
 """
 
 from __future__ import annotations
@@ -18,21 +16,19 @@ from torch import Tensor
 
 from rec_trak.trust.agreement import (
     agreement,
-    centred,
     length_for,
     mean,
-    member_splits,
     other_agreement,
     ranks,
-    spearman_brown,
     top_share,
 )
 from rec_trak.trust.arrays import Stack, check_arrays
-from rec_trak.trust.members import BUCKET_SPLITS, Member, Scores, see_member, views_of
+from rec_trak.trust.members import Member, Scores, see_member, views_of
 from rec_trak.trust.prediction import CURVATURE, FOLLOWING, NOISE, foretold, kept
+from rec_trak.trust.repeats import Groups, groups_of, of_members, of_sketch
 
 ROWS, TARGETS = 20_000, 60  # looked at, at most: a seeded sample
-MEMBER_SPLITS, SHUFFLES = 10, 5
+SHUFFLES = 5
 TOP = 0.01
 
 
@@ -52,6 +48,8 @@ class Measures:
         projection_sums, checkpoint_sums: as the two reliabilities, of sums of scores over random subsets of the rows,
             which is what an LDS compares: Pearson's correlation of the scores, where large scores count for more.
         members_for_50, members_for_70, members_for_80: members that give such a reliability.
+        growth: how fast the odds of an agreement of ranks grow with members, see `agreement.spearman_brown`: seen from
+            four members on, else what was seen elsewhere. None for one member.
         reliability: `checkpoint_reliability`, or `projection_reliability` where that is less or the only one.
         fidelity: its root.
         explained: how much of the margins a linear model explains of rows that it leaves out, see `systems.Margins`; a
@@ -108,6 +106,7 @@ class Measures:
     other_target: float | None
     null: float | None
     law: float | None = None
+    growth: float | None = None
 
 
 def measure(
@@ -178,13 +177,13 @@ def measure_rankings(
         for e, phi in enumerate(phis)
     ]
     q = np.stack([np.asarray(one, dtype=np.float64).reshape(-1)[rows] for one in qs])
-    splits = member_splits(len(phis), MEMBER_SPLITS, rng)
+    groups = groups_of(len(phis), rng)
     common = _common(seen, int(owner[-1]) + 1, k, lambda_rel)
     result, first = {}, 0
     for name, targets in chosen.items():
         last = first + (0 if targets is None else len(targets))
         columns = None if targets is None else slice(first, last)
-        result[name] = _measured(Scores(seen, q, starts, columns), splits, common, rng)
+        result[name] = _measured(Scores(seen, q, starts, columns), groups, common, rng)
         first = last
     return result
 
@@ -206,20 +205,13 @@ def _common(seen: list[Member], impressions: int, k: int, lambda_rel: float) -> 
     }
 
 
-def _measured(scores: Scores, splits: list, common: dict, rng: np.random.Generator) -> Measures:
-    whole, members = scores.of("whole"), common["members"]
+def _measured(scores: Scores, groups: Groups, common: dict, rng: np.random.Generator) -> Measures:
+    whole = scores.of("whole")
     placed, targets = ranks(whole), None if scores.columns is None else whole.shape[1]
-    halves = [[scores.of(f"half{split}{side}") for side in (0, 1)] for split in range(BUCKET_SPLITS)]
-    sketch_sums = spearman_brown(mean(agreement(centred(a), centred(b)) for a, b in halves), 2)
-    halves = [[ranks(one) for one in pair] for pair in halves]
-    half = mean(agreement(a, b) for a, b in halves)
+    sketch, halves = of_sketch(scores)
+    members = of_members(scores, groups)
     shuffled = (agreement(halves[0][0], rng.permutation(halves[0][1])) for _ in range(SHUFFLES))
-    factor = members / (members // 2) if splits else 1.0
-    apart = [[scores.of("whole", group) for group in pair] for pair in splits]
-    by_members = mean(agreement(ranks(a), ranks(b)) for a, b in apart)
-    checkpoint_sums = spearman_brown(mean(agreement(centred(a), centred(b)) for a, b in apart), factor)
-    sketch, checkpoints = spearman_brown(half, 2), spearman_brown(by_members, factor)
-    reliability, sums = _least(sketch, checkpoints), _least(sketch_sums, checkpoint_sums)
+    reliability, sums = _least(sketch.reliability, members.reliability), _least(sketch.sums, members.sums)
     plain = agreement(placed, ranks(scores.of("dot")))
     h, explained = common["mean_leverage"], {}
     if targets is None:
@@ -227,18 +219,21 @@ def _measured(scores: Scores, splits: list, common: dict, rng: np.random.Generat
     else:
         explained = _explained(scores.seen, common["lambda_rel"])
         parts = kept(sums, h, plain, explained)
-    needed = {f"members_for_{100 * r:.0f}": length_for(r, checkpoints, members) for r in (0.5, 0.7, 0.8)}
+    needed = {
+        f"members_for_{100 * r:.0f}": length_for(r, members.reliability, groups.members, members.growth)
+        for r in (0.5, 0.7, 0.8)
+    }
     return Measures(
         **common,
         **needed,
         targets=targets,
-        projection_half=half,
-        projection_reliability=sketch,
-        projection_fidelity=_root(sketch),
-        checkpoint_half=by_members,
-        checkpoint_reliability=checkpoints,
-        projection_sums=sketch_sums,
-        checkpoint_sums=checkpoint_sums,
+        projection_half=sketch.half,
+        projection_reliability=sketch.reliability,
+        projection_fidelity=_root(sketch.reliability),
+        checkpoint_half=members.half,
+        checkpoint_reliability=members.reliability,
+        projection_sums=sketch.sums,
+        checkpoint_sums=members.sums,
         reliability=reliability,
         fidelity=_root(reliability),
         explained=explained.get("own"),
@@ -254,6 +249,7 @@ def _measured(scores: Scores, splits: list, common: dict, rng: np.random.Generat
         dot_product=plain,
         other_target=mean(other_agreement(a, b) for a, b in halves) if (targets or 0) > 1 else None,
         null=mean(shuffled),
+        growth=members.growth if groups.halves else None,
     )
 
 

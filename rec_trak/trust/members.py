@@ -118,11 +118,12 @@ def near(ridge: float, lambda_rel: float) -> bool:
 
 
 def views_of(k: int, lambda_rel: float, rng: np.random.Generator) -> dict[str, View]:
-    """The whole, two other ridges, the usual ridges, and pairs of halves of the buckets."""
+    """The whole, two other ridges, the usual ridges, and pairs of halves and of quarters of the buckets."""
     views = {"whole": View(), "smaller": View(ridge=SMALLER), "larger": View(ridge=LARGER)}
     views |= {f"fixed{ridge:g}": View(fixed=ridge) for ridge in RIDGES if not near(ridge, lambda_rel)}
     for split in range(BUCKET_SPLITS):
         order = rng.permutation(k)
         for side, buckets in enumerate((order[: k // 2], order[k // 2 : k // 2 * 2])):
             views[f"half{split}{side}"] = View(buckets=np.sort(buckets))
+            views[f"quarter{split}{side}"] = View(buckets=np.sort(buckets[: max(1, k // 4)]))
     return views

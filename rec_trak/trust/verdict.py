@@ -184,7 +184,8 @@ def _wanted(m: Measures, limits: Thresholds) -> int:
     if not reliability or not m.predicted:
         return max(5, 2 * m.members)
     wanted = min(reliability * (limits.stable / m.predicted) ** 2, 0.99)
-    return max(m.members + 1, min(length_for(wanted, reliability, m.members) or 1, 4 * m.members))
+    growth = (m.growth or 1.0) if m.targets is None else 1.0  # sums grow as Spearman and Brown say
+    return max(m.members + 1, min(length_for(wanted, reliability, m.members, growth) or 1, 4 * m.members))
 
 
 def _notes(m: Measures) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from scipy.stats import pearsonr, spearmanr
 from rec_trak.trust.agreement import (
     agreement,
     centred,
+    growth_of,
     length_for,
     mean,
     member_splits,
@@ -53,11 +54,26 @@ def test_spearman_brown_and_back():
     assert (length_for(0.8, 0.0, 5), length_for(0.8, None, 5), length_for(0.8, 1.0, 5)) == (None, None, 1)
 
 
+def test_growth_is_what_foretells_the_larger_group():
+    """Law: with it the smaller agreement foretells the larger one, and back; what says nothing gives the usual one."""
+    growth = growth_of(0.35, 0.62, 4, usual=0.5)
+    assert 0.4 < growth < 1
+    assert spearman_brown(0.35, 4, growth) == pytest.approx(0.62)
+    assert length_for(0.62, 0.35, 1, growth) == 4
+    assert length_for(spearman_brown(0.3, 8, 0.7), 0.3, 2, 0.7) == 16
+    assert (growth_of(0.1, 0.9, 2, 0.5), growth_of(0.5, 0.5, 2, 0.5)) == (1.0, 0.4)
+    nothing = [(None, 0.5, 2), (0.5, None, 2), (0.3, 0.5, 1), (0.0, 0.5, 2), (0.5, 1.0, 2), (-0.2, 0.5, 2)]
+    assert {growth_of(*given, usual=0.7) for given in nothing} == {0.7}
+
+
 @pytest.mark.parametrize(("members", "ways"), [(1, 0), (2, 1), (3, 3), (4, 3), (5, 10), (30, 10)])
 def test_groups_of_members_are_equal_and_share_none(members, ways):
     """Law: as many ways as there are, at most ten, each another one."""
     splits = member_splits(members, 10, np.random.default_rng(0))
     assert len(splits) == ways
+    singles = member_splits(members, 10, np.random.default_rng(0), 1)
+    assert len(singles) == min(10, members * (members - 1) // 2)
+    assert {len(group) for pair in singles for group in pair} <= {1}
     assert len({frozenset((frozenset(a.tolist()), frozenset(b.tolist()))) for a, b in splits}) == ways
     for a, b in splits:
         assert len(a) == len(b) == members // 2
