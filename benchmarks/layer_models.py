@@ -304,7 +304,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
         lambda m, x, _: torch.tanh(torch.einsum("nld,de->nle", x, m.a)), a=lambda: nn.Parameter(torch.randn(D, D))
     ),
     "`relu_` on a linear layer's output": _simple(lambda m, x, _: m.a(x).relu_(), **LINEAR),
-    "`torch.compile`d": _of(lambda: torch.compile(_linear(), backend="eager")),
+    '`torch.compile(backend="eager")`': _of(lambda: torch.compile(_linear(), backend="eager")),
     "`torch.jit.script`ed": _of(lambda: torch.jit.script(Scripted())),
     "`torch.utils.checkpoint`": _simple(_checkpointed, **LINEAR),
     "`torch.autocast` inside": _simple(_autocast, **LINEAR),

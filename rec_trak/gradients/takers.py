@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rec_trak.gradients.attention import attention
+from rec_trak.gradients.channels import batch_norm, conv, group_norm
 from rec_trak.gradients.factors import LookUp, Recorder, blocks
 from rec_trak.gradients.linear import graph, linear
 from rec_trak.gradients.recurrent import gru, lstm, rnn_relu, rnn_tanh
@@ -41,34 +42,41 @@ def _embedding(
     return out
 
 
-def _conv1d(
-    mode: Recorder,
-    func: Callable,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Any:
-    if groups != 1 or input.dim() != 3:
+def _index(mode: Recorder, func: Callable, input: Tensor, index: Any) -> Any:
+    """`table[ids]`: a look-up in a parameter."""
+    if mode.name(input) is None or input.dim() != 2 or not isinstance(index, Tensor) or index.dtype != torch.int64:
         return NotImplemented
-    out = graph(func(input, weight, bias, stride, padding, dilation, groups))
-    step, gap = (x[0] if isinstance(x, (tuple, list)) else x for x in (stride, dilation))
-    reach = gap * (weight.shape[2] - 1)
-    if padding == "same":
-        left, right = reach // 2, reach - reach // 2
-    else:
-        left = right = 0 if padding == "valid" else padding[0] if isinstance(padding, (tuple, list)) else padding
-    windows = F.pad(input.detach(), (left, right)).unfold(2, reach + 1, step)[..., ::gap]  # (n, channels, L, k)
-    mode.record(mode.name(weight), "outer", out, windows.transpose(1, 2).flatten(2), arrange=_channels_last)
-    mode.record(mode.name(bias), "entries", out, None, arrange=_channels_last)
+    out = graph(func(input, index)) if index.dim() else NotImplemented
+    if out is not NotImplemented:
+        ids = (index % input.shape[0]).reshape(index.shape[0], -1)
+        mode.record(mode.name(input), "rows", out, ids)
     return out
 
 
-def _channels_last(grad: Tensor) -> Tensor:
-    return grad.transpose(1, 2)
+def _embedding_bag(
+    recorder: Recorder,
+    func: Callable,
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Any:
+    """Bags of equal length, summed or averaged over what is no padding."""
+    plain = offsets is None and max_norm is None and not scale_grad_by_freq and per_sample_weights is None
+    if not plain or input.dim() != 2 or mode == "max":
+        return NotImplemented
+    vectors = _embedding(recorder, F.embedding, input, weight, padding_idx)
+    padding = -1 if padding_idx is None else padding_idx % weight.shape[0]
+    real = (input != padding).unsqueeze(-1)
+    total = (vectors * real).sum(dim=1)
+    return total if mode == "sum" else total / real.sum(dim=1).clamp(min=1)
 
 
 def _layer_norm(
@@ -87,6 +95,21 @@ def _layer_norm(
         plain = F.layer_norm(input.detach(), normalized_shape, None, None, eps)
         mode.record(mode.name(weight), "entries", out, blocks(plain))
     mode.record(mode.name(bias), "entries", out, None)
+    return out
+
+
+def _rms_norm(
+    mode: Recorder,
+    func: Callable,
+    input: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Any:
+    if len(normalized_shape) != 1:
+        return NotImplemented
+    out = graph(func(input, normalized_shape, weight, eps))
+    mode.record(mode.name(weight), "entries", out, blocks(F.rms_norm(input.detach(), normalized_shape, None, eps)))
     return out
 
 
@@ -126,8 +149,14 @@ def _broadcast(mode: Recorder, func: Callable, input: Any, other: Any, factor: A
 TAKERS: dict[Callable, Callable] = {
     F.linear: linear,
     F.embedding: _embedding,
-    torch.conv1d: _conv1d,
+    F.embedding_bag: _embedding_bag,
+    Tensor.__getitem__: _index,
+    torch.conv1d: conv,
+    torch.conv2d: conv,
+    F.batch_norm: batch_norm,
+    F.group_norm: group_norm,
     F.layer_norm: _layer_norm,
+    F.rms_norm: _rms_norm,
     torch.matmul: _matmul,
     Tensor.matmul: _matmul,
     Tensor.__matmul__: _matmul,

@@ -159,8 +159,8 @@ UNKNOWN = {
     "cumsum": lambda: Net(lambda m, i: m.words(i) * torch.cumsum(m.odd, 0), words=words(), odd=vector(6)),
     "expand": lambda: Net(lambda m, i: m.words(i) * m.odd.expand(len(i), 7, 6), words=words(), odd=vector(6)),
     "max_norm": lambda: Net(lambda m, i: m.odd(i), odd=nn.Embedding(11, 6, max_norm=1.0)),
-    "grouped conv": lambda: Net(
-        lambda m, i: m.odd(m.words(i).transpose(1, 2)), words=words(), odd=nn.Conv1d(6, 4, 3, groups=2)
+    "turned conv": lambda: Net(
+        lambda m, i: m.odd(m.words(i).transpose(1, 2)), words=words(), odd=nn.ConvTranspose1d(6, 4, 3)
     ),
     "matrix first": lambda: Net(lambda m, i: m.odd @ m.words(i), words=words(), odd=nn.Parameter(torch.randn(3, 7))),
 }

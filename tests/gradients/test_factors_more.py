@@ -92,6 +92,21 @@ USES = {
     "conv strided": conv(kernel_size=3, stride=2, padding=1),
     "conv dilated": conv(kernel_size=3, dilation=2, bias=False),
     "conv circular": conv(kernel_size=3, padding=1, padding_mode="circular"),
+    "conv in groups": conv(kernel_size=3, groups=2, stride=2, padding=1),
+    "conv 2d": lambda: Of(lambda m, i, x: m.a(x.unsqueeze(1)), a=nn.Conv2d(1, 4, (3, 6), padding=(1, 0))),
+    "conv 2d in groups": lambda: Of(
+        lambda m, i, x: m.a(x.unflatten(2, (2, 3)).transpose(1, 2)),
+        a=nn.Conv2d(2, 4, (3, 2), stride=(2, 1), dilation=(1, 2), padding="valid", groups=2),
+    ),
+    "conv 2d same": lambda: Of(lambda m, i, x: m.a(x.unsqueeze(1)), a=nn.Conv2d(1, 2, (2, 3), padding="same")),
+    "batch norm": lambda: Of(
+        lambda m, i, x: m.a(x.transpose(1, 2)) * m.b(x[:, 0])[:, :, None], a=nn.BatchNorm1d(6), b=nn.BatchNorm1d(6)
+    ),
+    "group norm": lambda: Of(lambda m, i, x: m.a(x.transpose(1, 2)), a=nn.GroupNorm(3, 6)),
+    "rms norm": lambda: Of(lambda m, i, x: m.b(m.a(x)), a=nn.Linear(6, 5), b=nn.RMSNorm(5)),
+    "bag": lambda: Of(lambda m, i, x: m.a(i) * x[:, 0], a=nn.EmbeddingBag(11, 6, padding_idx=0)),
+    "bag, sum": lambda: Of(lambda m, i, x: m.a(i) * x[:, 0], a=nn.EmbeddingBag(11, 6, mode="sum")),
+    "parameter by index": lambda: Of(lambda m, i, x: m.a[i] * m.a[-i[:, :1]] * x, a=vector(11, 6)),
     "layer norm": lambda: Of(lambda m, i, x: m.b(m.a(x)), a=nn.Linear(6, 5), b=nn.LayerNorm(5)),
     "self-attention": attention(self_attention),
     "attention without bias": attention(self_attention, bias=False),
@@ -249,7 +264,7 @@ def ungrouped(rows=3):
     return Pairs((), (), torch.zeros(0, dtype=torch.int64), batch)
 
 
-def grouped_conv(m, s, i):
+def turned_conv(m, s, i):
     return s + m.odd(s[:, None].expand(-1, 2, -1)).sum(1)
 
 
@@ -257,7 +272,7 @@ UNKNOWN = {
     "cumsum": lambda: Odd(lambda m, s, i: s * torch.cumsum(m.odd, 0), odd=vector(3)),
     "expand": lambda: Odd(lambda m, s, i: s + m.odd.expand(len(s), 3), odd=vector(3)),
     "embedding": lambda: Odd(lambda m, s, i: s + m.odd(i).sum(2), odd=nn.Embedding(4, 2, max_norm=1.0)),
-    "conv1d": lambda: Odd(grouped_conv, odd=nn.Conv1d(2, 2, 3, groups=2, padding=1)),
+    "conv_transpose1d": lambda: Odd(turned_conv, odd=nn.ConvTranspose1d(2, 2, 3, padding=1)),
 }
 
 
