@@ -2,7 +2,8 @@
 
 A row's gradient is a sum: the article encoder's parameters get one term from each article that the row shows it, in the
 history or among the candidates. The kernel part is linear in the gradient, so it is the same sum. The parameters of the
-user encoder get one gradient from all articles together, which belongs to none of them: a part of its own. Not here:
+user encoder get one gradient from all articles together, which belongs to none of them: a part of its own. Of a
+model that is one function, see `apart`. Not here:
 files, or what would change without an article.
 """
 
@@ -17,17 +18,19 @@ import torch
 from torch import Tensor
 from trak.projectors import AbstractProjector
 
+from rec_trak.attribution.apart import factors_by_article
 from rec_trak.attribution.job import Job
 from rec_trak.attribution.session import featurize_targets
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import ClickOutput
 from rec_trak.data.articles import Articles
-from rec_trak.data.batches import build_inputs
+from rec_trak.data.batches import Pairs, build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.tables import one_line
 from rec_trak.disk import replacing
 from rec_trak.errors import ConfigError, told
 from rec_trak.gradients.computers import computer_class, make_batch, row_batch, row_margin
+from rec_trak.gradients.factors import Factors
 from rec_trak.models.passes import values_only
 from rec_trak.scoring.solve import gram, leverage, shortest, solve
 from rec_trak.sketch.projection import SketchProjector
@@ -38,6 +41,7 @@ from rec_trak.words import signed
 
 CLOSE = 1e-3  # of the row's feature: how far the parts may be from the stored whole
 WHOLE, USER_ENCODER, PADDING = "the whole row", "user encoder", "history, padding"
+TOGETHER = "several articles together"
 PART_COLUMNS = ("part", "article_id", "title", "kernel", "influence")
 
 
@@ -110,7 +114,7 @@ def explain(
     unsplit = next((member.unsplit for member in found if member.unsplit), None)
     if unsplit is None:
         parts = [np.mean([member.parts[i] for member in found], axis=0) for i in range(len(rows))]
-        table = _table(job, row, rows, parts, q)
+        table = _table(job, row, rows, parts, q, found[0].rest)
     else:
         table = pd.DataFrame([(WHOLE, "", "", kernel.sum(), q @ kernel)], columns=PART_COLUMNS)
     return Explanation(
@@ -127,6 +131,7 @@ class _Member:
     leverage: np.ndarray
     parts: list[np.ndarray]
     unsplit: str | None
+    rest: str = USER_ENCODER
 
 
 def _member(job: Job, model_id: int, name: str, rows: np.ndarray, target: int, projector: AbstractProjector) -> _Member:
@@ -137,7 +142,7 @@ def _member(job: Job, model_id: int, name: str, rows: np.ndarray, target: int, p
     solved = torch.cholesky_solve(explained[:, None], system.factor)[:, 0]
     own = torch.from_numpy(np.array(phi[rows], dtype=np.float64))
     load_into(job.model, job.members[model_id].state_dict(), job.members[model_id].name)
-    parts, unsplit = [], None
+    parts, unsplit, rest = [], None, USER_ENCODER
     least = shortest(system, len(phi), job.precision)
     nothing = ["row"] * (not (own.norm(dim=1) > least).any()) + ["target"] * (not explained.norm() > least)
     if nothing:
@@ -147,11 +152,11 @@ def _member(job: Job, model_id: int, name: str, rows: np.ndarray, target: int, p
         )
         return _Member(np.zeros(len(rows)), q[rows], leverage(own, system), parts, unsplit)
     for row, whole in zip(rows, own, strict=True):
-        sketches, unsplit = _split(job, int(row), model_id, projector, whole)
+        sketches, unsplit, rest = _split(job, int(row), model_id, projector, whole)
         if unsplit:
             break
         parts.append((sketches @ solved).numpy())
-    return _Member((own @ solved).numpy(), q[rows], leverage(own, system), parts, unsplit)
+    return _Member((own @ solved).numpy(), q[rows], leverage(own, system), parts, unsplit, rest)
 
 
 def margins(job: Job, name: str, targets: Impressions, articles: Articles | None = None) -> np.ndarray:
@@ -176,38 +181,50 @@ def margins(job: Job, name: str, targets: Impressions, articles: Articles | None
     return np.mean(found, axis=0)
 
 
-def _split(job: Job, row: int, model_id: int, projector: AbstractProjector, whole: Tensor) -> tuple[Tensor, str | None]:
-    """Sketches (1 + n, K) of the row's gradient: the user encoder's part, then each article's; or why none."""
+def _split(
+    job: Job, row: int, model_id: int, projector: AbstractProjector, whole: Tensor
+) -> tuple[Tensor, str | None, str]:
+    """Sketches (1 + n, K) of the row's gradient: the rest's, then each article's; or why none; what the rest is."""
     nothing = torch.zeros(0)
     pairs = make_batch("factored", job.model, job.inputs, np.array([row]), job.device)
-    if not pairs.groups:
-        return nothing, (
-            "the model has no `encode` and `score`, so its articles cannot be told apart. Kernel part, Q and "
-            "leverage are exact; parts need a class with both methods and no `forward` in the YAML"
-        )
-    # The pairs own what is encoded, number 0 what comes after.
-    owners = (1 + pairs.order.argsort()).split([len(owner) for owner in pairs.owners])
+    rest, lost = USER_ENCODER, {}
     try:
-        computer = computer_class("factored", job.precision)(
-            job.model, ClickOutput(job.loss), 0, torch.float32, job.device, grad_wrt=job.grad_wrt
-        )
-        factors = computer.compute_per_sample_grad(pairs._replace(owners=owners))
-        factors = dataclasses.replace(factors, batch=1 + len(pairs.order))
+        if pairs.groups:
+            factors = _by_pair(job, pairs)
+        else:
+            factors, lost = factors_by_article(job, row)
+            rest = TOGETHER + (f", and all of {', '.join(sorted(lost))}" if lost else "")
         if isinstance(projector, SketchProjector):
             sketches = projector.project(factors, model_id)
         else:
             dense = (factors.dense([i]) for i in range(len(factors)))
             sketches = torch.cat([projector.project(part, model_id) for part in dense])
+        if lost:
+            sizes = {name: job.model.get_parameter(name) for name in job.grad_wrt}
+            whole_of = {name: lost.get(name, torch.zeros_like(p))[None].detach() for name, p in sizes.items()}
+            sketches[:1] += projector.project(whole_of, model_id)
     except Exception as error:  # whatever a model does that this path cannot take
-        return nothing, told(error)
+        return nothing, told(error), rest
     sketches = sketches.cpu().double() / job.parameter_count**0.5
+    if not pairs.groups and not sketches[1:].any():
+        return nothing, "no parameter is used on one article alone", rest
     distance = float((sketches.sum(dim=0) - whole).norm() / whole.norm().clamp_min(1e-30))
     if not distance <= CLOSE:
-        return nothing, f"the parts differ from the stored feature by {distance:.1e} of its norm"
-    return sketches, None
+        return nothing, f"the parts differ from the stored feature by {distance:.1e} of its norm", rest
+    return sketches, None, rest
 
 
-def _table(job: Job, row: int, rows: np.ndarray, parts: list[np.ndarray], q: np.ndarray) -> pd.DataFrame:
+def _by_pair(job: Job, pairs: Pairs) -> Factors:
+    """The gradient as that of 1 + n rows: what comes after the article encoder is number 0, each pair is its own."""
+    owners = (1 + pairs.order.argsort()).split([len(owner) for owner in pairs.owners])
+    computer = computer_class("factored", job.precision)(
+        job.model, ClickOutput(job.loss), 0, torch.float32, job.device, grad_wrt=job.grad_wrt
+    )
+    factors = computer.compute_per_sample_grad(pairs._replace(owners=owners))
+    return dataclasses.replace(factors, batch=1 + len(pairs.order))
+
+
+def _table(job: Job, row: int, rows: np.ndarray, parts: list[np.ndarray], q: np.ndarray, rest: str) -> pd.DataFrame:
     """The parts of an impression's rows added up by place in the history and by candidate."""
     read, shown = job.inputs.impressions, job.impressions
     sums: dict[tuple[str, int, int], np.ndarray] = {}
@@ -224,7 +241,7 @@ def _table(job: Job, row: int, rows: np.ndarray, parts: list[np.ndarray], q: np.
         if kind == "candidate":
             label = "clicked candidate" if clicked[article] == 1 else "other candidate"
         else:
-            label = USER_ENCODER if not kind else f"history {place}" if place > 0 else PADDING
+            label = rest if not kind else f"history {place}" if place > 0 else PADDING
         real = 0 <= article < len(job.articles)
         names = (job.articles.ids[article], one_line(job.articles.titles[article])) if real else ("", "")
         lines.append((label, *names, *numbers.tolist()))

@@ -121,17 +121,6 @@ def test_a_row_that_cannot_be_taken_apart_stays_whole(tmp_path, monkeypatch):
         patch.setattr(module, "computer_class", lambda *arguments: refuses)
         assert "cannot take this model apart" in explain(job, "mixed", targets, 3, 0).unsplit
 
-    class Whole(torch.nn.Module):
-        """The model without its two halves."""
-
-        def __init__(self, inner):
-            super().__init__()
-            self.forward = inner.forward
-
-    real = module.make_batch
-    monkeypatch.setattr(module, "make_batch", lambda path, model, *rest: real(path, Whole(model), *rest))
-    assert "no `encode` and `score`" in explain(job, "mixed", targets, 3, 0).unsplit
-
 
 def test_no_such_row_or_target(tmp_path):
     """Numbers count from 0."""
