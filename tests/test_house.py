@@ -98,7 +98,7 @@ def test_no_circle_among_modules():
 def test_one_place_for_a_library(library, allowed):
     """`TRAKer` is driven in session alone, figures are drawn where figures live."""
     parts = {"attribution.session"} | {m for m in imports() if room(m) in ("clicks", "gradients", "sketch", "store")}
-    parts |= {"scoring.solve", "attribution.explain", "attribution.history"}
+    parts |= {"scoring.solve", "attribution.explain", "attribution.history", "attribution.estimate", "attribution.ways"}
     allowed = allowed if library != "trak" else parts
     users = {module for module, theirs in imports().items() if any(room(one) == library for one in theirs)}
     assert users <= allowed

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from trak.gradient_computers import AbstractGradientComputer
+from trak.projectors import AbstractProjector
 
 from rec_trak.attribution.job import Job
 from rec_trak.attribution.needs import features_disk, scores_disk
-from rec_trak.attribution.session import choose
+from rec_trak.attribution.ways import Way, choose_way
 from rec_trak.clicks import ClickOutput
-from rec_trak.gradients.computers import computer_class, make_batch
 from rec_trak.gradients.factors import Factors
 from rec_trak.gradients.preflight import GradientChoice
 from rec_trak.room import available_memory, free_disk
@@ -30,6 +32,7 @@ class Estimate:
     Attributes:
         rows, members, parameters: N, checkpoints, numbers differentiated.
         gradient: the path that will be taken, and why.
+        articles: how articles are taken once each, or why not, with the times by either path where they were measured.
         seconds: for all rows of all members, by the rate of the tried rows.
         disk: bytes that the save directory is still to take.
         free: bytes free on its disk.
@@ -43,6 +46,7 @@ class Estimate:
     members: int
     parameters: int
     gradient: GradientChoice
+    articles: str
     seconds: float
     disk: int
     free: int
@@ -59,30 +63,24 @@ def estimate(job: Job) -> Estimate:
     Raises:
         ConfigError, NumericalError: as `gradients.choose_gradient`.
     """
-    choice = choose(job, job.inputs, job.loss)
-    computer = computer_class(choice.name, job.precision)(
+    way = choose_way(job, job.inputs, job.loss)
+    computer = way.computer(job.precision)(
         job.model, ClickOutput(job.loss), job.parameter_count, torch.float32, job.device, grad_wrt=job.grad_wrt
     )
     projector = make_projector(job.projector, job.parameter_count, job.proj_dim, job.seed, job.device)
-    order = np.argsort(job.inputs.impressions.history.lengths, kind="stable")
-    size = min(job.batch_size, len(order))
-    starts = np.linspace(0, len(order) - size, min(TRIED_BATCHES, len(order) // size)).astype(int)
-    _featurize(choice.name, computer, projector, job, order[:size])  # what a run pays once is not a row's cost
-    begin = time.perf_counter()
-    for start in starts:
-        batch_bytes = _featurize(choice.name, computer, projector, job, order[start : start + size])
-    per_row = (time.perf_counter() - begin) / (len(starts) * size)
+    seconds, tried = _tried(job, way, computer, projector)
     rows, members, p = len(job.inputs), len(job.members), job.parameter_count
     weights = sum(w.numel() for w in job.model.state_dict().values())
     return Estimate(
         rows=rows,
         members=members,
         parameters=p,
-        gradient=choice,
-        seconds=per_row * rows * members,
+        gradient=way.choice,
+        articles=str(way.plan or way.untaken),
+        seconds=seconds * members,
         disk=sum(features_disk(job).values()),
         free=free_disk(job.save_dir),
-        memory=4 * weights + batch_bytes,
+        memory=4 * weights + tried,
         target_disk=members * 4 * (job.proj_dim + 1),
         target_scratch=sum(scores_disk(job, 1).values()),
         scoring_memory=max(SMALL, scoring_memory(job.proj_dim)),  # blocks of rows take some, whatever K is
@@ -90,9 +88,28 @@ def estimate(job: Job) -> Estimate:
     )
 
 
-def _featurize(path: str, computer, projector, job: Job, rows: np.ndarray) -> int:
+def _tried(job: Job, way: Way, computer: AbstractGradientComputer, projector: AbstractProjector) -> tuple[float, int]:
+    """Seconds for all rows of a member, and bytes at the peak of a batch, about."""
+    order = np.argsort(job.inputs.impressions.history.lengths, kind="stable")
+    size = min(job.batch_size, len(order))
+    if way.plan is not None:  # which measured it
+        pairs = dataclasses.replace(way, choice=GradientChoice("factored", ""), plan=None)
+        given = (job.model, ClickOutput(job.loss), job.parameter_count, torch.float32, job.device)
+        batch = _featurize(
+            pairs, pairs.computer("float32")(*given, grad_wrt=job.grad_wrt), projector, job, order[-size:]
+        )
+        return way.plan.article_seconds, batch + int(job.memory * 1e9)
+    starts = np.linspace(0, len(order) - size, min(TRIED_BATCHES, len(order) // size)).astype(int)
+    _featurize(way, computer, projector, job, order[:size])  # what a run pays once is not a row's cost
+    begin = time.perf_counter()
+    for start in starts:
+        held = _featurize(way, computer, projector, job, order[start : start + size])
+    return (time.perf_counter() - begin) / (len(starts) * size) * len(order), held
+
+
+def _featurize(way: Way, computer, projector, job: Job, rows: np.ndarray) -> int:
     """Try one batch; the bytes that it held at its peak, about."""
-    batch = make_batch(path, job.model, job.inputs, rows, job.device)
+    batch = way.batch(job, job.inputs, rows)
     grads = computer.compute_per_sample_grad(batch)
     projector.project(grads, model_id=0)
     computer.compute_loss_grad(batch)

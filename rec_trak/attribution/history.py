@@ -27,7 +27,8 @@ from torch import Tensor
 
 from rec_trak.attribution.influence import share_of_all
 from rec_trak.attribution.job import Job
-from rec_trak.attribution.session import choose, featurize_targets
+from rec_trak.attribution.session import featurize_targets
+from rec_trak.attribution.ways import choose
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import ClickOutput, expand
 from rec_trak.data.articles import Articles

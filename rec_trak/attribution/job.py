@@ -38,7 +38,7 @@ from rec_trak.sketch.projectors import choose_projector
 from rec_trak.store.manifest import digest, read_manifest
 from rec_trak.words import outline
 
-SETTINGS = ("loss", "proj_dim", "projector", "seed", "gradient", "precision", "batch_size", "lambda_rel")
+SETTINGS = ("loss", "proj_dim", "projector", "seed", "gradient", "precision", "batch_size", "memory", "lambda_rel")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ class Job:
         model, model_config: in eval mode on `device`; its weights are those of whichever member was loaded last.
         members: one a checkpoint; model id = position.
         grad_wrt: names of the parameters to differentiate, in the model's order.
-        loss, proj_dim, projector, seed, gradient, precision, batch_size, device, lambda_rel: as in the configuration.
+        loss, proj_dim, projector, seed, gradient, precision, batch_size, device, lambda_rel, memory: as in the
+            configuration.
         save_dir: the store.
         reading: how the click log was read.
         coverage: how much of the rows the model's dictionaries know.
@@ -129,6 +130,7 @@ class Job:
     save_dir: Path
     reading: Reading = field(default_factory=Reading)
     coverage: tuple[Coverage, ...] = ()
+    memory: float = 2.0
 
     __repr__ = outline
 

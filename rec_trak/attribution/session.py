@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +12,14 @@ from trak import TRAKer
 
 from rec_trak.attribution.job import Job, fingerprint, versions
 from rec_trak.attribution.needs import require_room_for_features, require_room_for_targets
-from rec_trak.checkpoints.state_dicts import load_into
+from rec_trak.attribution.ways import Way, choose_way
 from rec_trak.clicks import ClickOutput
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.errors import ConfigError, NumericalError, StoreError
-from rec_trak.gradients.computers import computer_class, make_batch
 from rec_trak.gradients.memory import keep_heap
-from rec_trak.gradients.preflight import GradientChoice, choose_gradient
+from rec_trak.gradients.preflight import GradientChoice
 from rec_trak.progress import progress
 from rec_trak.scoring.solve import RidgeScoreComputer
 from rec_trak.sketch.projection import NonFiniteGradient
@@ -79,13 +77,13 @@ def featurize(job: Job, proofs: dict[str, Any] | None = None) -> Featurized:
     if not missing:
         return Featurized(len(job.inputs), len(job.members), 0, None)
     require_room_for_features(job)
-    choice = choose(job, job.inputs, job.loss)
+    way = choose_way(job, job.inputs, job.loss)
     keep_heap()
     recorded = {
         "versions": versions(),
         "device": job.device,
         "batch_size": job.batch_size,
-        "gradient": choice.name,
+        "gradient": way.choice.name,
         "checkpoints": [member.name for member in job.members],
     }
     with opened(job.save_dir, fingerprint(job), recorded) as manifest:
@@ -93,22 +91,16 @@ def featurize(job: Job, proofs: dict[str, Any] | None = None) -> Featurized:
             manifest["proofs"] = proofs_in(manifest) | proofs
             write_json(job.save_dir / MANIFEST, manifest)
         missing = missing_rows(job)  # another process may have been at it while this one waited or looked
-        traker = _traker(job, choice, job.loss)
+        traker = _traker(job, way, job.loss)
         with progress(total, "featurize", "row", done=total - missing) as bar:
             for model_id, member in enumerate(job.members):
                 traker.load_checkpoint(member.state_dict(), model_id)
                 done = traker.saver.current_store["is_featurized"]
-                for rows in _batches(pending_rows(done), job.inputs, job.batch_size):
-                    _featurize_rows(traker, job, choice.name, rows)
+                for rows in way.batches(pending_rows(done), job.inputs, job.batch_size):
+                    _featurize_rows(traker, job, way, rows)
                     bar.update(len(rows))
                 traker.saver.commit()
-    return Featurized(len(job.inputs), len(job.members), missing, choice)
-
-
-def choose(job: Job, inputs: Inputs, loss: str) -> GradientChoice:
-    """The gradient path for these inputs, tried with the first checkpoint's weights."""
-    load_into(job.model, job.members[0].state_dict(), job.members[0].name)
-    return choose_gradient(job.gradient, job.model, loss, inputs, job.grad_wrt, job.batch_size, job.device)
+    return Featurized(len(job.inputs), len(job.members), missing, way.choice)
 
 
 def featurize_targets(job: Job, name: str, targets: Impressions, articles: Articles | None = None) -> int:
@@ -175,7 +167,7 @@ def missing_rows(job: Job) -> int:
     return sum(rows_pending(job.save_dir, model_id, len(job.inputs)) for model_id in range(len(job.members)))
 
 
-def _traker(job: Job, choice: GradientChoice, loss: str) -> TRAKer:
+def _traker(job: Job, way: Way, loss: str) -> TRAKer:
     """traker, with every part that it leaves to others. Its constructor gives the root logger a handler: taken back."""
     handlers = list(logging.root.handlers)
     try:
@@ -185,7 +177,7 @@ def _traker(job: Job, choice: GradientChoice, loss: str) -> TRAKer:
             train_set_size=len(job.inputs),
             save_dir=str(job.save_dir),
             device=job.device,
-            gradient_computer=computer_class(choice.name, job.precision),
+            gradient_computer=way.computer(job.precision),
             projector=make_projector(job.projector, job.parameter_count, job.proj_dim, job.seed, job.device),
             saver=RowSaver,
             score_computer=RidgeScoreComputer,
@@ -199,17 +191,10 @@ def _traker(job: Job, choice: GradientChoice, loss: str) -> TRAKer:
         logging.root.handlers[:] = handlers
 
 
-def _batches(rows: np.ndarray, inputs: Inputs, batch_size: int) -> Iterator[np.ndarray]:
-    """The rows in batches of like history length, so that little is padded; results are stored by row."""
-    order = rows[np.argsort(inputs.impressions.history.lengths[rows], kind="stable")]
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
-def _featurize_rows(traker: TRAKer, job: Job, path: str, rows: np.ndarray) -> None:
+def _featurize_rows(traker: TRAKer, job: Job, way: Way, rows: np.ndarray) -> None:
     """One batch of rows that are all still missing: traker cannot take a batch of which some are finished."""
     try:
-        traker.featurize(make_batch(path, job.model, job.inputs, rows, job.device), inds=rows)
+        traker.featurize(way.batch(job, job.inputs, rows), inds=rows)
     except NonFiniteGradient as error:
         raise _not_finite(job.inputs, rows[error.positions], traker.ckpt_loaded) from None
     q = traker.saver.current_store["out_to_loss"][rows]
@@ -237,16 +222,16 @@ def _fill_targets(job: Job, name: str, inputs: Inputs) -> None:
     todo = _targets_missing(job, name, len(inputs))
     if not todo:
         return
-    choice = choose(job, inputs, "softmax")
-    traker = _traker(job, choice, "softmax")
+    way = choose_way(job, inputs, "softmax")
+    traker = _traker(job, way, "softmax")
     saver = traker.saver
     with progress(todo, f"targets {name}", "target") as bar:
         for model_id, member in enumerate(job.members):
             traker.start_scoring_checkpoint(name, member.state_dict(), model_id, len(inputs))
             with saver.targets_allowed(model_id):
-                for rows in _batches(pending_rows(saver.current_store[f"{name}_done"]), inputs, job.batch_size):
+                for rows in way.batches(pending_rows(saver.current_store[f"{name}_done"]), inputs, job.batch_size):
                     try:
-                        traker.score(make_batch(choice.name, job.model, inputs, rows, job.device), inds=rows)
+                        traker.score(way.batch(job, inputs, rows), inds=rows)
                     except NonFiniteGradient as error:
                         raise _not_finite(inputs, rows[error.positions], model_id) from None
                     saver.current_store[f"{name}_done"][rows] = 1

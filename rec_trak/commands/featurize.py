@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> None:
         say(f"rows        {cost.rows:,} x {cost.members} checkpoint(s)")
         say(f"parameters  {cost.parameters:,} (K = {job.proj_dim:,})")
         say(f"gradient    {cost.gradient.name}: {cost.gradient.reason}")
+        say(f"articles    {cost.articles}")
         say(f"projector   {job.projector}")
         say(f"time        about {cost.seconds:,.0f} s")
         say(f"disk        {in_words(cost.disk, up=True)} more in {job.save_dir}, {in_words(cost.free)} free")

@@ -15,8 +15,10 @@ if TYPE_CHECKING:  # both bring torch, which `--help` does without
     from rec_trak.scoring.solve import Diagnostics
 
 MOST_SEED = 2**62  # so that members may have those behind it
+LEAST_MEMORY, MOST_MEMORY = 0.01, 1e6  # GB
 OVERRIDES = (
-    "top_k", "proj_dim", "sample_size", "batch_size", "device", "save_dir", "output_dir", "data_path", "news_items_path"
+    "top_k", "proj_dim", "sample_size", "batch_size", "memory", "device", "save_dir", "output_dir", "data_path",
+    "news_items_path",
 )  # fmt: skip
 
 
@@ -29,6 +31,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--proj_dim", type=int, help="numbers kept of each gradient (K)")
     parser.add_argument("--sample_size", type=int, help="a seeded subset of the impressions")
     parser.add_argument("--batch_size", type=int, help="rows a batch; changes no result")
+    parser.add_argument("--memory", type=float, help="GB for rows whose articles are taken once; changes no result")
     parser.add_argument("--device", help="cpu or cuda")
     parser.add_argument("--save_dir", help="where projected gradients are kept (default: <results>/store)")
     parser.add_argument("--output_dir", help="where results go")
@@ -86,6 +89,10 @@ def run_from(args: argparse.Namespace) -> Run:
     for key in ("top_k", "proj_dim", "sample_size", "batch_size"):
         if given.get(key, 1) < 1:
             raise ConfigError(f"--{key}: too small. Got {given[key]}, expected at least 1. Give a larger number.")
+    if not LEAST_MEMORY <= given.get("memory", LEAST_MEMORY) < MOST_MEMORY:
+        raise ConfigError(
+            f"--memory: out of range. Got {given['memory']}, expected {LEAST_MEMORY} to {MOST_MEMORY:,.0f}. Change it."
+        )
     return Run(dataclasses.replace(config, **given), args.dataset_type, args.model_type, frozenset(given))
 
 

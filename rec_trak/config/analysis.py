@@ -53,7 +53,7 @@ class AnalysisConfig:
     grad_wrt: str | list[str] | None = None
     proj_dim: int = field(default=2048, metadata={"least": 1})
     projector: str = field(default="auto", metadata={"choices": ("auto", "sketch", "gaussian", "cuda")})
-    gradient: str = field(default="auto", metadata={"choices": ("auto", "factored", "functional", "loop")})
+    gradient: str = field(default="auto", metadata={"choices": ("auto", "articles", "factored", "functional", "loop")})
     precision: str = field(default="float32", metadata={"choices": ("float32", "bf16")})
     score: str = field(default="self_influence", metadata={"choices": ("self_influence", "loss_gradient")})
     lambda_rel: float = field(default=1.0, metadata={"least": 0.0})
@@ -62,6 +62,7 @@ class AnalysisConfig:
     sample_size: int | None = field(default=None, metadata={"least": 1})
     seed: int = field(default=0, metadata={"least": 0})
     batch_size: int = field(default=32, metadata={"least": 1})
+    memory: float = field(default=2.0, metadata={"least": 0.01})
     device: str = "cpu"
     save_dir: str | None = None
     save_embeddings: bool = False

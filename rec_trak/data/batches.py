@@ -160,6 +160,12 @@ def pair_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> tuple[Batch,
     Raises:
         DataError: `rows` is empty or holds a row that is not there.
     """
+    batch, used, owner = pair_places(inputs, rows)
+    return batch._replace(articles=article_views(inputs, used)), _tensor(owner)
+
+
+def pair_places(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> tuple[Batch, np.ndarray, np.ndarray]:
+    """`pair_batch` without reading any article: the index fields, (n,) the article at each place, (n,) its row."""
     rows = _checked(inputs, rows)
     history, history_mask = _padded(inputs.impressions.history, rows)
     candidates, candidate_mask = _padded(inputs.impressions.candidates, rows)
@@ -167,8 +173,8 @@ def pair_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> tuple[Batch,
     used = np.concatenate([history, candidates], axis=1)[mask]
     places = np.where(mask, np.cumsum(mask).reshape(mask.shape) - 1, 0)
     history, candidates = np.split(places, [history.shape[1]], axis=1)
-    batch = _batch(inputs, rows, article_views(inputs, used), history, history_mask, candidates, candidate_mask)
-    return batch, _tensor(np.nonzero(mask)[0])
+    batch = _batch(inputs, rows, {}, history, history_mask, candidates, candidate_mask)
+    return batch, used, np.nonzero(mask)[0]
 
 
 def grouped_pairs(inputs: Inputs, rows: Sequence[int] | np.ndarray, groups: int = 6) -> Pairs:
@@ -182,18 +188,22 @@ def grouped_pairs(inputs: Inputs, rows: Sequence[int] | np.ndarray, groups: int 
         DataError: as `pair_batch`.
     """
     batch, owner = pair_batch(inputs, rows)
-    texts = [view for name, view in batch.articles.items() if name in TEXTS]
+    views, owners, order = by_length(batch.articles, owner, groups)
+    return Pairs(views, owners, order, batch._replace(articles={}))
+
+
+def by_length(
+    articles: dict[str, Tensor], owner: Tensor, groups: int
+) -> tuple[tuple[dict[str, Tensor], ...], tuple[Tensor, ...], Tensor]:
+    """`groups`, `owners` and `order` of `Pairs` for n articles (n, ...) and their rows (n,)."""
+    texts = [view for name, view in articles.items() if name in TEXTS]
     lengths = sum((view != 0).sum(dim=1) for view in texts) if texts else torch.zeros_like(owner)
-    by_length = torch.argsort(lengths, stable=True)
-    parts = [part.sort().values for part in by_length.tensor_split(min(groups, len(owner)))]
+    ordered = torch.argsort(lengths, stable=True)
+    parts = [part.sort().values for part in ordered.tensor_split(max(1, min(groups, len(owner))))]
     order = torch.empty_like(owner)
     order[torch.cat(parts)] = torch.arange(len(owner))
-    return Pairs(
-        groups=tuple({n: _trimmed(n, view[part]) for n, view in batch.articles.items()} for part in parts),
-        owners=tuple(owner[part] for part in parts),
-        order=order,
-        batch=batch._replace(articles={}),
-    )
+    views = tuple({name: _trimmed(name, view[part]) for name, view in articles.items()} for part in parts)
+    return views, tuple(owner[part] for part in parts), order
 
 
 def padded_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray, sizes: tuple[int, int] | None = None) -> Batch:

@@ -7,7 +7,7 @@ over padded rows; `loop` is plain autograd, one row after the other, each withou
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -130,17 +130,29 @@ class FactoredComputer(AbstractGradientComputer):
         Raises:
             NotTakenApart: a wanted parameter is used in a way that cannot be taken apart.
         """
-        recorder = Recorder(self.parameters, len(batch.batch.user), TAKERS, FOLLOWERS)
+        factors, _, q = self.taken_apart(batch.batch, lambda recorder: self._scores(batch, recorder))
+        self._pass = (batch, q)
+        return factors
+
+    def taken_apart(
+        self, batch: Batch, scores_of: Callable[[Recorder], Tensor], leaves: Sequence[Tensor] = ()
+    ) -> tuple[Factors, tuple[Tensor | None, ...], Tensor]:
+        """Factors of the margins that scores (B, C) give, the gradients of `leaves`, and Q (B,).
+
+        Raises:
+            NotTakenApart: as `compute_per_sample_grad`.
+        """
+        recorder = Recorder(self.parameters, len(batch.user), TAKERS, FOLLOWERS)
         reduced = torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16")
         with without_gradient(self.model), torch.enable_grad(), as_trained(), reduced, recorder:
-            scores = self._scores(batch, recorder).float()
-            f = margin(self.modelout_fn.loss, scores, batch.batch)
+            scores = scores_of(recorder)
+            scores = scores if scores.dtype == torch.float64 else scores.float()
+            f = margin(self.modelout_fn.loss, scores, batch)
         recorder.find_changed()
         if recorder.unknown:
             uses = ", ".join(sorted(set(recorder.unknown))[:3])
             raise NotTakenApart(f"cannot take this model apart: {uses}")
-        self._pass = (batch, residual(self.modelout_fn.loss, scores.detach(), batch.batch))
-        return recorder.factors(f)
+        return *recorder.factors_and(f, leaves), residual(self.modelout_fn.loss, scores.detach(), batch)
 
     def compute_loss_grad(self, batch: Pairs) -> Tensor:
         """Q (B, 1) of the pass that `compute_per_sample_grad` made of the same batch."""
@@ -206,13 +218,13 @@ def make_batch(
         return tuple(row_batch(inputs, row, device) for row in rows)
     if path == "functional":
         return moved(padded_batch(inputs, rows), device)
-    if all(_is_method(model, name) for name in ("encode", "score")):
+    if all(is_method(model, name) for name in ("encode", "score")):
         return moved(grouped_pairs(inputs, rows), device)
     whole = flatten_padded(padded_batch(inputs, rows))
     return moved(Pairs((), (), torch.zeros(0, dtype=torch.int64), whole), device)
 
 
-def _is_method(model: nn.Module, name: str) -> bool:
+def is_method(model: nn.Module, name: str) -> bool:
     """Whether the model has something of this name to call that is not a layer of its own."""
     found = getattr(model, name, None)
     return callable(found) and not isinstance(found, nn.Module)

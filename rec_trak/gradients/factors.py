@@ -7,7 +7,7 @@ Not here: models, batches, sketches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -224,9 +224,14 @@ class Recorder(TorchFunctionMode):
 
     def factors(self, margin: Tensor) -> Factors:
         """The gradients of margin (B,), after one backward pass that leaves the graph freed."""
+        return self.factors_and(margin, ())[0]
+
+    def factors_and(self, margin: Tensor, leaves: Sequence[Tensor]) -> tuple[Factors, tuple[Tensor | None, ...]]:
+        """`factors`, and the gradients of the margins' sum by further tensors, of the same pass."""
         outputs = list({id(use.output): use.output for _, use in self.uses}.values()) if margin.requires_grad else []
-        grads = torch.autograd.grad(margin.sum(), outputs, allow_unused=True) if outputs else ()
-        came = {id(output): grad for output, grad in zip(outputs, grads, strict=True)}
+        wanted = [*outputs, *leaves] if margin.requires_grad else []
+        grads = torch.autograd.grad(margin.sum(), wanted, allow_unused=True) if wanted else (None,) * len(leaves)
+        came = {id(output): grad for output, grad in zip(outputs, grads, strict=False)}
         parts: dict[str, list[Factor]] = {}
         arranged: dict[tuple, Tensor] = {}  # a layer's weight, bias and inputs share one arranged gradient
         for name, use in self.uses:
@@ -235,7 +240,7 @@ class Recorder(TorchFunctionMode):
                 if key not in arranged:
                     arranged[key] = use.arrange(grad).to(margin.dtype)
                 parts.setdefault(name, []).append(_factor(use, arranged[key]))
-        return Factors(self.batch, self.shapes, parts)
+        return Factors(self.batch, self.shapes, parts), grads[len(outputs) :]
 
 
 def _factor(use: Use, grad: Tensor) -> Factor:

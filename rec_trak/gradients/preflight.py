@@ -101,7 +101,7 @@ def choose_gradient(
     parameters = {n: p for n, p in model.named_parameters() if n in set(names)}
     case = _Case(model, ClickOutput(loss), inputs, parameters, device)
     before = states(model)
-    alone = _all_alone(case, _unlike_rows(inputs))
+    alone = _all_alone(case, unlike_rows(inputs))
     check_unchanged(model, before)
     warn_of_indexing(lambda: row_margin(model, case.output, case.batch(alone[-1].row)))
     crowd = np.array([alone[0].row, alone[-1].row, *range(min(len(inputs), max(batch_size - 2, 0)))])
@@ -123,7 +123,7 @@ def choose_gradient(
     return GradientChoice(path, reason + "".join(f"; not {other}: {why}" for other, why in troubles.items()))
 
 
-def _unlike_rows(inputs: Inputs) -> np.ndarray:
+def unlike_rows(inputs: Inputs) -> np.ndarray:
     """Up to three row numbers: shortest, middle and longest history."""
     order = np.argsort(inputs.impressions.history.lengths, kind="stable")
     return np.unique(order[[0, len(order) // 2, -1]])

@@ -8,7 +8,8 @@ from trak.projectors import AbstractProjector, BasicProjector, CudaProjector, Pr
 
 from rec_trak.errors import ConfigError
 from rec_trak.gradients.factors import Factors
-from rec_trak.sketch.projection import SketchProjector, check_finite
+from rec_trak.sketch.projection import check_finite
+from rec_trak.sketch.spans import SpanProjector
 
 CUDA_STEP = 512  # traker's CUDA kernel projects to multiples of this
 HALF = 5e-3  # the kernel multiplies in half precision
@@ -56,7 +57,7 @@ def choose_projector(wanted: str, held: str | None, device: str, proj_dim: int) 
 def make_projector(name: str, grad_dim: int, proj_dim: int, seed: int, device: str) -> AbstractProjector:
     """The projector of that name: `sketch`, `gaussian` (traker's on any device) or `cuda` (traker's kernel)."""
     if name == "sketch":
-        return SketchProjector(grad_dim, proj_dim, seed, device)
+        return SpanProjector(grad_dim, proj_dim, seed, device)
     if name == "gaussian":
         inner = BasicProjector(grad_dim, proj_dim, seed, ProjectionType.normal, device, dtype=torch.float32)
         return DenseProjector(inner, name)

@@ -9,7 +9,7 @@ import torch
 from support import tiny
 from support.traker_matrix import finalized_scores
 
-from rec_trak.attribution import session
+from rec_trak.attribution import session, ways
 from rec_trak.attribution.estimate import estimate
 from rec_trak.attribution.influence import self_influence, target_influence
 from rec_trak.attribution.session import featurize, featurize_targets
@@ -149,14 +149,14 @@ class Stop(Exception):
 
 def interrupt_after(monkeypatch, batches):
     """Let featurizing do so many batches and then stop it in the middle."""
-    real, count = session.make_batch, iter(range(10_000))
+    real, count = ways.make_batch, iter(range(10_000))
 
     def made(*arguments):
         if next(count) >= batches:
             raise Stop
         return real(*arguments)
 
-    monkeypatch.setattr(session, "make_batch", made)
+    monkeypatch.setattr(ways, "make_batch", made)
 
 
 def test_interrupted_run_goes_on_with_any_batch_size(tmp_path, monkeypatch):

@@ -107,7 +107,7 @@ def test_scoring_again_costs_no_gradient_and_no_pass(run, monkeypatch):
     def refuses(*arguments, **more):
         raise AssertionError
 
-    monkeypatch.setattr(session, "make_batch", refuses)
+    monkeypatch.setattr(session.Way, "batch", refuses)
     monkeypatch.setattr("rec_trak.attribution.explain.row_margin", refuses)
     succeed("score", *flags, "--targets", "exposed", "--top_k", "3", "--save_matrix")
     assert read(folder / "targets" / "exposed" / "proponents.csv")["rank"].max() <= 3

@@ -1,0 +1,233 @@
+"""Whether a run's articles are differentiated once each, decided by proof on real rows and by measured times.
+
+Not here: the two paths themselves. What is decided changes no number beyond rounding: an article that stands at few
+places goes with its rows, one that stands at many is taken by itself.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rec_trak.attribution.job import Job
+from rec_trak.clicks import ClickOutput
+from rec_trak.data.batches import Inputs, article_views, moved
+from rec_trak.data.spans import Span, make_span
+from rec_trak.errors import told
+from rec_trak.gradients.articles import ArticleComputer, like_length
+from rec_trak.gradients.colouring import Structure
+from rec_trak.gradients.computers import FactoredComputer, is_method, make_batch, row_batch, row_gradient
+from rec_trak.gradients.preflight import TOLERANCE, unlike_rows
+from rec_trak.gradients.structures import find_structure
+from rec_trak.sketch.projectors import make_projector
+from rec_trak.sketch.spans import TOGETHER, SpanProjector
+
+LEAST_PLACES = 20_000  # of a log for which times are measured: a smaller one is done before
+LEAST_RECURRENCE = 2.0  # places an article
+TRIED_ARTICLES, PROVEN = 8, 16  # articles that a structure is read off, and that it is proven on
+TRIED_DIRECTIONS = 8  # where each is taken by itself, for the measurement
+SERVED = 256  # places that one Jacobian serves, for the measurement
+LOST = 1800.0  # seconds of work that an interruption may lose: a span is stored whole or not at all
+GAIN = 0.95  # of the pair path's time: what the article path has to promise
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How spans are taken.
+
+    Attributes:
+        structure: of the articles' Jacobians.
+        how: the same in words.
+        least: places in a span from which on an article is differentiated once.
+        rows: of a span.
+        places, articles: of all rows, and how many different articles stand there.
+        share: of the places, those whose article is differentiated once.
+        pair_seconds, article_seconds: expected for one checkpoint by either path.
+    """
+
+    structure: Structure | None
+    how: str
+    least: int
+    rows: int
+    places: int
+    articles: int
+    share: float
+    pair_seconds: float
+    article_seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.places:,} places of {self.articles:,} articles; an article with {self.least:,} places or more in "
+            f"{self.rows:,} rows is differentiated once ({self.how}), {self.share:.0%} of the places; expected "
+            f"{self.article_seconds:,.0f} s a checkpoint, {self.pair_seconds:,.0f} s place by place"
+        )
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Seconds: a row without its articles, a place encoded with its row, an article's Jacobian, a place it serves."""
+
+    row: float
+    place: float
+    article: float
+    served: float
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """What is tried: both computers and the projector of a job, over the rows of some inputs."""
+
+    job: Job
+    inputs: Inputs
+    articles: ArticleComputer
+    pairs: FactoredComputer
+    projector: SpanProjector
+
+    def span(self, rows: np.ndarray, least: float, most: int | None = None) -> Span:
+        """Some of the rows as a span."""
+        return make_span(self.inputs, rows, least, self.job.batch_size, self.job.device, most)
+
+
+def plan_articles(job: Job, inputs: Inputs, loss: str) -> Plan | str:
+    """How to take the rows article by article, or why not; the job's model holds a checkpoint's weights."""
+    trouble = _unfit(job)
+    if trouble:
+        return trouble
+    places, articles = _places(inputs)
+    asked = job.gradient == "articles"
+    if not asked and (places < LEAST_PLACES or places < LEAST_RECURRENCE * articles):
+        return f"{places:,} places of {articles:,} articles are too few"
+    tried = _tried(job, inputs, loss)
+    views = moved(article_views(inputs, _some(inputs, TRIED_ARTICLES)), job.device)
+    structure, how = find_structure(job.model, views, tried.articles.parameters)
+    tried.articles.structure = structure
+    try:
+        times = _measured(tried)
+        plan = _planned(tried, times, how)
+        if not asked and plan.article_seconds > GAIN * plan.pair_seconds:
+            return f"it would not be faster: {plan}"
+        return _disproof(tried) or plan
+    except Exception as error:  # whatever a user's model does when articles stand alone
+        return told(error)
+
+
+def _unfit(job: Job) -> str | None:
+    if job.projector != "sketch":
+        return f"`projector` {job.projector} needs whole gradients"
+    if job.precision != "float32":
+        return f"`precision` {job.precision} is the factored path's"
+    if not all(is_method(job.model, name) for name in ("encode", "score")):
+        return "the model has no `encode` and `score`"
+    return None
+
+
+def _tried(job: Job, inputs: Inputs, loss: str) -> _Tried:
+    given = (job.model, ClickOutput(loss), job.parameter_count, torch.float32, job.device)
+    articles, pairs = (kind(*given, grad_wrt=job.grad_wrt) for kind in (ArticleComputer, FactoredComputer))
+    projector = make_projector("sketch", job.parameter_count, job.proj_dim, job.seed, job.device)
+    return _Tried(job, inputs, articles, pairs, projector)
+
+
+def _places(inputs: Inputs) -> tuple[int, int]:
+    """Places of all rows, and different articles at them."""
+    values = (inputs.impressions.history.values, inputs.impressions.candidates.values)
+    return sum(map(len, values)), len(np.unique(np.concatenate(values)))
+
+
+def _some(inputs: Inputs, count: int) -> np.ndarray:
+    """Up to so many different articles of the rows."""
+    articles = np.unique(inputs.impressions.candidates.values)
+    return articles[np.linspace(0, len(articles) - 1, min(count, len(articles))).astype(int)]
+
+
+def _disproof(tried: _Tried) -> str | None:
+    """What is wrong with the article path on rows of unlike lengths among others, beside plain autograd; or None."""
+    job, structure = tried.job, tried.articles.structure
+    own = unlike_rows(tried.inputs)
+    crowd = np.arange(min(len(tried.inputs), max(job.batch_size - len(own), 0)))
+    span = tried.span(np.concatenate([own, crowd]), 1, PROVEN if structure else 1)
+    found = tried.projector.project(tried.articles.compute_per_sample_grad(span), 0)[: len(own)]
+    output, parameters = tried.articles.modelout_fn, tried.articles.parameters
+    alone = []
+    for row in own:
+        grads = row_gradient(job.model, output, row_batch(tried.inputs, row, job.device), parameters)
+        alone.append(tried.projector.project({name: grad[None] for name, grad in grads.items()}, 0)[0])
+    wanted = torch.stack(alone)
+    sizes = wanted.norm(dim=1)
+    errors = (found - wanted).norm(dim=1) / sizes.clamp(min=max(1e-3 * float(sizes.max()), 1e-30))
+    worst = int(errors.argmax())
+    if not float(errors[worst]) <= TOLERANCE:
+        return f"row {own[worst]} differs from plain autograd by {float(errors[worst]):.1e} of its norm"
+    return None
+
+
+def _planned(tried: _Tried, times: _Times, how: str) -> Plan:
+    """The plan that the times call for."""
+    job, count = tried.job, len(tried.inputs)
+    places, articles = _places(tried.inputs)
+    least = max(2, math.ceil(times.article / max(times.place - times.served, 1e-9)))
+    width = _width(tried)
+    per_place = 4 * width * (1 + 1 / least) + 64  # cotangent, a share of the article's vector, and indexes
+    per_row = per_place * places / count + 12 * job.proj_dim
+    pair_row = times.row + times.place * places / count
+    most = max(1, min(int(job.memory * 1e9 / per_row), int(LOST / pair_row), count))
+    rows = math.ceil(count / math.ceil(count / most))
+    span = tried.span(np.arange(rows), least)
+    share, spans = len(span.owners) / len(span.article), count / rows
+    by_articles = count * (times.row + places / count * (share * times.served + (1 - share) * times.place))
+    by_articles += spans * len(span.often) * times.article
+    return Plan(tried.articles.structure, how, least, rows, places, articles, share, count * pair_row, by_articles)
+
+
+def _width(tried: _Tried) -> int:
+    return tried.articles.vectors(tried.span(np.array([0]), 1)).shape[-1]
+
+
+def _measured(tried: _Tried) -> _Times:
+    """Times on rows of middling length and articles of middling length."""
+    job, inputs = tried.job, tried.inputs
+    order = np.argsort(inputs.impressions.history.lengths, kind="stable")
+    middle = order[max(0, len(order) // 2 - 2 * job.batch_size) :][: 4 * job.batch_size]
+    few = middle[: job.batch_size]
+    span = tried.span(middle, 1)
+
+    def pairs() -> None:
+        batch = make_batch("factored", job.model, inputs, few, job.device)
+        tried.projector.project(tried.pairs.compute_per_sample_grad(batch), 0)
+
+    gradients = tried.articles.compute_per_sample_grad(span)
+
+    def rows() -> None:
+        for _, factors in gradients.rows():
+            tried.projector.project(factors, 0)
+
+    row = _seconds(rows) / len(middle)
+    places = len(tried.span(few, 1).article) / len(few)
+    pair = _seconds(pairs) / len(few)
+    chunks = list(like_length(span, TOGETHER if tried.articles.structure else 1))
+    at, views = chunks[len(chunks) // 2]
+    most = None if tried.articles.structure else TRIED_DIRECTIONS
+    example = tried.projector.jacobians(gradients, views, most)
+    seconds = _seconds(lambda: tried.projector.jacobians(gradients, views, most))
+    seconds *= 1 if most is None else max(1.0, example.shape[1] / most)
+    cotangents = torch.zeros(SERVED, example.shape[1], dtype=example.dtype, device=job.device)
+    served = _seconds(lambda: cotangents @ example[0]) / SERVED
+    return _Times(row, max(0.0, pair - row) / places, seconds / len(at), served)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The shorter of two times that it takes, after one that pays for what is paid once."""
+    work()
+    times = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begin)
+    return min(times)

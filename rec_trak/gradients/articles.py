@@ -1,0 +1,152 @@
+"""Gradients of a span of rows, in which an article that recurs is differentiated once. Not here: sketches, plans.
+
+With the weights fixed, an article's share of a row's gradient is linear in the cotangent that reaches its vector. So
+the rows' own pass looks such an article up and keeps its cotangents, and the article's Jacobian, taken once, serves all
+its places. All other articles go with their row, as in the factored path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rec_trak.data.batches import article_views, moved
+from rec_trak.data.spans import Piece, Span, pieces
+from rec_trak.gradients.colouring import Structure
+from rec_trak.gradients.computers import FactoredComputer, without_gradient
+from rec_trak.gradients.factors import Factors, Recorder
+from rec_trak.gradients.jacobians import Jacobian, take_jacobian
+from rec_trak.gradients.recurrent import FOLLOWERS
+from rec_trak.gradients.takers import TAKERS
+from rec_trak.models.passes import as_trained, values_only
+
+TOGETHER = 64  # articles that are encoded together for the table of vectors
+
+
+@dataclass
+class SpanGradients:
+    """Gradients of S rows that only `sketch.spans` reads: first `rows`, to its end, then `articles`.
+
+    Attributes:
+        cotangents: (n, D), one for each of the span's `owners`; filled in by `rows`.
+        q: (S,), filled in by `rows`.
+    """
+
+    span: Span
+    computer: ArticleComputer
+    structure: Structure | None
+    cotangents: Tensor = field(init=False)
+    q: Tensor = field(init=False)
+
+    def __len__(self) -> int:
+        return len(self.span)
+
+    def rows(self) -> Iterator[tuple[Tensor, Factors]]:
+        """Positions (B,) of some rows, and factors of their gradients but for what their often articles add."""
+        span, computer = self.span, self.computer
+        table = computer.vectors(span)
+        self.cotangents = table.new_zeros(len(span.owners), table.shape[-1])
+        self.q = table.new_zeros(len(span))
+        for piece in pieces(span):
+            piece = moved_piece(piece, span.device)
+            factors, cotangents, q = computer.piece_gradients(piece, table)
+            self.q[piece.positions] = q
+            if cotangents is not None:
+                self.cotangents[piece.slots] = cotangents
+            yield piece.positions, factors
+
+    def articles(self, count: int) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
+        """Positions among the span's `often`, up to `count`, of articles of like length, and their views."""
+        yield from like_length(self.span, count)
+
+    def jacobian(self, views: dict[str, Tensor], plain: bool = False, most: int | None = None) -> Jacobian:
+        """The Jacobians of some articles; `plain` takes every direction by itself, or the first `most`.
+
+        Raises:
+            CannotCut: they cannot be taken in the way that is known.
+        """
+        with without_gradient(self.computer.model), as_trained():
+            structure = None if plain else self.structure
+            return take_jacobian(self.computer.model, views, self.computer.parameters, structure, most)
+
+    def pulled(self, views: dict[str, Tensor], cotangents: Tensor) -> Factors:
+        """Plain factors of the sum, as one row's, of what cotangents (n, D) of n articles add."""
+        recorder = Recorder(self.computer.parameters, 1, TAKERS, FOLLOWERS)
+        recorder.owner = torch.zeros(len(cotangents), dtype=torch.int64, device=cotangents.device)
+        with without_gradient(self.computer.model), torch.enable_grad(), as_trained(), recorder:
+            f = (self.computer.model.encode(views) * cotangents).sum().unsqueeze(0)
+        return recorder.factors(f)
+
+
+class ArticleComputer(FactoredComputer):
+    """Takes a `Span` for a batch. Nothing is computed before its gradients are read, part by part, by the sketch."""
+
+    def __init__(
+        self, model, task, grad_dim=None, dtype=torch.float32, device="cpu", grad_wrt=None, structure=None
+    ) -> None:
+        super().__init__(model, task, grad_dim, dtype, device, grad_wrt)
+        self.structure: Structure | None = structure
+
+    def compute_per_sample_grad(self, batch: Span) -> SpanGradients:
+        """Gradients of f, to be read once."""
+        self._span = SpanGradients(batch, self, self.structure)
+        return self._span
+
+    def compute_loss_grad(self, batch: Span) -> Tensor:
+        """Q (S, 1) of the pass that the sketch made of the same span."""
+        gradients = getattr(self, "_span", None)
+        if gradients is None or gradients.span is not batch or not hasattr(gradients, "q"):
+            gradients = self.compute_per_sample_grad(batch)
+            for _ in gradients.rows():
+                pass
+        return gradients.q.unsqueeze(-1)
+
+    def vectors(self, span: Span) -> Tensor:
+        """(F, D), the vectors of the span's often articles; (0, 0) where there are none."""
+        out = torch.zeros(0, 0, device=span.device)
+        for at, views in like_length(span, TOGETHER):
+            with values_only():
+                found = self.model.encode(views)
+            if not out.numel():
+                out = found.new_empty(len(span.often), found.shape[-1])
+            out[torch.from_numpy(at).to(out.device)] = found
+        return out
+
+    def piece_gradients(self, piece: Piece, table: Tensor) -> tuple[Factors, Tensor | None, Tensor]:
+        """Factors of a piece's rows, the cotangents (k, D) of the places that were looked up, and Q (B,).
+
+        Raises:
+            NotTakenApart: as `FactoredComputer.compute_per_sample_grad`.
+        """
+        looked_up = [table[piece.known].requires_grad_()] if len(piece.known) else []
+
+        def scores(recorder: Recorder) -> Tensor:
+            vectors = list(looked_up)
+            for views, owner in zip(piece.groups, piece.owners, strict=True):
+                recorder.owner = owner
+                vectors.append(self.model.encode(views))
+            recorder.owner = None
+            return self.model.score(F.embedding(piece.order, torch.cat(vectors)), piece.batch)
+
+        factors, cotangents, q = self.taken_apart(piece.batch, scores, looked_up)
+        return factors, cotangents[0] if looked_up else None, q
+
+
+def like_length(span: Span, count: int) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
+    """The span's often articles in order of length, `count` at a time: positions among them, and views."""
+    texts = [values[span.often] for values in span.inputs.views.values() if values.ndim == 2]
+    lengths = sum((text != 0).sum(axis=1) for text in texts) if texts else np.zeros(len(span.often), dtype=np.int64)
+    order = np.argsort(lengths, kind="stable")
+    for start in range(0, len(order), count):
+        at = order[start : start + count]
+        yield at, moved(article_views(span.inputs, span.often[at]), span.device)
+
+
+def moved_piece(piece: Piece, device: str) -> Piece:
+    """The piece with its tensors on `device`."""
+    return Piece(**{name: moved(value, device) for name, value in vars(piece).items()})
