@@ -51,10 +51,11 @@ class SpanGradients:
         span, computer = self.span, self.computer
         table = computer.vectors(span)
         self.cotangents = table.new_zeros(len(span.owners), table.shape[-1])
-        self.q = table.new_zeros(len(span))
         for piece in pieces(span):
             piece = moved_piece(piece, span.device)
             factors, cotangents, q = computer.piece_gradients(piece, table)
+            if not hasattr(self, "q"):
+                self.q = q.new_zeros(len(span))
             self.q[piece.positions] = q
             if cotangents is not None:
                 self.cotangents[piece.slots] = cotangents
