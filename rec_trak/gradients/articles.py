@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rec_trak.data.batches import article_views, moved
+from rec_trak.data.batches import TEXTS, article_views, moved
 from rec_trak.data.spans import Piece, Span, pieces
 from rec_trak.gradients.colouring import Structure
 from rec_trak.gradients.computers import FactoredComputer, without_gradient
@@ -140,7 +140,7 @@ class ArticleComputer(FactoredComputer):
 
 def like_length(span: Span, count: int) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
     """The span's often articles in order of length, `count` at a time: positions among them, and views."""
-    texts = [values[span.often] for values in span.inputs.views.values() if values.ndim == 2]
+    texts = [values[span.often] for name, values in span.inputs.views.items() if name in TEXTS]
     lengths = sum((text != 0).sum(axis=1) for text in texts) if texts else np.zeros(len(span.often), dtype=np.int64)
     order = np.argsort(lengths, kind="stable")
     for start in range(0, len(order), count):
