@@ -69,6 +69,8 @@ class Habits:
             category, subcategory.
         gru: `reset_after`, torch's own; `reset_first`, see `layers.ResetFirstGRU`.
         skip_empty: whether the GRU passes over articles whose vector is zero; where it has none left, it gives zeros.
+        tokens_across: whether attention over tokens runs across the articles of a history, or of the candidates, in the
+            place of a text's layers (`models/across.py`).
         user: what makes a user's vector: '' for the architecture's layers; `mean` of the history's articles.
     """
 
@@ -85,12 +87,13 @@ class Habits:
     gru: str = field(default="reset_after", metadata={"choices": ("reset_after", "reset_first")})
     skip_empty: bool = False
     user: str = field(default="", metadata={"choices": ("", "mean")})
+    tokens_across: bool = False
 
 
 HABITS_OF = {  # those that an architecture has a layer for
-    "nrms": ("weights", "user_weights", "output_projection", "bias", "epsilon", "user"),
-    "naml": ("view_attention", "shared_texts", "shared_topics", "shared_dense", "epsilon", "user"),
-    "lstur": ("gru", "skip_empty", "shared_topics", "order", "epsilon", "user"),
+    "nrms": ("weights", "user_weights", "output_projection", "bias", "epsilon", "user", "tokens_across"),
+    "naml": ("view_attention", "shared_texts", "shared_topics", "shared_dense", "epsilon", "user", "tokens_across"),
+    "lstur": ("gru", "skip_empty", "shared_topics", "order", "epsilon", "user", "tokens_across"),
 }
 
 

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rec_trak.config.model import TextConfig
-from rec_trak.data.batches import Batch
 
 
 def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
@@ -70,9 +69,8 @@ def pick(vectors: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
     return F.embedding(positions, vectors) * mask.unsqueeze(-1)
 
 
-def dot_scores(user: Tensor, vectors: Tensor, batch: Batch) -> Tensor:
-    """Scores (B, C): dot products of `user` (B, D) with each row's candidates; 0 at masked candidates."""
-    candidates = pick(vectors, batch.candidates, batch.candidate_mask)
+def dot_scores(user: Tensor, candidates: Tensor) -> Tensor:
+    """Scores (B, C): dot products of `user` (B, D) with candidates (B, C, D) that are zero where they are masked."""
     return (candidates @ user.unsqueeze(-1)).squeeze(-1)
 
 
@@ -111,7 +109,7 @@ class AdditiveAttention(nn.Module):
         self.query = nn.Linear(query_dim, 1, bias=False)
 
     def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
-        """(n, dim) from (n, L, dim) and a mask (n, L); zeros for a sequence without a real element."""
+        """(..., dim) from (..., L, dim) and a mask (..., L); zeros for a sequence without a real element."""
         logits = self.query(torch.tanh(self.projection(sequence))).squeeze(-1)
         weights = masked_exp(logits, mask, self.epsilon) if self.epsilon else masked_softmax(logits, mask)
         return (weights.unsqueeze(-2) @ sequence).squeeze(-2)
@@ -151,20 +149,20 @@ class SelfAttention(nn.Module):
         self.w_o = nn.Linear(heads * head_dim, heads * head_dim) if output_projection else nn.Identity()
 
     def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
-        """(n, L, heads * head_dim) from (n, L, dim) and a mask (n, L); zeros at masked places."""
+        """(..., L, heads * head_dim) from (..., L, dim) and a mask (..., L); zeros at masked places."""
         if self.weights == "itself":
             return self.w_o(self.w_v(sequence)) * mask.unsqueeze(-1)
         q, k, v = (self._split(layer(sequence)) for layer in (self.w_q, self.w_k, self.w_v))
         logits = q @ k.transpose(-1, -2) / math.sqrt(self.head_dim)
         weigh = masked_exp if self.weights == "exp" else masked_softmax
-        weights = weigh(logits, mask[:, None, None, :])
+        weights = weigh(logits, mask[..., None, None, :])
         if self.weights == "transposed":
-            weights = (weights * mask[:, None, :, None]).transpose(-1, -2)
-        contexts = (weights @ v).transpose(1, 2).flatten(2)
+            weights = (weights * mask[..., None, :, None]).transpose(-1, -2)
+        contexts = (weights @ v).transpose(-3, -2).flatten(-2)
         return self.w_o(contexts) * mask.unsqueeze(-1)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
+        return x.unflatten(-1, (self.heads, self.head_dim)).transpose(-3, -2)
 
 
 class TextCNN(nn.Module):

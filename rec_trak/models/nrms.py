@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.batches import Batch
 from rec_trak.errors import ConfigError
+from rec_trak.models.across import across_text, pick_parts, read_states
 from rec_trak.models.layers import (
     AdditiveAttention,
     SelfAttention,
@@ -56,8 +57,14 @@ class Nrms(nn.Module):
         more = (habits.output_projection, habits.bias)
         self.padding = (config.text.read_to["title"], config.text.padding)
         self.word_embedding = new_words(config.text, sizes.word_dim)
-        self.title_self_attention = SelfAttention(sizes.word_dim, sizes.heads, sizes.head_dim, habits.weights, *more)
-        self.title_attention = AdditiveAttention(width, sizes.query_dim, habits.epsilon)
+        self.across = habits.tokens_across
+        if self.across:
+            self.title_encoder = across_text(sizes, config)
+        else:
+            self.title_self_attention = SelfAttention(
+                sizes.word_dim, sizes.heads, sizes.head_dim, habits.weights, *more
+            )
+            self.title_attention = AdditiveAttention(width, sizes.query_dim, habits.epsilon)
         self.late = habits.user == "mean"
         if not self.late:
             user_weights = habits.user_weights or habits.weights
@@ -66,19 +73,28 @@ class Nrms(nn.Module):
         self.dropout = nn.Dropout(sizes.dropout)
 
     def encode(self, articles: dict[str, Tensor]) -> Tensor:
-        """Article vectors (n, D) from `title` (n, T)."""
+        """Article vectors (n, D) from `title` (n, T); word vectors where tokens attend across articles."""
+        if self.across:
+            return read_states(self.title_encoder, self.word_embedding, articles["title"])
         words, mask = words_and_mask(self.word_embedding, articles["title"], *self.padding)
         contexts = self.dropout(self.title_self_attention(self.dropout(words), mask))
         return self.title_attention(contexts, mask)
 
     def score(self, vectors: Tensor, batch: Batch) -> Tensor:
         """Scores (B, C) of the candidates; reads the batch's index fields only."""
-        history = pick(vectors, batch.history, batch.history_mask)
+        history = self._picked(vectors, batch.history, batch.history_mask)
+        candidates = self._picked(vectors, batch.candidates, batch.candidate_mask)
         if self.late:
-            return dot_scores(mean_of(history, batch.history_mask), vectors, batch)
+            return dot_scores(mean_of(history, batch.history_mask), candidates)
         contexts = self.dropout(self.user_self_attention(history, batch.history_mask))
-        return dot_scores(self.user_attention(contexts, batch.history_mask), vectors, batch)
+        return dot_scores(self.user_attention(contexts, batch.history_mask), candidates)
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores (B, C) of a batch in the unique or pair form (articles (n, ...))."""
         return self.score(self.encode(batch.articles), batch)
+
+    def _picked(self, vectors: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        """Vectors (B, P, D) of the articles at `positions` (B, P), zero where `mask` is False."""
+        if self.across:
+            return pick_parts(vectors, positions, mask, {"title": self.title_encoder})[0]
+        return pick(vectors, positions, mask)

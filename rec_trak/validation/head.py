@@ -40,6 +40,11 @@ def head_rows(model: nn.Module, inputs: Inputs, device: str = "cpu") -> glm.Rows
             "both as methods. Give it them, or leave this check out."
         )
     widest = int(inputs.impressions.candidates.lengths.max())
+    if getattr(model, "across", False):
+        raise ConfigError(
+            "leave-one-out: the model's articles have no vectors of their own. Got one whose candidates attend to each "
+            "other, expected a user's and an article's vector. Leave this check out."
+        )
     parts = [
         _features(model, inputs, np.arange(start, min(start + BATCH, len(inputs))), widest, device)
         for start in range(0, len(inputs), BATCH)

@@ -37,6 +37,13 @@ def test_a_model_without_encode_and_score_is_refused(job):
         head.head_rows(nn.Linear(3, 1), job.inputs)
 
 
+def test_candidates_that_attend_to_each_other_are_refused(job):
+    """Articles without vectors of their own have no such head."""
+    job.model.across = True
+    with pytest.raises(ConfigError, match="articles have no vectors of their own. Got one whose candidates attend"):
+        head.head_rows(job.model, job.inputs)
+
+
 def test_scores_that_are_no_dot_products_are_refused(job):
     """A score that is not linear in the article's vector has no such head."""
     score = job.model.score

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from rec_trak.checkpoints.carried import attributes, plain_settings
 from rec_trak.checkpoints.code_bases.tables import Rule, Translated, Validation, apply_rules
-from rec_trak.checkpoints.code_bases.turns import PREFIX, check_settings, dims, plain, third
+from rec_trak.checkpoints.code_bases.turns import PREFIX, above, check_settings, dims, plain, third
 from rec_trak.config.model import Habits, ModelConfig, TextConfig
 from rec_trak.config.reader import build
 from rec_trak.config.sections import flat
@@ -185,7 +184,7 @@ def fixed(settings: Mapping[str, Any], config: ModelConfig, where: str) -> dict[
     path = settings.get("glove_file_path")
     if not path:
         raise ConfigError(f"{where}: missing key `glove_file_path`. Got none, expected the vectors it was trained on.")
-    place = _place(path, where)
+    place = above(path, where)
     if place.is_dir():
         raise ConfigError(
             f"{where}: `glove_file_path`: is a folder. Got {place}, expected the file of vectors. Name the file in it."
@@ -283,7 +282,7 @@ def _text(given: Settings, architecture: str, articles: Articles, where: str) ->
     if not given.glove:
         return TextConfig(
             tokeniser="pretrained",
-            pretrained=str(_place(given.model_name, where)),
+            pretrained=str(above(given.model_name, where)),
             title_length=given.max_seq_length,
             padding="masked" if architecture == "nrms" else "read",
         )
@@ -294,9 +293,3 @@ def _text(given: Settings, architecture: str, articles: Articles, where: str) ->
         unknown="padding",
         words=build_vocabulary(articles, "whitespace", ("title",)),
     )
-
-
-def _place(path: str, where: str) -> Path:
-    """Where a relative path leads: from the working directory, else from a folder above the settings file."""
-    places = [Path(path), *(folder / path for folder in Path(where).resolve().parents)]
-    return next((place for place in places if place.exists()), Path(path))

@@ -173,6 +173,13 @@ def odd(window: int, where: str) -> int:
     return window
 
 
+def above(path: str, where: str) -> Path:
+    """Where a path leads: from the working directory, else from a folder above the settings file; else the path itself,
+    which may be a name on the hub."""
+    places = [Path(path), *(folder / path for folder in Path(where).resolve().parents)]
+    return next((place for place in places if place.exists()), Path(path))
+
+
 def found(path: str, where: str) -> Path:
     """Where a path in a settings file leads: from the working directory, else from that file's folder."""
     beside = Path(where).parent / path

@@ -267,7 +267,6 @@ def test_the_architecture_is_recognised():
 @pytest.mark.parametrize(
     ("architecture", "state", "match"),
     [
-        ("nrms", lambda: nrms() | {f"{TITLES}.plm_model.x": torch.zeros(1)}, "`use_plm`, whose attention"),
         ("naml", lambda: naml() | {f"{TITLES}.cnn.bias": torch.zeros(FILTERS)}, r"share `.*\.cnn.bias` do not agree"),
         ("nrms", lambda: nrms() | {"user_encoder.gru.bias": torch.zeros(1)}, r"1 unexpected \(user_encoder.gru.bias"),
         (
@@ -298,6 +297,14 @@ def test_settings_that_do_not_fit_are_refused(settings, changes, match):
     settings = {key: value for key, value in (settings | changes | {"outputs": {}}).items() if value is not None}
     with pytest.raises(ConfigError, match=match):
         read(newsreclib, nrms(), settings, world()[0])
+
+
+@pytest.mark.filterwarnings("ignore::rec_trak.errors.RecTrakWarning")
+def test_texts_stand_before_topics_whatever_the_files_order(settings):
+    """Law: in LSTUR a topic stands behind the texts, in a file whose names are sorted too."""
+    state = lstur("ini", ("abstract", "title"))
+    config = read(newsreclib, dict(sorted(state.items())), settings, world()[0])[1]
+    assert config.habits.order == ("body", "title", "category")
 
 
 def test_another_loss_is_recorded(settings):
