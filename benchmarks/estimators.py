@@ -27,7 +27,7 @@ from rec_trak.attribution.session import featurize
 from rec_trak.data.ragged import Ragged
 from rec_trak.models.build import build_model
 from rec_trak.scoring.solve import gram, relative_ridge
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member
 
 PLAIN = "plain TRAK"
 

@@ -23,7 +23,7 @@ from worlds import WORLDS, World, make_world_job, prepare, read_world
 from rec_trak import cli
 from rec_trak.attribution.influence import self_influence, target_influence
 from rec_trak.attribution.session import featurize
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member
 from rec_trak.trust.law import law_error
 from rec_trak.trust.measures import measure_rankings
 from rec_trak.trust.prediction import PLAIN, STEEP

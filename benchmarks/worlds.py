@@ -26,7 +26,7 @@ from rec_trak.data.impressions import Impressions, read_slates
 from rec_trak.data.sources import read_data
 from rec_trak.data.synthetic import write_demo_world
 from rec_trak.models.build import build_model
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member
 from rec_trak.training.members import train_members
 from rec_trak.training.trainer import TrainSettings
 from rec_trak.validation.retrain import Experiment, evaluation_margins

@@ -41,7 +41,7 @@ from rec_trak.results.files import as_csv, write_files, write_results
 from rec_trak.results.histories import ARTICLES, articles_table, read_ids
 from rec_trak.results.nothing import carry_nothing
 from rec_trak.results.ranking import HISTORY_READ
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member
 
 NO_ARTICLES = Articles((), (), (), (), (), np.zeros(0, dtype=np.int8), "no articles")
 

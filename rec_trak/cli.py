@@ -8,16 +8,17 @@ from __future__ import annotations
 import argparse
 import atexit
 import difflib
+import io
 import os
 import re
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from functools import partial
 from importlib import import_module
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import NoReturn
 
 from rec_trak.errors import RecTrakError, RecTrakWarning, listed
@@ -25,6 +26,7 @@ from rec_trak.locks import set_waiting
 from rec_trak.progress import set_quiet
 from rec_trak.results.cells import set_spreadsheet_safe
 from rec_trak.words import LINE, QUOTE, plain, say
+from rec_trak.workers import is_first, is_worker, share_cores
 
 COMMANDS = (  # in the order in which a user needs them
     *("demo", "checkpoint_info", "train", "featurize", "score", "analyze", "trust", "compare", "detect", "validate"),
@@ -48,7 +50,7 @@ def main(command: str | None = None, arguments: Sequence[str] | None = None) -> 
         module = import_module(f"rec_trak.commands.{name}")
         parser = _Parser(prog=None if command else f"rec-trak {name}", description=module.__doc__)
         module.add_flags(parser)
-        _run(module.run, parser, words)
+        _run(_shared(module) if is_worker() else module.run, parser, words)
 
 
 def run_script(
@@ -59,16 +61,31 @@ def run_script(
         _run(body, parser, words)
 
 
+def _shared(module: ModuleType) -> Callable[[argparse.Namespace], None]:
+    """The command as a worker of a torchrun job runs it: one that cannot be shared is the first worker's alone."""
+
+    def body(args: argparse.Namespace) -> None:
+        if getattr(module, "SHARED", False):
+            say(share_cores())
+            module.run(args)
+        elif is_first():
+            say("this command is not shared: one worker of the job runs it")
+            module.run(args)
+
+    return body
+
+
 def _run(body: Callable, parser: argparse.ArgumentParser, words: Sequence[str] | None) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     args = parser.parse_args(words)
-    set_quiet(args.quiet)
+    set_quiet(args.quiet or not is_first())
     told = _Told()
     warnings.showwarning = told.show
     set_waiting(getattr(args, "wait", False))
     set_spreadsheet_safe(getattr(args, "spreadsheet_safe", False))
     try:
-        body(args)
+        with nullcontext() if is_first() else redirect_stdout(io.StringIO()):
+            body(args)
     finally:
         told.rest()
         set_waiting(False)
@@ -190,7 +207,7 @@ class _Told:
 
     def show(self, message, category, filename, lineno, file=None, line=None) -> None:
         """As `warnings.showwarning`; what is not ours stays unsaid."""
-        if not issubclass(category, RecTrakWarning):
+        if not issubclass(category, RecTrakWarning) or not is_first():
             return
         text = " ".join(str(message).split())
         place, _, what = text.partition(": ")

@@ -60,13 +60,13 @@ def open_new(path: Path) -> IO[bytes]:
     return open(path, "xb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
 
 
-def open_kept(path: Path) -> IO[str]:
-    """A text file to read and write that keeps what it holds, made where there is none.
+def open_kept(path: Path, make: bool = True) -> IO[str]:
+    """A text file to read and write that keeps what it holds; with `make` it is made where there is none.
 
     Raises:
         OSError: it cannot be opened; `errno.ELOOP` where it is a link.
     """
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+", encoding="utf-8")
+    return os.fdopen(os.open(path, os.O_RDWR | make * os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+", encoding="utf-8")
 
 
 def links(folder: Path, depth: int = 2) -> Iterator[Path]:

@@ -56,6 +56,14 @@ def locked(folder: Path, instead: str = "give another folder") -> Iterator[None]
                     one.rmdir()
 
 
+def remove_dead(folder: Path) -> None:
+    """Remove the lock of a process that died with its work done: whoever has nothing to write there takes none."""
+    with suppress(OSError, StoreError), _lock_file(folder / LOCK, make=False) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if is_at(file.fileno(), folder / LOCK):
+            (folder / LOCK).unlink()
+
+
 def _taken(folder: Path, instead: str) -> IO[str]:
     """The lock file, locked, waited for where that is wanted."""
     told = None
@@ -82,9 +90,9 @@ def _taken(folder: Path, instead: str) -> IO[str]:
         time.sleep(PATIENCE)
 
 
-def _lock_file(path: Path) -> IO[str]:
+def _lock_file(path: Path, make: bool = True) -> IO[str]:
     try:
-        return open_kept(path)
+        return open_kept(path, make)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise

@@ -51,7 +51,8 @@ def test_links_are_found_and_not_entered(tmp_path):
 
 PLANTED = [
     "rec_trak.lock", "rec_trak.json", "metadata.json", "experiments.json", "id_0.json", "0/grads.mmap",
-    "0/out_to_loss.mmap", "0/_is_featurized.mmap", "0/mixed_grads.mmap", "0/mixed_done.mmap", "0/mixed_margins.npy",
+    "0/out_to_loss.mmap", "0/_is_featurized.mmap", "0/mixed_grads.mmap", "0/mixed_done.mmap", "0/mixed_margins.json",
+    "0/blocks/0000000.json", "0/mixed_blocks/0000000.json",
 ]  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def test_a_link_in_a_store_is_refused_by_name(tmp_path, name, finished_before):
     if finished_before:
         featurize(job)
         score_targets(run, job, str(targets))
-    (job.save_dir / "0").mkdir(parents=True, exist_ok=True)
+    (job.save_dir / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "mine").write_text("mine")
     (job.save_dir / name).unlink(missing_ok=True)
     (job.save_dir / name).symlink_to(tmp_path / "mine")

@@ -12,7 +12,7 @@ from support import ROOT
 
 from rec_trak.cli import COMMANDS
 
-GROUND = ("words", "errors", "progress", "disk", "locks", "room")
+GROUND = ("words", "errors", "progress", "disk", "locks", "room", "workers")
 LINE = (
     *GROUND,
     *("config", "data", "models", "checkpoints", "clicks", "training", "gradients"),
@@ -126,7 +126,7 @@ def test_one_module_reads_documents():
     names = ("json.load(", "json.loads(", "yaml.load(", "yaml.safe_load(")
     paths = sorted((ROOT / "rec_trak").rglob("*.py"))
     users = {path.name for path in paths if any(name in path.read_text(encoding="utf-8") for name in names)}
-    assert users == {"documents.py", "parsed.py", "adressa.py", "hdf5.py"}
+    assert users == {"documents.py", "parsed.py", "adressa.py", "hdf5.py", "workers.py"}
 
 
 def test_the_documents_draw_this_line():

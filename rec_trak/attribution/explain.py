@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,6 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Pairs, build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.tables import one_line
-from rec_trak.disk import replacing
 from rec_trak.errors import ConfigError, told
 from rec_trak.gradients.computers import computer_class, make_batch, row_batch, row_margin
 from rec_trak.gradients.factors import Factors
@@ -35,8 +35,8 @@ from rec_trak.models.passes import values_only
 from rec_trak.scoring.solve import gram, leverage, shortest, solve
 from rec_trak.sketch.projection import SketchProjector
 from rec_trak.sketch.projectors import make_projector
-from rec_trak.store.manifest import read_member
-from rec_trak.store.saver import mapped
+from rec_trak.store.manifest import digest, read_whole, write_json
+from rec_trak.store.reading import read_member, read_targets
 from rec_trak.words import signed
 
 CLOSE = 1e-3  # of the row's feature: how far the parts may be from the stored whole
@@ -137,7 +137,7 @@ class _Member:
 def _member(job: Job, model_id: int, name: str, rows: np.ndarray, target: int, projector: AbstractProjector) -> _Member:
     phi, q = read_member(job.save_dir, model_id)
     system = solve(gram(phi, lambda_rel=job.lambda_rel), len(phi), job.lambda_rel)
-    gradients = np.load(job.save_dir / str(model_id) / f"{name}_grads.mmap", mmap_mode="r")
+    gradients = read_targets(job.save_dir, model_id, name)
     explained = torch.from_numpy(np.array(gradients[target], dtype=np.float64))
     solved = torch.cholesky_solve(explained[:, None], system.factor)[:, 0]
     own = torch.from_numpy(np.array(phi[rows], dtype=np.float64))
@@ -167,18 +167,23 @@ def margins(job: Job, name: str, targets: Impressions, articles: Articles | None
     inputs, output = build_inputs(targets, articles or job.articles, job.model_config), ClickOutput("softmax")
     found = []
     for model_id, member in enumerate(job.members):
-        path = job.save_dir / str(model_id) / f"{name}_margins.npy"
-        held = mapped(path)
-        if held is None or held.shape != (len(inputs),):
+        path = job.save_dir / str(model_id) / f"{name}_margins.json"
+        held = _kept_margins(path)
+        if len(held) != len(inputs):
             load_into(job.model, member.state_dict(), member.name)
             with values_only():
                 rows = (row_batch(inputs, i, job.device) for i in range(len(inputs)))
-                values = [float(row_margin(job.model, output, row)) for row in rows]
-            held = np.array(values)
-            with replacing(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, held)
+                held = [float(row_margin(job.model, output, row)) for row in rows]
+            write_json(path, {"margins": held, "digest": digest(held)})
         found.append(held)
-    return np.mean(found, axis=0)
+    return np.mean(np.array(found, dtype=np.float64), axis=0)
+
+
+def _kept_margins(path: Path) -> list[float]:
+    """The margins in a file of `margins`; none where it is not whole: they are quickly made again."""
+    told = read_whole(path) or {}
+    held = told.get("margins")
+    return held if isinstance(held, list) and told.get("digest") == digest(held) else []
 
 
 def _split(

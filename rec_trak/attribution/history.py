@@ -42,7 +42,7 @@ from rec_trak.progress import progress
 from rec_trak.scoring.solve import gram, solve
 from rec_trak.scoring.streaming import carrying, mean_gradient
 from rec_trak.sketch.projectors import make_projector
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member, read_targets
 from rec_trak.words import outline
 
 PLACES = "history.csv"
@@ -173,7 +173,7 @@ def _member(
     (M,) bool, the targets that carry something: k is of their sum, divided by M."""
     phi, q = read_member(job.save_dir, model_id)
     system = solve(gram(phi, lambda_rel=job.lambda_rel), len(phi), job.lambda_rel)
-    gradients = np.load(job.save_dir / str(model_id) / f"{name}_grads.mmap", mmap_mode="r")
+    gradients = read_targets(job.save_dir, model_id, name)
     carries = carrying(system, gradients, len(phi), job.precision)
     solved = torch.cholesky_solve(mean_gradient(gradients, carries)[:, None], system.factor)[:, 0]
     load_into(job.model, job.members[model_id].state_dict(), job.members[model_id].name)

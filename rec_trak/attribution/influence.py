@@ -27,7 +27,7 @@ from rec_trak.errors import DataError, NumericalError
 from rec_trak.room import take
 from rec_trak.scoring.solve import Diagnostics, Kernel, diagnose, kernel_column, member_leverage, negligible
 from rec_trak.scoring.streaming import Best, carrying, extremes, kept, mean_gradient, score_blocks, solve_targets
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member, read_targets
 from rec_trak.store.saver import reserve
 from rec_trak.words import outline
 
@@ -142,7 +142,7 @@ def target_influence(
     carries = np.zeros(count, dtype=bool)
     with _scratch(job, (len(job.members), count, job.proj_dim)) as columns:
         for model_id, (phi, member_q, kernel, member_h) in enumerate(_systems(job)):
-            gradients = np.load(job.save_dir / str(model_id) / f"{name}_grads.mmap", mmap_mode="r")
+            gradients = read_targets(job.save_dir, model_id, name)
             solve_targets(kernel, gradients, columns[model_id])
             own = carrying(kernel, gradients, len(phi), job.precision)
             columns[model_id][~own] = 0

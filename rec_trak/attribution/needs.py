@@ -15,8 +15,10 @@ from rec_trak.errors import StoreError
 from rec_trak.room import require_disk
 from rec_trak.scoring.memory import require_systems
 from rec_trak.scoring.solve import needs_double
-from rec_trak.store.saver import HEADER, INSTEAD, mapped, member_maps, member_state, sizes, target_maps
+from rec_trak.store.layout import mapped, member_maps, member_state, sizes, target_maps
+from rec_trak.store.saver import INSTEAD
 
+NUMPY_HEADER = 128  # bytes before the numbers in a file that numpy itself makes
 FEWER = f"{INSTEAD}, or explain fewer targets"
 
 
@@ -47,7 +49,7 @@ def scores_disk(job: Job, count: int, matrix: Path | None = None) -> dict[Path, 
     """Path -> bytes that scoring `count` targets takes: the solved targets, while it runs, and all scores if kept."""
     solved = len(job.members) * count * job.proj_dim * np.dtype(solved_type(job)).itemsize
     wanted = {job.save_dir / "solved targets": solved}
-    return wanted if matrix is None else wanted | {matrix: HEADER + 4 * len(job.impressions) * count}
+    return wanted if matrix is None else wanted | {matrix: NUMPY_HEADER + 4 * len(job.impressions) * count}
 
 
 def require_room_for_features(job: Job) -> None:

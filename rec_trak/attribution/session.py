@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from trak import TRAKer
 
 from rec_trak.attribution.job import Job, fingerprint, versions
 from rec_trak.attribution.needs import require_room_for_features, require_room_for_targets
-from rec_trak.attribution.ways import Way, choose_way
+from rec_trak.attribution.ways import Way, agreed_way
 from rec_trak.clicks import ClickOutput
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
@@ -20,22 +21,29 @@ from rec_trak.data.impressions import Impressions
 from rec_trak.errors import ConfigError, NumericalError, StoreError
 from rec_trak.gradients.memory import keep_heap
 from rec_trak.gradients.preflight import GradientChoice
+from rec_trak.locks import remove_dead
 from rec_trak.progress import progress
 from rec_trak.scoring.solve import RidgeScoreComputer
 from rec_trak.sketch.projection import NonFiniteGradient
 from rec_trak.sketch.projectors import make_projector
+from rec_trak.store.blocks import begin, cut_rows, cut_targets, end, unfinished
+from rec_trak.store.layout import member_state, rows_pending, targets_pending
 from rec_trak.store.manifest import (
+    BLOCKS,
     MANIFEST,
     check_manifest,
     digest,
     opened,
-    pending_rows,
     proofs_in,
     read_manifest,
     write_json,
 )
-from rec_trak.store.saver import RowSaver, rows_pending, targets_pending
+from rec_trak.store.saver import RowSaver
 from rec_trak.words import quoted
+from rec_trak.workers import agreed, drawn, is_first, workers
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
@@ -72,12 +80,14 @@ def featurize(job: Job, proofs: dict[str, Any] | None = None) -> Featurized:
         NumericalError: a row's gradient is not finite; the message names the row.
         ConfigError: the gradient path asked for does not work on this model.
     """
-    missing = missing_rows(job)
-    total = len(job.inputs) * len(job.members)
+    missing, total = agreed(lambda: missing_rows(job)), len(job.inputs) * len(job.members)
     if not missing:
+        if is_first():
+            _conclude(job)
         return Featurized(len(job.inputs), len(job.members), 0, None)
-    require_room_for_features(job)
-    way = choose_way(job, job.inputs, job.loss)
+    if is_first():
+        require_room_for_features(job)
+    way = agreed_way(job, job.inputs, job.loss)
     keep_heap()
     recorded = {
         "versions": versions(),
@@ -86,21 +96,65 @@ def featurize(job: Job, proofs: dict[str, Any] | None = None) -> Featurized:
         "gradient": way.choice.name,
         "checkpoints": [member.name for member in job.members],
     }
-    with opened(job.save_dir, fingerprint(job), recorded) as manifest:
-        if proofs:
+    with _writing(job, recorded, way.blocks(job)) as manifest:
+        if proofs and is_first():
             manifest["proofs"] = proofs_in(manifest) | proofs
             write_json(job.save_dir / MANIFEST, manifest)
-        missing = missing_rows(job)  # another process may have been at it while this one waited or looked
-        traker = _traker(job, way, job.loss)
+        plan = agreed(lambda: _plan(job, way, manifest))
+        way = way.as_begun(plan["blocks"])
+        missing = sum(rows for _, _, rows in plan["work"])
         with progress(total, "featurize", "row", done=total - missing) as bar:
-            for model_id, member in enumerate(job.members):
-                traker.load_checkpoint(member.state_dict(), model_id)
-                done = traker.saver.current_store["is_featurized"]
-                for rows in way.batches(pending_rows(done), job.inputs, job.batch_size):
-                    _featurize_rows(traker, job, way, rows)
-                    bar.update(len(rows))
-                traker.saver.commit()
+            _fill(_traker(job, way, job.loss), job, way, plan, bar)
+        if is_first():
+            _conclude(job)
     return Featurized(len(job.inputs), len(job.members), missing, way.choice)
+
+
+def _writing(
+    job: Job, recorded: dict[str, Any], blocks: dict[str, int] = BLOCKS
+) -> AbstractContextManager[dict[str, Any]]:
+    """The save directory, locked by the first of the workers; to the others it is open as long as that one waits."""
+    return opened(job.save_dir, fingerprint(job), recorded, blocks) if is_first() else nullcontext({})
+
+
+def _plan(job: Job, way: Way, manifest: dict[str, Any]) -> dict[str, Any]:
+    """What is to do, once all maps are there: block sizes, and member, block and rows of each unfinished block."""
+    saver = _traker(job, way, job.loss).saver
+    saver.adopt_all(manifest)
+    work = []
+    for model_id in range(len(job.members)):
+        if model_id not in saver.model_ids:
+            saver.register_model_id(model_id, False)
+        else:
+            saver.load_current_store(model_id)  # makes maps anew that are gone
+        cut = cut_rows(job.save_dir / str(model_id), len(job.inputs), manifest["blocks"])
+        work += [(model_id, block, cut.length(block)) for block in unfinished(cut)]
+    return {"blocks": manifest["blocks"], "work": work}
+
+
+def _fill(traker: TRAKer, job: Job, way: Way, plan: dict[str, Any], bar: tqdm) -> None:
+    """Featurize the blocks of the plan that this worker draws; the first one ends when all are done."""
+    work, before = plan["work"], bar.n
+    done = np.cumsum([0, *(rows for _, _, rows in work)])
+    for number in drawn(len(work), lambda blocks: bar.update(before + int(done[blocks]) - bar.n)):
+        model_id, block, _ = work[number]
+        if traker.ckpt_loaded != model_id:
+            traker.load_checkpoint(job.members[model_id].state_dict(), model_id)
+            part = traker.saver.part(plan["blocks"])
+        rows = begin(part, block)
+        for batch in way.batches(np.arange(rows.start, rows.stop), job.inputs, job.batch_size):
+            _featurize_rows(traker, job, way, batch)
+            bar.update(len(batch) if workers().size == 1 else 0)
+        end(part, block)
+
+
+def _conclude(job: Job) -> None:
+    """Say for traker that all members are featurized, and remove the lock of a process that died before it could."""
+    for model_id in range(len(job.members)):
+        state = member_state(job.save_dir, model_id)
+        if state and not state["is_featurized"]:
+            write_json(job.save_dir / f"id_{model_id}.json", {str(model_id): state | {"is_featurized": 1}})
+    remove_dead(job.save_dir)
 
 
 def featurize_targets(job: Job, name: str, targets: Impressions, articles: Articles | None = None) -> int:
@@ -128,20 +182,22 @@ def featurize_targets(job: Job, name: str, targets: Impressions, articles: Artic
     inputs = build_inputs(targets, articles, job.model_config)
     features = fingerprint(dataclasses.replace(job, inputs=inputs, articles=articles))["features"]
     wanted = {"digest": digest(features), "count": len(inputs)}
-    manifest = read_manifest(job.save_dir) or {"targets": {}}
-    if manifest["targets"].get(name) == wanted and not _targets_missing(job, name, len(inputs)):
+    if agreed(lambda: _has_targets(job, name, wanted)):
+        remove_dead(job.save_dir)
         return len(inputs)  # all is there, so that nobody's writing is waited for
-    require_room_for_targets(job, name, len(inputs))
-    with opened(job.save_dir, fingerprint(job), {}) as manifest:
-        held = manifest["targets"].get(name)
+    if is_first():
+        require_room_for_targets(job, name, len(inputs))
+    with _writing(job, {}) as manifest:
+        held = manifest.get("targets", {}).get(name)
         if held not in (None, wanted):
             raise StoreError(
                 f"{job.save_dir}: another target set is stored as {quoted(name)}. Got {len(inputs)} targets "
                 f"({wanted['digest']}), the directory holds {held['count']} ({held['digest']}). Choose another name."
             )
-        manifest["targets"][name] = wanted
-        write_json(job.save_dir / MANIFEST, manifest)
-        _fill_targets(job, name, inputs)
+        if is_first():
+            manifest["targets"][name] = wanted
+            write_json(job.save_dir / MANIFEST, manifest)
+        _fill_targets(job, name, inputs, manifest)
     return len(inputs)
 
 
@@ -217,22 +273,41 @@ def _targets_missing(job: Job, name: str, count: int) -> int:
     return sum(targets_pending(job.save_dir, model_id, name, count) for model_id in range(len(job.members)))
 
 
-def _fill_targets(job: Job, name: str, inputs: Inputs) -> None:
+def _has_targets(job: Job, name: str, wanted: dict[str, Any]) -> bool:
+    manifest = read_manifest(job.save_dir) or {"targets": {}}
+    return manifest["targets"].get(name) == wanted and not _targets_missing(job, name, wanted["count"])
+
+
+def _fill_targets(job: Job, name: str, inputs: Inputs, manifest: dict[str, Any]) -> None:
     """Project the gradients of the targets that are missing, for every member."""
-    todo = _targets_missing(job, name, len(inputs))
-    if not todo:
-        return
-    way = choose_way(job, inputs, "softmax")
-    traker = _traker(job, way, "softmax")
-    saver = traker.saver
-    with progress(todo, f"targets {name}", "target") as bar:
-        for model_id, member in enumerate(job.members):
-            traker.start_scoring_checkpoint(name, member.state_dict(), model_id, len(inputs))
-            with saver.targets_allowed(model_id):
-                for rows in way.batches(pending_rows(saver.current_store[f"{name}_done"]), inputs, job.batch_size):
+    way = agreed_way(job, inputs, "softmax")
+    plan = agreed(lambda: _targets_plan(job, name, len(inputs), way, manifest))
+    traker, part = _traker(job, way, "softmax"), None
+    work = plan["work"]
+    done = np.cumsum([0, *(rows for _, _, rows in work)])
+    with progress(int(done[-1]), f"targets {name}", "target") as bar:
+        for number in drawn(len(work), lambda blocks: bar.update(int(done[blocks]) - bar.n)):
+            model_id, block, _ = work[number]
+            if part is None or traker.saver.current_model_id != model_id:
+                traker.start_scoring_checkpoint(name, job.members[model_id].state_dict(), model_id, len(inputs))
+                part = traker.saver.part(plan["blocks"], (name, len(inputs)))
+            rows = begin(part, block)
+            with traker.saver.targets_allowed(model_id):
+                for batch in way.batches(np.arange(rows.start, rows.stop), inputs, job.batch_size):
                     try:
-                        traker.score(way.batch(job, inputs, rows), inds=rows)
+                        traker.score(way.batch(job, inputs, batch), inds=batch)
                     except NonFiniteGradient as error:
-                        raise _not_finite(inputs, rows[error.positions], model_id) from None
-                    saver.current_store[f"{name}_done"][rows] = 1
-                    bar.update(len(rows))
+                        raise _not_finite(inputs, batch[error.positions], model_id) from None
+            end(part, block)
+
+
+def _targets_plan(job: Job, name: str, count: int, way: Way, manifest: dict[str, Any]) -> dict[str, Any]:
+    """As `_plan`, of a target set's maps."""
+    saver = _traker(job, way, "softmax").saver
+    saver.adopt_all(manifest)
+    work = []
+    for model_id in range(len(job.members)):
+        saver.init_experiment(name, count, model_id)
+        cut = cut_targets(job.save_dir / str(model_id), name, count, manifest["blocks"])
+        work += [(model_id, block, cut.length(block)) for block in unfinished(cut)]
+    return {"blocks": manifest["blocks"], "work": work}

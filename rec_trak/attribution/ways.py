@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from rec_trak.errors import ConfigError
 from rec_trak.gradients.articles import ArticleComputer
 from rec_trak.gradients.computers import computer_class, make_batch
 from rec_trak.gradients.preflight import GradientChoice, choose_gradient
+from rec_trak.store.manifest import BLOCKS
+from rec_trak.workers import agreed, workers
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,37 @@ class Way:
         if self.plan is None:
             return make_batch(self.choice.name, job.model, inputs, rows, job.device)
         return make_span(inputs, rows, self.plan.least, job.batch_size, job.device)
+
+    def blocks(self, job: Job) -> dict[str, int]:
+        """How a new save directory is cut: a span is computed at once, so that it is a block, but for many workers the
+        rows are shared out; `least` is kept, since another one gives the last digits of other sums."""
+        if self.plan is None:
+            return BLOCKS
+        each = -(-len(job.inputs) * len(job.members) // workers().size)
+        rows = min(self.plan.rows, max(each, 1)) // BLOCKS["rows"] * BLOCKS["rows"]
+        return BLOCKS | {"rows": max(rows, BLOCKS["rows"]), "least": self.plan.least}
+
+    def as_begun(self, blocks: dict[str, int]) -> Way:
+        """The way that goes on with a directory which was begun with these blocks."""
+        if self.plan is None or "least" not in blocks:
+            return self
+        return replace(self, plan=replace(self.plan, least=blocks["least"]))
+
+
+def agreed_way(job: Job, inputs: Inputs, loss: str) -> Way:
+    """`choose_way` of the first worker, whose measurements decide for all; the others try that path themselves."""
+    own: list[Way] = []
+
+    def chosen() -> dict[str, Any]:
+        own.append(choose_way(job, inputs, loss))
+        plan = own[0].plan
+        return {"name": own[0].choice.name, "plan": plan and {"least": plan.least, "rows": plan.rows}}
+
+    told = agreed(chosen)
+    if own:
+        return own[0]
+    way = choose_way(replace(job, gradient=told["name"]), inputs, loss)
+    return way if way.plan is None else replace(way, plan=replace(way.plan, **told["plan"]))
 
 
 def choose(job: Job, inputs: Inputs, loss: str) -> GradientChoice:

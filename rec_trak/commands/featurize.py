@@ -7,6 +7,8 @@ import argparse
 from rec_trak.commands.shared import add_run_flags, print_notes, proved, run_from
 from rec_trak.words import say
 
+SHARED = True  # by the workers of a torchrun job
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     add_run_flags(parser)

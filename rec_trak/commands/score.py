@@ -7,6 +7,9 @@ import argparse
 from rec_trak.commands.shared import add_run_flags, add_spreadsheet_flag, print_diagnostics, print_paths, run_from
 from rec_trak.errors import ConfigError
 from rec_trak.words import say
+from rec_trak.workers import is_first
+
+SHARED = True  # by the workers of a torchrun job
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +46,14 @@ def run(args: argparse.Namespace) -> None:
     from rec_trak.attribution.job import read_job
     from rec_trak.results.groups import NOT_A_COUNTERFACTUAL
     from rec_trak.results.nothing import nothing_notes, nothing_targets_notes
-    from rec_trak.runs.making import explain_row, score_history, score_rows, score_targets
+    from rec_trak.runs.making import explain_row, help_with_targets, score_history, score_rows, score_targets
 
     run = run_from(args)
     job = read_job(run)
+    if not is_first():
+        if args.targets and args.history is None and not args.explain:
+            help_with_targets(run, job, args.targets)
+        return
     if args.explain:
         lines, path = explain_row(run, job, *args.explain)
         say(*lines)

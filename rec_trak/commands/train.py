@@ -9,6 +9,8 @@ from rec_trak.commands.shared import add_data_set_flag, add_wait_flag, check_see
 from rec_trak.errors import ConfigError
 from rec_trak.words import say
 
+SHARED = True  # by the workers of a torchrun job
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, help="YAML of the training (configs/train/*.yaml)")

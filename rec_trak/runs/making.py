@@ -17,6 +17,7 @@ from rec_trak.attribution.history import PLACES, history_influence, places_table
 from rec_trak.attribution.influence import SelfInfluence, TargetInfluence, self_influence, target_influence
 from rec_trak.attribution.job import Job, Run, fingerprint, versions
 from rec_trak.attribution.rows import within
+from rec_trak.attribution.session import featurize_targets
 from rec_trak.attribution.target_sets import NamedTargets, named_targets
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import DIGITS
@@ -30,7 +31,8 @@ from rec_trak.results.ranking import HISTORY_READ, rows_table
 from rec_trak.results.target_tables import ends_table, targets_table
 from rec_trak.room import require_disk, require_memory
 from rec_trak.scoring.solve import Diagnostics
-from rec_trak.store.manifest import proofs_in, read_manifest, read_member
+from rec_trak.store.manifest import proofs_in, read_manifest
+from rec_trak.store.reading import read_member
 from rec_trak.words import plain, signed
 
 NAMED = 5  # articles printed of each end
@@ -138,6 +140,12 @@ def score_targets(
     paths += write_files(folder, {name: as_csv(table) for name, table in tables.items()}, of)
     paths += [matrix] if matrix else []
     return result, paths + _write_groups(folder, result.plain, job, group_by, of)
+
+
+def help_with_targets(run: Run, job: Job, wanted: str) -> None:
+    """A further worker's part of `score_targets`: gradients of targets; the first one scores and writes."""
+    targets = named_targets(run, job, wanted)
+    featurize_targets(job, targets.name, targets.impressions, targets.articles)
 
 
 def score_history(run: Run, job: Job, wanted: str, only: Sequence[str] | None = None) -> tuple[list[str], Path]:

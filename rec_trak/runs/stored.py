@@ -17,7 +17,8 @@ from rec_trak.data.impressions import Impressions
 from rec_trak.errors import DataError, StoreError
 from rec_trak.results.files import METADATA, Results
 from rec_trak.scoring.solve import ROUNDING, blocks, member_leverage
-from rec_trak.store.manifest import MANIFEST, check_manifest, read_manifest, read_member
+from rec_trak.store.manifest import MANIFEST, check_manifest, read_manifest
+from rec_trak.store.reading import read_member, read_targets
 from rec_trak.words import outline
 
 TINY = float(np.finfo(np.float32).tiny)
@@ -66,17 +67,12 @@ class Stored:
         Raises:
             StoreError: they are gone, damaged, or those of another number of targets.
         """
-        path = self.save_dir / str(model_id) / f"{name}_grads.mmap"
-        try:
-            gradients = np.load(path, mmap_mode="r")
-            if count in (None, len(gradients)):
-                return gradients
-            got = f"{len(gradients)} targets"
-        except (OSError, ValueError) as error:
-            got = "no file" if isinstance(error, FileNotFoundError) else str(error)
+        gradients = read_targets(self.save_dir, model_id, name)
+        if count in (None, len(gradients)):
+            return gradients
         raise StoreError(
-            f"{path}: not the targets that were scored. Got {got}, expected {count or 'some'}. Run scripts/score.py "
-            f"with --targets {name}."
+            f"{self.save_dir / str(model_id) / f'{name}_grads.mmap'}: not the targets that were scored. Got "
+            f"{len(gradients)} targets, expected {count}. Run scripts/score.py with --targets {name}."
         )
 
 

@@ -24,6 +24,10 @@ from rec_trak.words import quoted
 
 MANIFEST = "rec_trak.json"
 FORMAT = 1
+BLOCKS = {  # rows of a block, as a new directory records them; in one of an earlier build masks say what is done
+    "rows": 1024,  # with 4 bytes a row the smallest map is cut at pages, too, so that no two machines write the same
+    "targets": 64,
+}
 
 
 def digest(*parts: Any) -> str:
@@ -90,7 +94,7 @@ def check_links(save_dir: Path) -> None:
     Raises:
         StoreError: names the first link and where it leads.
     """
-    link = next(links(save_dir), None) if save_dir.is_dir() else None
+    link = next(links(save_dir, depth=3), None) if save_dir.is_dir() else None
     if link is not None:
         _refuse_link(link)
 
@@ -151,13 +155,16 @@ def _short(value: Any) -> str:
 
 
 @contextmanager
-def opened(save_dir: Path, wanted: dict[str, Any], recorded: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def opened(
+    save_dir: Path, wanted: dict[str, Any], recorded: dict[str, Any], blocks: dict[str, int] = BLOCKS
+) -> Iterator[dict[str, Any]]:
     """The directory, locked and known to fit; yields its manifest. A new one gets its manifest here.
 
     Args:
         save_dir: created where it does not exist.
         wanted: see `check_manifest`.
         recorded: what is written down but not compared (versions, device, batch size, gradient path).
+        blocks: rows of a block, of a new directory.
 
     Raises:
         StoreError: another writer, another run's directory, a damaged or foreign one.
@@ -165,7 +172,7 @@ def opened(save_dir: Path, wanted: dict[str, Any], recorded: dict[str, Any]) -> 
     with locked(save_dir, "give another `save_dir`"):
         manifest = read_manifest(save_dir)
         if manifest is None:
-            manifest = {"format": FORMAT, "targets": {}, "recorded": recorded}
+            manifest = {"format": FORMAT, "targets": {}, "recorded": recorded, "blocks": blocks}
             manifest |= {key: wanted[key] for key in ("features", "models")}
             write_json(save_dir / MANIFEST, manifest)
         else:
@@ -181,7 +188,8 @@ def opened(save_dir: Path, wanted: dict[str, Any], recorded: dict[str, Any]) -> 
 
 def _sweep(save_dir: Path, manifest: dict[str, Any]) -> None:
     """Remove what processes that died left half written: nobody else writes here, and it may take much room."""
-    for folder in (save_dir, *(save_dir / model_id for model_id in manifest["models"])):
+    members = [save_dir / model_id for model_id in manifest["models"]]
+    for folder in (save_dir, *members, *(blocks for member in members for blocks in member.glob("*blocks"))):
         if folder.is_dir():
             sweep(folder, lambda name: name.endswith((".json", ".mmap", ".npy")), former=True)
 
@@ -212,15 +220,3 @@ def proofs_in(manifest: dict[str, Any] | None) -> dict[str, Any]:
     """What is kept of the members' proofs, by digest; {} where nothing is."""
     held = (manifest or {}).get("proofs")
     return held if isinstance(held, dict) else {}
-
-
-def pending_rows(done: np.ndarray) -> np.ndarray:
-    """Positions (int64) of the rows that a mask does not count as finished."""
-    return np.flatnonzero(np.asarray(done).reshape(-1) == 0)
-
-
-def read_member(save_dir: Path, model_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """Projected gradients (N, K) float32 as a read-only map, and Q (N,) float64, of a finished member."""
-    folder = save_dir / str(model_id)
-    phi = np.load(folder / "grads.mmap", mmap_mode="r")
-    return phi, np.load(folder / "out_to_loss.mmap").astype(np.float64).reshape(-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,60 +16,12 @@ from trak.savers import MmapSaver
 from rec_trak.disk import beside
 from rec_trak.errors import StoreError
 from rec_trak.room import take
-from rec_trak.store.manifest import pending_rows, read_whole, write_json
+from rec_trak.store.blocks import Part, adopt, clear, cut_rows, cut_targets
+from rec_trak.store.layout import HEADER, mapped, member_maps, member_state, target_maps
+from rec_trak.store.manifest import BLOCKS, MANIFEST, read_whole, write_json
 
+MAGIC = b"\x93NUMPY\x01\x00"  # of numpy's format, version 1.0
 INSTEAD = "choose another `save_dir` (--save_dir) or a smaller `proj_dim` (--proj_dim)"
-HEADER = 128  # bytes of a map before its numbers, at least
-Maps = dict[str, tuple[Path, tuple[int, ...], type]]  # traker's name of a map -> path, shape, dtype
-
-
-def member_maps(folder: Path, rows: int, k: int) -> Maps:
-    """The maps of a member with so many rows and K numbers a row, in its folder."""
-    return {
-        "grads": (folder / "grads.mmap", (rows, k), np.float32),
-        "out_to_loss": (folder / "out_to_loss.mmap", (rows, 1), np.float32),
-        "is_featurized": (folder / "_is_featurized.mmap", (rows, 1), np.int32),
-    }
-
-
-def target_maps(folder: Path, name: str, targets: int, k: int) -> Maps:
-    """The maps of a target set in a member's folder."""
-    return {
-        f"{name}_grads": (folder / f"{name}_grads.mmap", (targets, k), np.float32),
-        f"{name}_done": (folder / f"{name}_done.mmap", (targets,), np.int32),
-    }
-
-
-def sizes(maps: Maps) -> dict[Path, int]:
-    """Path -> bytes on disk."""
-    return {path: HEADER + math.prod(shape) * np.dtype(dtype).itemsize for path, shape, dtype in maps.values()}
-
-
-def mapped(path: Path) -> np.ndarray | None:
-    """The array of a memory map, read-only; None where there is none that is whole."""
-    try:
-        return open_memmap(path, mode="r")
-    except (OSError, ValueError):
-        return None
-
-
-def member_state(save_dir: Path, model_id: int) -> dict[str, int] | None:
-    """What traker keeps of a member; None before all its maps are there. It is written after them."""
-    state = (read_whole(save_dir / f"id_{model_id}.json") or {}).get(str(model_id))
-    known = isinstance(state, dict) and {"is_featurized", "is_finalized"} <= state.keys()
-    return state if known else None
-
-
-def rows_pending(save_dir: Path, model_id: int, count: int) -> int:
-    """How many of `count` rows a member lacks."""
-    mask = mapped(save_dir / str(model_id) / "_is_featurized.mmap")
-    return count if mask is None or member_state(save_dir, model_id) is None else len(pending_rows(mask))
-
-
-def targets_pending(save_dir: Path, model_id: int, name: str, count: int) -> int:
-    """How many of the `count` targets of a set a member lacks; all of them where one of the set's maps is not whole."""
-    gradients, mask = (mapped(save_dir / str(model_id) / f"{name}_{part}.mmap") for part in ("grads", "done"))
-    return count if gradients is None or mask is None else len(pending_rows(mask))
 
 
 def reserve(path: Path, size: int, name: str | None = None) -> None:
@@ -91,11 +43,25 @@ def reserve(path: Path, size: int, name: str | None = None) -> None:
         raise
 
 
+def _new_map(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.memmap:
+    """A map of zeros with its room reserved, whose numbers begin at a page: numpy's header, filled up with blanks."""
+    told = repr({"descr": dtype.str, "fortran_order": False, "shape": shape})
+    length = HEADER - len(MAGIC) - 2
+    size = HEADER + math.prod(shape) * dtype.itemsize
+    with beside(path) as temporary:
+        with open(temporary, "r+b") as file:
+            file.write(MAGIC + length.to_bytes(2, "little") + told.ljust(length - 1).encode() + b"\n")
+            file.truncate(size)
+        reserve(temporary, size, path.name)
+        os.replace(temporary, path)
+    return open_memmap(path, mode="r+")
+
+
 class RowSaver(MmapSaver):
     """traker's memory-map saver with space reserved, shapes checked, atomic JSON and only its own folder's model ids.
 
-    Each target set also gets a mask of finished targets, so that scoring resumes at target granularity. traker's own
-    (N, K) features and (N, M) scores are never made: scores are solved block by block from the gradients.
+    Rows and targets are filled by block (`part`). traker's own (N, K) features and (N, M)
+    scores are never made: scores are solved block by block from the gradients.
     """
 
     def __init__(self, load_from_save_dir: bool = True, **arguments: Any) -> None:
@@ -109,23 +75,19 @@ class RowSaver(MmapSaver):
     def _load(self, fname: Path, shape: tuple[int, ...], mode: str, dtype: Any = None) -> np.memmap:
         dtype = np.dtype(np.float32 if dtype is None else dtype)
         if mode == "w+":
-            with beside(Path(fname)) as temporary:
-                array = open_memmap(temporary, mode=mode, shape=shape, dtype=dtype)
-                reserve(temporary, temporary.stat().st_size, Path(fname).name)
-                os.replace(temporary, fname)
-            return array
+            return _new_map(Path(fname), shape, dtype)
         try:
             open_memmap(fname, mode="r")  # to write, numpy would lengthen a file that is too short
             array = open_memmap(fname, mode=mode)
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"{fname}: cannot be read ({error}). Expected the array of an earlier run. "
-                f"Delete {self.save_dir} and featurize again."
+                "Delete that file and featurize again."
             ) from None
         if array.shape != shape or array.dtype != dtype:
             raise StoreError(
                 f"{fname}: not this run's. Got shape {array.shape} of {array.dtype}, expected {shape} of {dtype}. "
-                f"Delete {self.save_dir} and featurize again."
+                "Delete that file and featurize again."
             )
         return array
 
@@ -144,8 +106,11 @@ class RowSaver(MmapSaver):
         else:
             self.current_experiment_name = exp_name
             wanted = target_maps(folder, exp_name, exp_num_targets, self.proj_dim)
+        gone = any(not path.exists() for path, _, _ in wanted.values())
         half_made = exp_name is not None and any(mapped(path) is None for path, _, _ in wanted.values())
-        create = mode == "w+" or half_made
+        create = mode == "w+" or gone or half_made
+        if create:
+            clear(folder / ("blocks" if exp_name is None else f"{exp_name}_blocks"))
         for name, (path, shape, dtype) in wanted.items():
             self.current_store[name] = self._load(path, shape, "w+" if create else "r+", dtype)
 
@@ -157,6 +122,7 @@ class RowSaver(MmapSaver):
     def commit(self) -> int:
         """Write how far the current member is; returns the number of rows not yet featurized."""
         mask = self.current_store["is_featurized"]
+        mask.flush()
         pending = int(self.train_set_size - np.count_nonzero(mask))
         state = self.model_ids[self.current_model_id]
         state["is_featurized"] = int(pending == 0)
@@ -169,13 +135,45 @@ class RowSaver(MmapSaver):
                 f"{self.save_dir}: checkpoint {model_id} has no features. Got nothing, expected its featurized rows. "
                 "Run featurize first."
             )
-        self.experiments[exp_name] = {
+        told = {
             "num_targets": num_targets,
             "scores_path": str(self.save_dir / "scores" / f"{exp_name}.mmap"),
             "scores_finalized": 0,
         }
-        write_json(self.experiments_file, self.experiments)
+        if self.experiments.get(exp_name) != told:  # of many workers the first writes it, before the others look
+            self.experiments[exp_name] = told
+            write_json(self.experiments_file, self.experiments)
         self.load_current_store(model_id, exp_name, num_targets)
+
+    def part(self, sizes: Mapping[str, int], targets: tuple[str, int] | None = None) -> Part:
+        """The current member's rows, or those of a target set (name, count), to be filled by block."""
+        folder = self.save_dir / str(self.current_model_id)
+        if targets is None:
+            cut, maps = cut_rows(folder, self.train_set_size, sizes), member_maps(folder, 0, 0)
+        else:
+            name, count = targets
+            cut, maps = cut_targets(folder, name, count, sizes), target_maps(folder, name, count, 0)
+        *names, mask = maps  # the last is the mask of what is done
+        return Part(cut, {maps[name][0].name: self.current_store[name] for name in names}, self.current_store[mask])
+
+    def adopt_all(self, manifest: dict[str, Any]) -> None:
+        """Give blocks to a directory of an earlier build, whose masks alone say what is done; others are left alone.
+
+        Args:
+            manifest: of the directory, locked; what it lacks is added, there and in the file.
+        """
+        if "blocks" in manifest:
+            return
+        for model_id in self.model_ids:
+            self.load_current_store(model_id)
+            adopt(self.part(BLOCKS))
+            for name, told in manifest["targets"].items():
+                maps = target_maps(self.save_dir / str(model_id), name, told["count"], self.proj_dim)
+                if all(mapped(path) is not None for path, _, _ in maps.values()):
+                    self.load_current_store(model_id, name, told["count"])
+                    adopt(self.part(BLOCKS, (name, told["count"])))
+        manifest["blocks"] = BLOCKS
+        write_json(self.save_dir / MANIFEST, manifest)
 
     @contextmanager
     def targets_allowed(self, model_id: int) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from rec_trak.errors import CheckpointError, ConfigError
 from rec_trak.locks import locked
 from rec_trak.training.trainer import Trained, TrainSettings, half, train
 from rec_trak.words import quoted
+from rec_trak.workers import agreed, drawn, is_first
 
 
 def train_members(
@@ -67,13 +68,15 @@ def train_members(
         shown = validation.impressions.candidates
         told["validation"] = {"impressions": len(shown), "candidates": len(shown.values)}
 
-    def missing() -> list[Path]:
+    def missing() -> list[str]:
         check_model_config(folder / "model.json", config)
-        return [path for path, (_, plan) in plans.items() if not _is_finished(path, plan)]
+        return [path.name for path, (_, plan) in plans.items() if not _is_finished(path, plan)]
 
-    if missing():
-        with locked(folder, "give another `output_dir`"):
-            for path in missing():  # another process may have trained some while this one waited
+    if agreed(missing):
+        with locked(folder, "give another `output_dir`") if is_first() else nullcontext():
+            names = agreed(missing)  # another process may have trained some while this one waited
+            for number in drawn(len(names)):
+                path = folder / names[number]
                 seen, plan = plans[path]
                 how = (settings, plan["seed"], seen, word_vectors, device, f"train {path.stem}")
                 _write_member(path, train(config, inputs, validation, *how), plan | told, config)

@@ -21,7 +21,7 @@ from rec_trak.results.files import read_results
 from rec_trak.runs.finished import open_run
 from rec_trak.runs.making import explain_row, score_history, score_rows, score_targets
 from rec_trak.runs.stored import gradient_cosine
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member
 from rec_trak.trust.law import law_error
 from rec_trak.trust.run import _rankings
 

@@ -21,7 +21,7 @@ from rec_trak.errors import ConfigError
 from rec_trak.gradients.computers import row_batch, row_gradient
 from rec_trak.scoring.solve import gram, solve
 from rec_trak.sketch.projectors import make_projector
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member
 
 
 def by_autograd(job, inputs, row, model_id, targets):

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 from support import tiny
+from support.marked import mark_again
 from support.small_ridges import closed_form, steep
 
 from rec_trak.attribution import influence
@@ -14,7 +15,7 @@ from rec_trak.attribution.session import featurize
 from rec_trak.data.targets import read_targets
 from rec_trak.errors import NumericalError, StoreError
 from rec_trak.scoring import streaming
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member
 
 
 def featurized(tmp_path, **keys):
@@ -71,6 +72,7 @@ def test_a_small_ridge_is_the_closed_form_too(tmp_path, proj_dim, lambda_rel):
         held = np.load(job.save_dir / "0" / f"{name}.mmap", mmap_mode="r+")
         held[:] = steep(*held.shape, seed)
         held.flush()
+        mark_again(job.save_dir, targets=None if name == "grads" else "mixed")
     result = target_influence(job, "mixed", targets, matrix=tmp_path / "scores.npy")
     expected = dense(job, "mixed")
     most = np.abs(expected).max(axis=0)
@@ -159,6 +161,9 @@ def test_scores_that_are_not_finite_are_refused(tmp_path):
     target_influence(job, "mixed", targets)
     q[3] = np.inf
     q.flush()
+    with pytest.raises(StoreError, match="out_to_loss.mmap: rows 0 to 23 are damaged.*run scripts/featurize"):
+        target_influence(job, "mixed", targets)
+    mark_again(job.save_dir)
     with pytest.raises(NumericalError, match="score: not finite on target 0"):
         target_influence(job, "mixed", targets)
     with pytest.raises(NumericalError, match="score: not finite for row 3"):

@@ -20,7 +20,8 @@ from rec_trak.data.targets import read_targets
 from rec_trak.errors import ConfigError, RecTrakWarning, StoreError
 from rec_trak.gradients.computers import FactoredComputer, make_batch, row_gradient
 from rec_trak.sketch.projection import SketchProjector
-from rec_trak.store.manifest import read_member
+from rec_trak.store.manifest import BLOCKS
+from rec_trak.store.reading import read_member
 
 
 def exact(job, model_id, inputs=None, loss=None):
@@ -165,6 +166,7 @@ def test_interrupted_run_goes_on_with_any_batch_size(tmp_path, monkeypatch):
     featurize(whole)
     job = tiny.make_job(tmp_path, batch_size=5)
     with monkeypatch.context() as patch:
+        patch.setitem(BLOCKS, "rows", 5)
         interrupt_after(patch, 2)
         with pytest.raises(Stop):
             featurize(job)
@@ -199,6 +201,7 @@ def test_scoring_an_unfinished_store_is_refused(tmp_path, monkeypatch):
         self_influence(job)
     assert not job.save_dir.exists()
     with monkeypatch.context() as patch:
+        patch.setitem(BLOCKS, "rows", 7)
         interrupt_after(patch, 1)
         with pytest.raises(Stop):
             featurize(job)

@@ -21,7 +21,8 @@ from rec_trak.data.targets import read_targets
 from rec_trak.errors import NumericalError, StoreError
 from rec_trak.gradients.computers import LoopComputer, make_batch
 from rec_trak.sketch import projection
-from rec_trak.store.manifest import read_member
+from rec_trak.store.manifest import BLOCKS
+from rec_trak.store.reading import read_member
 
 
 def mixed(job, tmp_path):
@@ -112,6 +113,7 @@ def test_store_is_single_precision(tmp_path):
 
 def test_one_bad_row_is_named_and_spoils_nothing(tmp_path, monkeypatch):
     """Trap 6: one NaN row makes every feature NaN, without an error."""
+    monkeypatch.setitem(BLOCKS, "rows", 5)
     job = tiny.make_job(tmp_path, batch_size=5)
     real, calls = projection.SketchProjector.project, iter(range(100))
 

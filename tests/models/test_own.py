@@ -30,7 +30,7 @@ from rec_trak.gradients.preflight import choose_gradient
 from rec_trak.models.build import build_model
 from rec_trak.models.own import build_own, read_own_config
 from rec_trak.sketch.projectors import make_projector
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member
 
 EXAMPLE = ROOT / "examples" / "own_model.py"
 OWN = {"model": {"class": "theirs:TwoTower", "args": {"words": 30, "dim": 4}}, "forward": "theirs:scores"}

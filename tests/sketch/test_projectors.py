@@ -13,7 +13,7 @@ from rec_trak.gradients.computers import FactoredComputer, make_batch
 from rec_trak.sketch import projectors
 from rec_trak.sketch.projection import NonFiniteGradient
 from rec_trak.sketch.projectors import choose_projector, cuda_trouble, make_projector
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member
 
 
 def test_auto_is_the_sketch_on_a_cpu():

@@ -51,7 +51,7 @@ def test_killed_at_every_moment(tmp_path):
 
 
 @pytest.mark.parametrize("how", HALF_MADE)
-@pytest.mark.parametrize("name", ["t_done.mmap", "t_grads.mmap", "t_margins.npy"])
+@pytest.mark.parametrize("name", ["t_done.mmap", "t_grads.mmap", "t_margins.json"])
 def test_half_made_files_of_a_set_are_made_again(tmp_path, name, how):
     """As an earlier build, which made them in their place, could leave them: no traceback, and the same numbers."""
     job = tiny.make_job(tmp_path)

@@ -12,17 +12,18 @@ from support import strange
 
 from rec_trak.errors import StoreError
 from rec_trak.store import saver as saver_module
+from rec_trak.store.blocks import end, unfinished
 from rec_trak.store.manifest import (
+    BLOCKS,
     MANIFEST,
     check_manifest,
     digest,
     locked,
     opened,
-    pending_rows,
     read_manifest,
-    read_member,
     write_json,
 )
+from rec_trak.store.reading import read_member
 from rec_trak.store.saver import RowSaver
 
 FEATURES = {"row_count": 5, "proj_dim": 3, "projector": "sketch", "loss": "softmax", "grad_wrt": ["a", "b"]}
@@ -236,10 +237,15 @@ def test_array_of_another_shape_is_refused(store):
         saver.init_experiment("t", 9, 0)
 
 
-def test_missing_array_is_named(store):
-    """A deleted file is not read as an empty one."""
-    make_saver(store).register_model_id(0, False)
+def test_a_missing_array_is_made_anew(store):
+    """With all of the member, of which no block counts as finished any more; a damaged one is named."""
+    saver = make_saver(store)
+    saver.register_model_id(0, False)
+    end(saver.part(BLOCKS), 0)
     (store / "0" / "grads.mmap").unlink()
+    saver.load_current_store(0)
+    assert unfinished(saver.part(BLOCKS).cut) == [0]
+    (store / "0" / "grads.mmap").write_bytes(b"half")
     with pytest.raises(StoreError, match=r"grads\.mmap: cannot be read"):
         make_saver(store).load_current_store(0)
 
@@ -257,7 +263,7 @@ def test_commit_tells_what_is_pending(store):
     saver.current_store["is_featurized"][[0, 3]] = 1
     assert saver.commit() == 3
     assert make_saver(store).model_ids[0]["is_featurized"] == 0
-    assert pending_rows(saver.current_store["is_featurized"]).tolist() == [1, 2, 4]
+    assert np.flatnonzero(np.asarray(saver.current_store["is_featurized"]).reshape(-1) == 0).tolist() == [1, 2, 4]
     saver.current_store["is_featurized"][:] = 1
     assert saver.commit() == 0
     assert make_saver(store).model_ids[0]["is_featurized"] == 1
@@ -269,6 +275,7 @@ def test_read_member_gives_what_was_written(store):
     saver.register_model_id(0, False)
     saver.current_store["grads"][:] = np.arange(15).reshape(5, 3)
     saver.current_store["out_to_loss"][:, 0] = 0.5
+    end(saver.part(BLOCKS), 0)
     phi, q = read_member(store, 0)
     assert phi[4, 2] == 14
     assert not phi.flags.writeable

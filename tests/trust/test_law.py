@@ -6,7 +6,7 @@ from support import tiny
 
 from rec_trak.attribution.session import featurize
 from rec_trak.clicks import LOSSES
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member
 from rec_trak.trust.law import law_error
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the model was trained with 'softmax'")

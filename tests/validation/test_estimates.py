@@ -14,7 +14,7 @@ from rec_trak.attribution.target_sets import named_targets
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member
 from rec_trak.validation.estimates import (
     ARTICLES,
     CANDIDATES,
