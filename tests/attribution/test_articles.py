@@ -16,7 +16,7 @@ from rec_trak.attribution.ways import choose_way
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.data.targets import read_targets
 from rec_trak.errors import ConfigError
-from rec_trak.store.manifest import read_member
+from rec_trak.store.reading import read_member
 
 CHEAP = articles._Times(row=1e-3, place=1e-3, article=2e-3, served=1e-6)
 
