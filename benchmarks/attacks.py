@@ -1,8 +1,10 @@
-"""Four ways to promote fake articles with injected rows, on a pairwise click log. Not here: models, or what finds them.
+"""Nine ways to push articles with injected rows, on a pairwise click log. Not here: models, or what finds them.
 
 A: bots click the articles; the ordinary rows are real news only. B: the same among ordinary rows of all kinds. M: as B,
 and the bots' histories resemble those of the articles' genuine readers in length and share of fake. H: nobody clicks
-anything else than before: the articles are planted in copied histories.
+anything else than before: the articles are planted in copied histories. Signals were chosen with these in view, and
+without these: N as B, with histories that read most like the article's genuine readers. D as B, spread over 30 days
+instead of two. R as B, real articles. S slanders: the article is shown and another clicked. L as B, .5 % of the rows.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ from rec_trak.data.sources import read_data
 from rec_trak.detection.baselines import holds
 
 KINDS = ("A", "B", "M", "H")
+UNSEEN = ("N", "D", "R", "S", "L")
 ORDINARY = 1200  # rows, in B, M and H
-BOTS = 0.04  # of all rows
+BOTS, FEW_BOTS = 0.04, 0.005  # of all rows; in L
 COPIED = 0.7  # of a genuine history
 POPULAR = 20  # genuine clicks that a promoted article has, at least
-TARGETS = 20  # held-out users an article
-DONORS = 200  # histories a bot chooses from in M
+TARGETS = 500  # held-out users an article, at most
+DONORS = 200  # histories a bot chooses from in M and N
+DAYS, RUSH, LIFE = 30, 2, 3.0  # of the log; of bots elsewhere than in D; mean days from an article's first to a click
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,10 @@ class Attack:
     """Training rows with an attack among them.
 
     Attributes:
-        kind: one of KINDS.
+        kind: one of KINDS or UNSEEN.
         rows: ordinary rows, genuine clicks on the promoted articles, then the bots'.
         poisoned: (N,) int, 1 for the bots'.
+        days: (N,) int, the day of each click; the log has none, so the genuine ones, too, are made up.
         promoted: positions of the articles.
         targets: each promoted article shown to held-out users who have not read it.
     """
@@ -65,8 +70,18 @@ class Attack:
     kind: str
     rows: Impressions
     poisoned: np.ndarray
+    days: np.ndarray
     promoted: list[int]
     targets: Impressions
+
+    @property
+    def asked(self) -> np.ndarray:
+        """(N,) bool, the rows among which bots and genuine ones are hard to tell apart: those that click a promoted
+        article; for H those that read one, for S those that are shown one and click another."""
+        clicks = np.isin(self.rows.clicked, self.promoted)
+        if self.kind == "H":
+            return holds(self.rows.history, self.promoted)
+        return holds(self.rows.candidates, self.promoted) & ~clicks if self.kind == "S" else clicks
 
 
 def read_ground(data: str | Path) -> Ground:
@@ -81,34 +96,48 @@ def read_ground(data: str | Path) -> Ground:
     fake = np.zeros(len(articles), dtype=bool)
     fake[rows.clicked[rows.is_fake == 1]] = True
     held_out = read_slates(data / "benchmarks" / "benchmark_mixed.csv", articles)
-    read = [*held_out.history, *held_out.candidates]
-    touched = np.array([fake[row].any() for row in read]).reshape(2, -1).any(axis=0)
-    clean = held_out.subset(np.flatnonzero(~touched))
+    clean = _without_fake(held_out, fake)
     return Ground(articles, rows, logs["train_clean"], logs["val_poisoned"], logs["val_clean"], held_out, clean, fake)
+
+
+def _without_fake(held: Impressions, fake: np.ndarray) -> Impressions:
+    """The impressions of users who have read no fake article, without the fake candidates."""
+    real = [[a for a in row.tolist() if not fake[a]] for row in held.candidates]
+    kept = [i for i, row in enumerate(real) if len(row) > 1 and not fake[held.history[i]].any()]
+    rows = held.subset(np.array(kept))
+    shown = [real[i] for i in kept]
+    labels = Ragged.of([[0] * len(row) for row in shown])
+    return replace(rows, candidates=Ragged.of(shown), labels=labels)
 
 
 def build_attack(ground: Ground, kind: str, seed: int) -> Attack:
     """The attack of that kind; the same seed promotes the same articles in all kinds."""
     rng = np.random.default_rng(seed)
     clicks = np.bincount(ground.rows.clicked, minlength=len(ground.articles))
-    known = np.flatnonzero(ground.fake & (clicks >= POPULAR))
+    known = np.flatnonzero((ground.fake != (kind == "R")) & (clicks >= POPULAR))
     promoted = rng.choice(known, size=1 + seed % 3, replace=False).tolist()
     genuine = np.flatnonzero(np.isin(ground.rows.clicked, promoted))
     kept, others = _ordinary(ground, kind, promoted, rng)
     ordinary = [ground.rows.subset(genuine), kept]
-    count = round(BOTS / (1 - BOTS) * sum(map(len, ordinary)))
+    share = FEW_BOTS if kind == "L" else BOTS
+    count = round(share / (1 - share) * sum(map(len, ordinary)))
     planted = [promoted[i % len(promoted)] for i in range(count)]
     make = _planted if kind == "H" else _clicking
     bots = make(ground, kind, planted, promoted, others, rng)
     rows = joined([ordinary[1], ordinary[0], bots])
     poisoned = np.repeat([0, 1], [len(rows) - count, count])
-    return Attack(
-        kind,
-        rows,
-        poisoned,
-        promoted,
-        _targets(ground.clean_held_out if kind == "A" else ground.held_out, promoted, rng),
-    )
+    targets = _targets(ground.clean_held_out if kind == "A" else ground.held_out, promoted, ground.fake, rng)
+    return Attack(kind, rows, poisoned, _days(rows, poisoned, kind, seed), promoted, targets)
+
+
+def _days(rows: Impressions, poisoned: np.ndarray, kind: str, seed: int) -> np.ndarray:
+    """(N,) days: an article is clicked from some day on, less and less; bots click on RUSH of them, or in D on any."""
+    rng = np.random.default_rng([seed, DAYS])
+    first = rng.integers(0, DAYS, size=1 + int(rows.candidates.values.max()))[rows.clicked]
+    days = first + rng.exponential(LIFE, size=len(rows)).astype(int)
+    rush = first + rng.integers(0, RUSH, size=len(rows))
+    bots = rng.integers(0, DAYS, size=len(rows)) if kind == "D" else rush
+    return np.where(poisoned == 1, bots, days) % DAYS
 
 
 def joined(tables: list[Impressions]) -> Impressions:
@@ -157,7 +186,7 @@ def _copied(history: np.ndarray, popularity: np.ndarray, rng) -> np.ndarray:
 def _clicking(
     ground: Ground, kind: str, clicked: list[int], promoted: list[int], others: np.ndarray, rng
 ) -> Impressions:
-    """Bots' rows that click promoted articles."""
+    """Bots' rows that click promoted articles, or in S that are shown one and click the first of the others."""
     rows = ground.rows
     donors = rows if kind != "A" else ground.clean
     numbers = others if kind != "A" else np.arange(len(donors))
@@ -167,10 +196,13 @@ def _clicking(
     unplanted[promoted] = 0
     histories, candidates = [], []
     for article in clicked:
-        if kind == "M":
+        if kind in ("M", "N"):
             like = rows.history[int(rng.choice(readers[article]))]
+            read = _reading([rows.history[int(i)] for i in readers[article]], article, len(ground.articles))
             tried = [_copied(donors.history[int(i)], unplanted, rng) for i in rng.choice(numbers, size=DONORS)]
-            history = min(tried, key=lambda own: _unlike(own, like, ground.fake))
+            unlike = {"M": lambda own, like=like: _unlike(own, like, ground.fake),
+                      "N": lambda own, read=read: -read[own].sum() / np.sqrt(len(own))}  # fmt: skip
+            history = min(tried, key=unlike[kind])
         else:
             history = _copied(donors.history[int(rng.choice(numbers))], unplanted, rng)
         barred = np.zeros(len(ground.articles), dtype=bool)
@@ -178,8 +210,16 @@ def _clicking(
         if kind == "A":
             barred |= ground.fake
         histories.append(history)
-        candidates.append([article, *_others(popularity + 1, barred, 4, rng)])
+        shown = [article, *_others(popularity + 1, barred, 4, rng)]
+        candidates.append([shown[1], article, *shown[2:]] if kind == "S" else shown)
     return _rows(histories, candidates, ground.fake)
+
+
+def _reading(histories: list[np.ndarray], article: int, count: int) -> np.ndarray:
+    """(A,) how often these histories hold each article, the article itself left out."""
+    reading = np.bincount(np.concatenate(histories), minlength=count).astype(float)
+    reading[article] = 0
+    return reading
 
 
 def _unlike(history: np.ndarray, other: np.ndarray, fake: np.ndarray) -> float:
@@ -228,8 +268,9 @@ def _rows(histories: list, candidates: list[list[int]], fake: np.ndarray) -> Imp
     )
 
 
-def _targets(held: Impressions, promoted: list[int], rng) -> Impressions:
-    """Each promoted article first in an impression of TARGETS held-out users, one each, who have not read it."""
+def _targets(held: Impressions, promoted: list[int], fake: np.ndarray, rng) -> Impressions:
+    """Each promoted article first in an impression of up to TARGETS held-out users, one each, who have not read it, in
+    random order."""
     parts = []
     for article in promoted:
         shown = np.array([article in held.candidates[i] or article in held.history[i] for i in range(len(held))])
@@ -238,6 +279,6 @@ def _targets(held: Impressions, promoted: list[int], rng) -> Impressions:
         rows = held.subset(order[np.sort(first)[:TARGETS]])
         shown = [[article, *(a for a in row.tolist() if a not in promoted)] for row in rows.candidates]
         labels = Ragged.of([[1] + [0] * (len(row) - 1) for row in shown])
-        fake = np.full(len(rows), 1, dtype=np.int8)
-        parts.append(replace(rows, candidates=Ragged.of(shown), labels=labels, is_fake=fake))
+        labelled = np.full(len(rows), fake[article], dtype=np.int8)
+        parts.append(replace(rows, candidates=Ragged.of(shown), labels=labels, is_fake=labelled))
     return joined(parts)

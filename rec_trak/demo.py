@@ -21,7 +21,7 @@ from rec_trak.comparison.run import compare_runs, write_comparison
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.config.training import read_training_config
 from rec_trak.data.synthetic import World, WorldSettings, write_demo_world
-from rec_trak.detection.run import detect_run, write_detection
+from rec_trak.detection.run import find_poison, write_detection
 from rec_trak.disk import open_new
 from rec_trak.errors import ConfigError
 from rec_trak.locks import LOCK, locked
@@ -128,8 +128,8 @@ def _whole_job(folder: Path, seed: int, say: Callable[[str], None], settings: Wo
     say("5/5 judging the rankings, counting what was found, writing the report")
     trust = trust_run(run.folder, seed)
     judged = write_trust(run.folder, trust)
-    detection = detect_run(run.folder, "promoted", world.promoted)
-    detected = write_detection(run.folder, detection)
+    poison = find_poison(run.folder, "promoted", world.promoted)
+    detected = write_detection(run.folder, poison.content, poison.table)
     command = f"python scripts/report.py --results_dir {run.folder} --compare_dir {folder / 'comparison'}"
     page = write_page(run.folder, folder / "comparison", command=command)
     order = np.argsort(-told.renormalised, kind="stable")[:10]
@@ -137,7 +137,7 @@ def _whole_job(folder: Path, seed: int, say: Callable[[str], None], settings: Wo
     top.insert(0, "poisoned", [job.impressions.columns["poisoned"][i] for i in order])
     paths = [*detected, *judged, *own_paths, *target_paths, *compared, *page.others]
     verdicts = {one["ranking"]: one["verdict"] for one in trust["rankings"]}
-    return Found(world, verdicts, detection, top, page, paths)
+    return Found(world, verdicts, poison.content, top, page, paths)
 
 
 def _check(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How well a finished run's rankings find rows that are known to be poisoned, next to baselines, with intervals."""
+"""Which clicks on an article look injected; where poisoned rows are known, how well each ranking finds them."""
 
 from rec_trak.cli import main
 

@@ -18,6 +18,7 @@ from rec_trak.clicks import ClickOutput
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.targets import Targets
 from rec_trak.errors import ConfigError, NumericalError, StoreError
 from rec_trak.gradients.memory import keep_heap
 from rec_trak.gradients.preflight import GradientChoice
@@ -178,10 +179,7 @@ def featurize_targets(job: Job, name: str, targets: Impressions, articles: Artic
     if not name or not set(name) <= NAME_CHARACTERS or name.startswith(("id_", ".")):
         raise ConfigError(f"targets: {quoted(name)} cannot name a file. Expected letters, digits, _ - and . alone.")
     require_finished(job)
-    articles = job.articles if articles is None else articles
-    inputs = build_inputs(targets, articles, job.model_config)
-    features = fingerprint(dataclasses.replace(job, inputs=inputs, articles=articles))["features"]
-    wanted = {"digest": digest(features), "count": len(inputs)}
+    inputs, wanted = _wanted(job, targets, job.articles if articles is None else articles)
     if agreed(lambda: _has_targets(job, name, wanted)):
         remove_dead(job.save_dir)
         return len(inputs)  # all is there, so that nobody's writing is waited for
@@ -199,6 +197,19 @@ def featurize_targets(job: Job, name: str, targets: Impressions, articles: Artic
             write_json(job.save_dir / MANIFEST, manifest)
         _fill_targets(job, name, inputs, manifest)
     return len(inputs)
+
+
+def holds_targets(job: Job, name: str, targets: Targets) -> bool:
+    """Whether the save directory holds just these targets under this name."""
+    held = (read_manifest(job.save_dir) or {}).get("targets", {}).get(name)
+    return held is not None and held == _wanted(job, targets.impressions, targets.articles)[1]
+
+
+def _wanted(job: Job, targets: Impressions, articles: Articles) -> tuple[Inputs, dict[str, Any]]:
+    """What the model reads of targets, and what the manifest says of them."""
+    inputs = build_inputs(targets, articles, job.model_config)
+    features = fingerprint(dataclasses.replace(job, inputs=inputs, articles=articles))["features"]
+    return inputs, {"digest": digest(features), "count": len(inputs)}
 
 
 def require_finished(job: Job) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rec_trak.attribution.job import Job, Run
 from rec_trak.attribution.rows import sample
+from rec_trak.attribution.session import holds_targets
 from rec_trak.config.reading import Reading, without_blanks
 from rec_trak.config.targets import DATA_SETS, TargetSet
 from rec_trak.data.articles import Articles
@@ -25,6 +26,7 @@ from rec_trak.data.targets import (
     read_log_targets,
     read_targets,
 )
+from rec_trak.data.unread import unread
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.words import LINE, plain
 
@@ -52,6 +54,9 @@ def named_targets(run: Run, job: Job, wanted: str) -> NamedTargets:
     """The targets that `wanted` means: a name in the config's `targets`, or the path of a pairwise CSV, whose stem is
     then the name.
 
+    The exposure of an article without a `count` is that to users who have not read it, see `unread`; but where the save
+    directory holds it to all impressions, as earlier builds made it, those are meant.
+
     Raises:
         ConfigError: neither a known name nor a file; or a set of users that is neither.
         DataError: a file does not hold what it should, an article is unknown, or no target is left.
@@ -73,7 +78,10 @@ def named_targets(run: Run, job: Job, wanted: str) -> NamedTargets:
             f"--targets: no such file or name. Got {definition.csv}, expected a CSV or one of: "
             f"{', '.join(sets) or 'none'}.{meant}"
         )
-    targets = _read(definition, run, job, f"targets `{name}`")
+    where = f"targets `{name}`"
+    targets = _read(definition, run, job, where)
+    if definition.kind == "article" and definition.count is None and not holds_targets(job, name, targets):
+        targets = unread(targets, run.config.seed, where)
     impressions = targets.impressions
     if definition.count is not None:
         impressions = sample(impressions, min(definition.count, len(impressions)), run.config.seed, asked_for=False)

@@ -20,7 +20,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", help="the new file; <name>_dropped.csv goes beside it")
     parser.add_argument("--top", type=int, metavar="K", help="the K highest rows (of those that other flags name)")
     parser.add_argument(
-        "--by", default="score", metavar="COLUMN", help="rank by this column of rows.csv (renormalised)"
+        "--by",
+        default="score",
+        metavar="COLUMN",
+        help="rank by this column of rows.csv (renormalised), or by suspicion, as detect.py left it",
     )
     parser.add_argument("--user", nargs="+", default=[], metavar="ID", help="rows of these users")
     parser.add_argument("--article", nargs="+", default=[], metavar="ID", help="rows that click these articles")

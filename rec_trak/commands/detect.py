@@ -1,4 +1,4 @@
-"""How well a finished run's rankings find rows that are known to be poisoned, next to baselines, with intervals."""
+"""Which clicks on an article look injected; where poisoned rows are known, how well each ranking finds them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--promoted", nargs="+", metavar="ID", help="the articles under suspicion, by id")
     parser.add_argument(
         "--poison_column",
-        default="poisoned",
         metavar="NAME",
-        help="column of the click log (or of --labels) with 1 in the click of a poisoned row, else 0; "
-        "candidate_is_fake asks for clicks on fake articles instead",
+        help="column of the click log (or of --labels) with 1 in the click of a poisoned row, else 0 (default: "
+        "`poisoned`; where the log has none, nothing is measured); candidate_is_fake asks for clicks on fake articles "
+        "instead",
     )
     parser.add_argument(
         "--labels",
         metavar="CSV",
         help="sample_idx and the poison column for every row, or the sample_idx of the poisoned rows alone",
+    )
+    parser.add_argument(
+        "--history", action="store_true", help="ask about rows with the articles in their history, not about clicks"
     )
     parser.add_argument("--top_k", type=int, help="precision and recall of the first so many rows; default: the run's")
     parser.add_argument("--data_path", help="the data tree, where it is no longer where the run read it")
@@ -32,11 +35,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from rec_trak.detection.run import detect_run, write_detection
+    from rec_trak.detection.run import find_poison, write_detection
+    from rec_trak.detection.suspicion import CLICKS, HISTORIES
     from rec_trak.detection.text import detection_text
 
     check_seed(args.seed)
-    found = detect_run(
+    found = find_poison(
         args.results_dir,
         args.targets,
         args.promoted,
@@ -46,6 +50,7 @@ def run(args: argparse.Namespace) -> None:
         args.data_path,
         args.news_items_path,
         args.seed,
+        through=HISTORIES if args.history else CLICKS,
     )
-    say(*detection_text(found).split("\n"))
-    print_paths(write_detection(args.results_dir, found))
+    say(*detection_text(found.content).split("\n"))
+    print_paths(write_detection(args.results_dir, found.content, found.table))

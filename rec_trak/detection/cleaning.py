@@ -21,6 +21,7 @@ from rec_trak.data.impressions import Impressions
 from rec_trak.data.sources import read_clicks
 from rec_trak.data.trained import only_trained
 from rec_trak.detection.labels import read_row_numbers
+from rec_trak.detection.suspicion import SUSPICIOUS, suspicion_scores
 from rec_trak.errors import ConfigError, DataError, listed
 from rec_trak.results.files import Results, as_csv, write_files
 from rec_trak.results.ranking import best_first
@@ -37,7 +38,8 @@ class Choice:
     """Which rows are to go. What is given narrows: a row goes if every part that is given names it.
 
     Attributes:
-        by: `score`, or a numeric column of the run's rows.csv (`renormalised`); ranks and bounds are of it.
+        by: `score`, a numeric column of the run's rows.csv (`renormalised`), or `suspicion` where detect.py wrote
+            suspicion.csv: the rows in question alone can go by it. Ranks and bounds are of it.
         users, articles: any of these users; a click on any of these articles. Empty for all.
         above, below: by more than this, by less than this.
         rows: a CSV whose column `sample_idx` lists rows.
@@ -101,7 +103,7 @@ def clean_log(
     """
     run = open_run(results_dir)
     results = run.results
-    rows, scores, reason = choose_rows(results, choice)
+    rows, scores, reason = choose_rows(results, choice, suspicion_scores(run) if choice.by == SUSPICIOUS else None)
     log = run.click_log(data_path, news_items_path)
     if output is not None:
         _check_lines(log)
@@ -122,15 +124,23 @@ def clean_log(
     return Cleaned(log.path, dropped, len(gone), len(changes), len(left), paths, run.left_aside)
 
 
-def choose_rows(results: Results, choice: Choice) -> tuple[np.ndarray, np.ndarray, str]:
+def choose_rows(
+    results: Results, choice: Choice, suspicion: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, str]:
     """The rows (R,) that a choice names, the highest first, the scores (N,) it ranks by, and the choice in words.
+
+    Args:
+        results: the run.
+        choice: which rows.
+        suspicion: (N,) what to rank by instead of a column; rows with 0 are not in question, and stay.
 
     Raises:
         ConfigError: nothing is asked for, a part cannot be meant, or no row is named.
         DataError: the file of row numbers is wrong.
     """
-    scores = _scores(results, choice.by)
-    table, keep, words = results.rows, np.ones(len(scores), dtype=bool), []
+    scores = _scores(results, choice.by) if suspicion is None else suspicion
+    table, words = results.rows, []
+    keep = np.ones(len(scores), dtype=bool) if suspicion is None else suspicion > 0
     for wanted, column, what in ((choice.users, "user_id", "user"), (choice.articles, "article_id", "article")):
         if not wanted:
             continue

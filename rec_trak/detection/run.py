@@ -4,29 +4,45 @@ Two questions apart: poison against everything, and against genuine clicks on th
 poisoned rows have a promoted article in their history and click none, the attack goes through histories, and a third
 one: against genuine rows with a promoted article in their history. Of a history counts what the model reads.
 
-What `detect_run` gives, and detection.json holds: `verdict`, sentences, a baseline that wins in the first; `notes`;
-`of`, the scorings of the run and of the set; `n`, `n_poisoned`, `targets`, `promoted`, `labels`, `top_k`; `interval`,
-its level and draws; `kinds`, ranking -> kind; and `questions`, name -> `rows`, `poisoned`, `missing`, `decided_by` (a
-metric), `rankings` (the best first: `ranking`, `kind` and the fields of `Detection`) and `curves` (kind -> `ranking`,
-`roc`, `precision_recall` of its best ranking).
+Without labels nothing can be measured; which rows look injected can be told all the same (suspicion.py, answer.py).
+
+What `detect_run` gives, and detection.json holds: `answer`, sentences for a reader who decides; `suspicion`, see
+`answer.suspicion_record`; `ranked_by`, which of the rankings it is; `verdict`, sentences, a baseline that wins in the
+first; `notes`; `of`, the scorings of the run and of the set; `n`, `n_poisoned` (None without labels), `targets`,
+`promoted`, `labels`, `top_k`; `interval`, its level and draws; `kinds`, ranking -> kind; and `questions` (none without
+labels), name -> `rows`, `poisoned`, `missing`, `decided_by` (a metric), `rankings` (the best first: `ranking`, `kind`
+and the fields of `Detection`) and `curves` (kind -> `ranking`, `roc`, `precision_recall` of its best ranking).
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rec_trak.attribution.history import PLACES
 from rec_trak.data.ragged import Ragged
+from rec_trak.data.tables import one_line
+from rec_trak.detection.answer import answer_lines, suspicion_record
 from rec_trak.detection.baselines import data_baselines, holds
 from rec_trak.detection.intervals import LEVEL
 from rec_trak.detection.labels import labels_from_column, labels_from_file
 from rec_trak.detection.metrics import Detection, curves, detect
 from rec_trak.detection.places import place_rankings
+from rec_trak.detection.suspicion import (
+    CLICKS,
+    INFLUENCE,
+    SUSPICION,
+    ranked_by,
+    rankings_of,
+    suspicion_of,
+    suspicion_table,
+)
 from rec_trak.detection.text import DECIDES, detection_lines, verdict
 from rec_trak.errors import ConfigError, DataError, listed
 from rec_trak.results.belongs import scoring_digest
@@ -39,16 +55,35 @@ from rec_trak.runs.stored import (
     stored_self_influence,
     times_root_q,
 )
+from rec_trak.words import outline
 
 DRAWS = 1000
+COLUMN = "poisoned"  # of the click log, where nobody names another
+UNLABELLED = "Nobody says which rows are poisoned (no column `poisoned`, no --labels), so no ranking could be measured."
+ROOT_Q = "renormalised influence times root Q"
 ATTRIBUTION, MODEL, NO_MODEL = "attribution", "model", "no model"
 
 
-def detect_run(
+@dataclass(frozen=True)
+class Found:
+    """What `find_poison` found: `content` as the module's docstring lists it, `table` as `suspicion_table` makes it."""
+
+    content: dict[str, Any]
+    table: pd.DataFrame
+
+    __repr__ = outline
+
+
+def detect_run(*args: Any, **keys: Any) -> dict[str, Any]:
+    """The content of what `find_poison` finds; its arguments."""
+    return find_poison(*args, **keys).content
+
+
+def find_poison(
     results_dir: str | Path,
     targets: str | None = None,
     promoted: Iterable[str] | None = None,
-    poison_column: str = "poisoned",
+    poison_column: str | None = None,
     labels: str | Path | None = None,
     top_k: int | None = None,
     data_path: str | Path | None = None,
@@ -56,17 +91,20 @@ def detect_run(
     seed: int = 0,
     draws: int = DRAWS,
     further: Mapping[str, np.ndarray] | None = None,
-) -> dict[str, Any]:
-    """All rankings of a run measured against labels, as plain data; the module's docstring lists it.
+    through: str = CLICKS,
+) -> Found:
+    """Which rows look injected, and all rankings of a run measured against labels.
 
     Args:
         results_dir: what scripts/score.py wrote, with at least one target set below it.
         targets: the target set; None for the only one.
         promoted: ids of the articles under suspicion; None for the one whose exposure the target set explains.
-        poison_column, labels: a column of the click log, or of the CSV `labels`; see `labels`.
+        poison_column, labels: a column of the click log, or of the CSV `labels`; see `labels`. None for COLUMN where
+            the log or the CSV has it, else for no labels.
         top_k, seed, draws: of precision and recall (None for the run's); of the random ranking and the bootstrap.
         data_path, news_items_path: where the data are now, see `click_log.read_click_log`.
         further: attribution rankings from elsewhere, name -> (N,) scores.
+        through: CLICKS, or HISTORIES to ask about rows with a promoted article in their history.
 
     Raises:
         ConfigError: no such target set, unknown articles, `top_k` out of range.
@@ -79,38 +117,42 @@ def detect_run(
     read = history_as_read(run.results, log)
     where, (poisoned, notes) = _promoted(log, told, promoted), _labels(log, poison_column, labels)
     rankings, kinds, left_out = _rankings(run, told, log, read, where, seed, further or {})
+    found = suspicion_of(replace(log.rows, history=read), len(log.articles), where, through, rankings[ROOT_Q])
     top_k = int(run.metadata["top_k"]) if top_k is None else top_k
     aside = [line for line in run.left_aside if line.startswith("targets/")]
     questions = {}
-    for question, among in _among(log, read, where, poisoned).items():
-        found = {name: detect(s, poisoned, top_k, among, name, draws, seed) for name, s in rankings.items()}
-        questions[question] = _question(question, found, kinds, rankings, poisoned, among)
-    return {
-        "verdict": verdict(questions),
-        "notes": [
-            *log.rows.notes,
-            *notes,
-            *left_out,
-            *aside,
-        ],
+    for question, among in {} if poisoned is None else _among(log, read, where, poisoned).items():
+        measured = {name: detect(s, poisoned, top_k, among, name, draws, seed) for name, s in rankings.items()}
+        questions[question] = _question(question, measured, kinds, rankings, poisoned, among)
+    content = {
+        "verdict": [UNLABELLED] if poisoned is None else verdict(questions),
+        "notes": [*log.rows.notes, *notes, *left_out, *aside],
         "of": [run.scoring, scoring_digest(told.metadata)],
-        **{"n": len(poisoned), "n_poisoned": int(poisoned.sum()), "targets": told.folder.name},
+        **{"n": len(log.rows), "n_poisoned": None if poisoned is None else int(poisoned.sum())},
+        "targets": told.folder.name,
         "promoted": [log.articles.ids[a] for a in where],
-        "labels": f"column `{poison_column}` of {log.path if labels is None else labels}",
+        "labels": None if poisoned is None else _said_by(log, poison_column, labels),
         "top_k": top_k,
         "interval": {"level": LEVEL, "draws": draws, "method": "bootstrap of rows, each class apart, percentiles"},
         "kinds": kinds,
         "questions": questions,
+        "suspicion": suspicion_record(found, run.results.rows, _named(log, where)),
+        "ranked_by": ranked_by(through),
+        "results_dir": str(results_dir),
     }
+    content = {"answer": answer_lines(content), **content}
+    return Found(content, suspicion_table(found, run.results.rows))
 
 
-def write_detection(folder: str | Path, content: dict[str, Any]) -> list[Path]:
-    """Write detection.csv (a line a question and ranking) and detection.json beside the scores; their paths.
+def write_detection(folder: str | Path, content: dict[str, Any], table: pd.DataFrame | None = None) -> list[Path]:
+    """Write detection.csv (a line a question and ranking), detection.json and, where the table is given, suspicion.csv
+    beside the scores; their paths.
 
     Raises:
         StoreError: a file cannot be written.
     """
     files = {"detection.csv": as_csv(detection_lines(content)), "detection.json": as_json(content)}
+    files |= {} if table is None else {SUSPICION: as_csv(table)}
     return write_files(folder, files, content["of"][0])
 
 
@@ -139,10 +181,22 @@ def _promoted(log: ClickLog, told: Results, promoted: Iterable[str] | None) -> l
     return [log.articles.position[article] for article in dict.fromkeys(ids)]
 
 
-def _labels(log: ClickLog, column: str, path: str | Path | None) -> tuple[np.ndarray, list[str]]:
-    if path is None:
-        return labels_from_column(log, column)
-    return labels_from_file(path, len(log.rows), column), []
+def _named(log: ClickLog, where: list[int]) -> list[dict[str, str]]:
+    """Id and title of the articles at these positions."""
+    return [{"id": log.articles.ids[a], "title": one_line(log.articles.titles[a])} for a in where]
+
+
+def _labels(log: ClickLog, column: str | None, path: str | Path | None) -> tuple[np.ndarray | None, list[str]]:
+    """The labels, None where nobody says any, and notes."""
+    if path is not None:
+        return labels_from_file(path, len(log.rows), column or COLUMN), []
+    if column is None and COLUMN not in log.rows.columns:
+        return None, []
+    return labels_from_column(log, column or COLUMN)
+
+
+def _said_by(log: ClickLog, column: str | None, path: str | Path | None) -> str:
+    return f"column `{column or COLUMN}` of {log.path if path is None else path}"
 
 
 def _rankings(
@@ -162,7 +216,7 @@ def _rankings(
         own[form] = stored_self_influence(stored, form)
     attribution = {
         "influence on the targets, renormalised": renormalised,
-        "renormalised influence times root Q": times_root_q(renormalised, stored),
+        ROOT_Q: times_root_q(renormalised, stored),
         "influence on the targets": told.scores.astype(np.float64),
         "self-influence Q h": own["self_influence"],
         "leverage of the loss gradient": own["loss_gradient"],
@@ -171,6 +225,9 @@ def _rankings(
     model = loss_and_norms(stored)
     model["gradient cosine with the targets"] = gradient_cosine(stored, told.folder.name)
     no_model, notes = data_baselines(log.rows, log.articles, promoted, seed, read)
+    staged = rankings_of(replace(log.rows, history=read), len(log.articles), promoted, attribution[ROOT_Q])
+    attribution |= {name: scores for name, scores in staged.items() if INFLUENCE in name}
+    no_model |= {name: scores for name, scores in staged.items() if INFLUENCE not in name}
     places, missing = place_rankings(run.file(PLACES, told), log, promoted, read)
     attribution |= places
     notes += missing

@@ -47,6 +47,7 @@ def verdict(questions: dict[str, dict[str, Any]]) -> list[str]:
             f"{names[not behind]}, `{second['ranking']}`, has {_number(second, metric)}"
             f"{_overlap(ours, theirs, metric)}."
         )
+        text += f" Rank by `{theirs['ranking']}` for this." if behind and not even else ""
         (lost if behind else won).append(text)
     return [*lost, *won] or ["Nobody wins: no question has both poisoned and genuine rows."]
 
@@ -69,8 +70,8 @@ def detection_lines(content: dict[str, Any]) -> pd.DataFrame:
 
 
 def detection_text(content: dict[str, Any], width: int = 120) -> str:
-    """What a terminal shows: the verdict, a table for each question that can be answered, notes."""
-    parts = ["\n".join(content["verdict"])]
+    """What a terminal shows: the answer, the verdict, a table for each question that can be answered, notes."""
+    parts = ["\n".join(content["answer"]), "\n".join(content["verdict"])]
     for question, told in content["questions"].items():
         head = f"Poison {QUESTIONS[question]}: {told['poisoned']:,} of {told['rows']:,} rows."
         if 0 < told["poisoned"] < told["rows"]:

@@ -43,6 +43,7 @@ def detection(run: FinishedRun) -> dict[str, Any] | None:
 
 
 def _told(content: dict[str, Any]) -> dict[str, Any]:
+    answer = [shown(line, None) for line in content.get("answer", ())]
     sentences, level = [shown(line, None) for line in content["verdict"]], content["interval"]["level"]
     tables, figures, panels = [], [], []
     for place, (name, question) in enumerate(content["questions"].items()):
@@ -57,9 +58,10 @@ def _told(content: dict[str, Any]) -> dict[str, Any]:
             panels.append(panel)
             figures += _figures(place, *panel)
     sentences += [shown(note, None) for note in content["notes"]]
-    sentences.append(f"Labels: {shown(content['labels'], None)}. Intervals: bootstrap, {100 * level:.0f} %.")
+    if content["labels"] is not None:
+        sentences.append(f"Labels: {shown(content['labels'], None)}. Intervals: bootstrap, {100 * level:.0f} %.")
     parts = {"tables": tables, "figures": figures, "panels": panels}
-    return {"verdict": sentences[0], "sentences": sentences, **parts}
+    return {"answer": answer, "verdict": sentences[0], "sentences": [*answer, *sentences], **parts}
 
 
 def _line(found: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # each brings torch, which reading scores does without
 SETS = "targets"
 AGAIN = {  # files that are made from a scoring, and what makes them again
     "detection.*": "scripts/detect.py",
+    "suspicion.csv": "scripts/detect.py",
     "trust.*": "scripts/trust.py",
     "validation.*": "scripts/validate.py",
     "history.csv": "scripts/score.py with --targets and --history",

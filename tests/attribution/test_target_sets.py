@@ -10,13 +10,13 @@ from support.mind import write_mind
 
 from rec_trak.attribution.influence import target_influence
 from rec_trak.attribution.job import Run
-from rec_trak.attribution.session import featurize
+from rec_trak.attribution.session import featurize, featurize_targets
 from rec_trak.attribution.target_sets import named_targets
 from rec_trak.config.analysis import analysis_config, read_analysis_config
 from rec_trak.config.reading import Reading
 from rec_trak.config.targets import TargetSet
 from rec_trak.data.sources import read_data
-from rec_trak.errors import ConfigError, DataError
+from rec_trak.errors import ConfigError, DataError, RecTrakWarning
 from rec_trak.results.ranking import rows_table
 from rec_trak.results.target_tables import ends_table, targets_table
 from rec_trak.scoring.streaming import Best
@@ -66,10 +66,33 @@ def test_count_takes_a_seeded_subset(world, tmp_path):
 
 @pytest.mark.parametrize(("users", "count"), [("train", 24), ("train_poisoned", 32)])
 def test_exposure_to_a_data_set_of_the_tree(world, users, count):
-    """`train` is the data set that is analysed; all of its impressions count, whatever the sample."""
-    job, found = named(world, {"article": "n3", "users": users}, sample_size=5)
+    """`train` is the data set that is analysed; with a `count` all of its impressions are drawn from, whatever the
+    sample."""
+    job, found = named(world, {"article": "n3", "users": users, "count": 99}, sample_size=5)
     assert len(found) == count
     assert {job.articles.ids[a] for a in found.impressions.clicked} == {"n3"}
+
+
+def test_without_a_count_those_are_asked_who_have_not_read_the_article(world):
+    """The exposure to users who have it in no history and did not click it; few of them are warned of."""
+    with pytest.warns(RecTrakWarning, match=r"few users have not read the article.*expected at least 50. Name more"):
+        job, found = named(world, {"article": "n3", "users": "train"})
+    article = job.articles.position["n3"]
+    rows = job.inputs.impressions
+    readers = {user for user, h, c in zip(rows.user_ids, rows.history, rows.clicked, strict=True) if article in [*h, c]}
+    assert 0 < len(found) == 24 - len(readers)
+    assert readers.isdisjoint(found.impressions.user_ids)
+
+
+def test_a_set_that_an_earlier_build_stored_is_meant_again(world):
+    """Where the save directory holds the exposure to all impressions under this name, that is what is scored."""
+    definition = {"article": "n3", "users": "train"}
+    job, whole = named(world, definition | {"count": 99})
+    featurize(job)
+    featurize_targets(job, "set", whole.impressions)
+    _, found = named(world, definition)
+    assert len(found) == len(whole) == 24
+    assert target_influence(job, "set", found.impressions).targets == 24
 
 
 def test_exposure_to_a_file_of_impressions(world, tmp_path):
@@ -80,7 +103,7 @@ def test_exposure_to_a_file_of_impressions(world, tmp_path):
     news.write_text(news.read_text(encoding="utf-8").replace("n11,", "77,"), encoding="utf-8")
     for log in (tmp_path / "data").rglob("*.csv"):
         log.write_text(log.read_text(encoding="utf-8").replace("n11", "77"), encoding="utf-8")
-    job, found = named(world, {"article": 77, "users": str(path)})
+    job, found = named(world, {"article": 77, "users": str(path), "count": 99})
     assert {job.articles.ids[a] for a in found.impressions.clicked} == {"77"}
     assert len(found) == 11
 
@@ -111,8 +134,8 @@ def test_mind_targets_with_articles_of_their_own_are_scored(world, tmp_path):
     assert result.targets == 12
     assert len(found.articles) == len(job.articles) + 1
     assert (targets_table(found.impressions, found.articles, np.zeros(12))["other_candidates"].str.count("n99")).all()
-    assert len(named(world, {"article": "n3", "users": str(dev)}, **keys)[1]) == 12
-    assert len(named(world, {"article": "n3", "users": "train"}, **keys)[1]) == 12
+    assert len(named(world, {"article": "n3", "users": str(dev), "count": 99}, **keys)[1]) == 12
+    assert len(named(world, {"article": "n3", "users": "train", "count": 99}, **keys)[1]) == 12
     for users in ("val", "train_poisoned"):
         with pytest.raises(ConfigError, match=f"the data tree holds one click log. Got `users` {users}"):
             named(world, {"article": "n3", "users": users}, **keys)
@@ -123,7 +146,7 @@ def test_users_of_a_parsed_tree(shared, tmp_path):
     tree = shared / "fixtures" / "yusanshi" / "data"
     articles, impressions = read_data(tree, None, "train_clean", Reading("parsed"))
     config = analysis_config(NEEDED | {"data_path": str(tree), "data_format": "parsed"})
-    definition = TargetSet(article=articles.ids[5], users="train")
+    definition = TargetSet(article=articles.ids[5], users="train", count=1000)
     run = Run(replace(config, targets={"set": definition}), "train_clean", "clean")
     job = tiny.make_job(tmp_path)
     found = named_targets(run, replace(job, articles=articles), "set")

@@ -167,6 +167,21 @@ def test_choices_that_cannot_be_meant_are_refused(tmp_path, folder, choice, word
     assert not (tmp_path / "new.csv").exists()
 
 
+def test_suspicion_is_read_from_what_detection_wrote(folder):
+    """Rows in question alone go, the most suspicious first; a file that is not there or is damaged is told."""
+    choice, path = Choice(by="suspicion", top=1), folder / "suspicion.csv"
+    with pytest.raises(ConfigError, match=r"no suspicion.csv of this scoring.*detect.py.*Run it, and give that folder"):
+        clean_log(folder, None, choice)
+    path.write_text("rank,sample_idx,suspicion\n1,7,1.9\n2,3,1.5\n", encoding="utf-8")
+    assert clean_log(folder, None, choice).dropped["sample_idx"].tolist() == [7]
+    assert clean_log(folder, None, Choice(by="suspicion", above=0)).dropped["sample_idx"].tolist() == [7, 3]
+    assert clean_log(folder, None, Choice(by="suspicion", below=9)).dropped["sample_idx"].tolist() == [7, 3]
+    for value in ("x", "nan", "0", "-1"):
+        path.write_text(f"rank,sample_idx,suspicion\n1,7,{value}\n", encoding="utf-8")
+        with pytest.raises(DataError, match="`suspicion` is wrong. Got something else than numbers above 0.*Run it ag"):
+            clean_log(folder, None, choice)
+
+
 def test_nothing_is_written_over(tmp_path, path, folder):
     """Neither the click log, by whatever name, nor any other file."""
     before = path.read_bytes()

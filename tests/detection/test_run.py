@@ -7,13 +7,15 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import rankdata
 from support import finished
 from support.commands import call, fail
 from support.finished import PROMOTED
 
-from rec_trak.detection.baselines import baselines
+from rec_trak.detection.baselines import baselines, holds
 from rec_trak.detection.metrics import detect
-from rec_trak.detection.run import detect_run, write_detection
+from rec_trak.detection.run import detect_run, find_poison, write_detection
+from rec_trak.detection.suspicion import HISTORIES
 from rec_trak.detection.text import detection_lines, detection_text, verdict
 from rec_trak.errors import ConfigError, DataError, StoreError
 from rec_trak.results.files import read_results
@@ -23,12 +25,14 @@ RANKINGS = {
     "attribution": {
         "influence on the targets, renormalised", "influence on the targets", "self-influence Q h",
         "leverage of the loss gradient", "renormalised influence times root Q",
+        "promoted article clicked, then co-reading and influence",
     },
     "model": {"loss", "gradient norm", "loss gradient norm", "gradient cosine with the targets"},
     "no model": {
         "random", "clicks promoted article", "promoted article in history", "promoted article clicked or in history",
         "popularity of the clicked article", "title similarity to a promoted article", "fake article in history",
-        "history repeats another user's",
+        "history repeats another user's", "promoted article clicked, then co-reading",
+        "promoted article in history, then co-reading",
     },
 }  # fmt: skip
 
@@ -119,7 +123,7 @@ def test_the_first_sentence_says_who_lost():
     mixed = verdict({"everything": {"rankings": [ours, rule]}, "same_article": {"rankings": [better, ours]}})
     assert mixed[0] == (
         "A baseline wins against genuine clicks on the same articles: AUROC 0.750 (0.65-0.90) of `loss`; the best "
-        "attribution ranking, `k`, has 0.700 (0.60-0.80), and the intervals overlap."
+        "attribution ranking, `k`, has 0.700 (0.60-0.80), and the intervals overlap. Rank by `loss` for this."
     )
     assert mixed[1].startswith("Attribution wins against everything")
     even = verdict({"everything": {"rankings": [ours, line("rule", "no model", 0.7)]}})
@@ -165,7 +169,7 @@ def test_files_hold_what_was_found(tmp_path, folder):
     """detection.json is the content; detection.csv has a line a question and ranking, an interval in two columns."""
     found = measured(folder)
     paths = write_detection(tmp_path, found)
-    assert [path.name for path in paths] == ["detection.csv", "detection.json"]
+    assert [path.name for path in paths] == ["detection.csv", "detection.json"]  # the table was not given
     assert json.loads(paths[1].read_text()) == json.loads(json.dumps(found))
     table = pd.read_csv(paths[0])
     assert len(table) == 2 * sum(map(len, RANKINGS.values()))
@@ -187,7 +191,7 @@ def test_the_promoted_article_may_be_the_targets_own(tmp_path, own):
     """Where the exposure of an article is explained, that article is meant; other targets need it named."""
     with pytest.raises(ConfigError, match=r"which articles are promoted.*\(--promoted\)"):
         measured(own, promoted=None)
-    finished.score(tmp_path, "seen", targets={"seen": {"article": PROMOTED, "users": "train"}})
+    finished.score(tmp_path, "seen", targets={"seen": {"article": PROMOTED, "users": "train", "count": 9}})
     assert measured(own, promoted=None, targets="seen")["promoted"] == [PROMOTED]
 
 
@@ -236,17 +240,72 @@ def test_a_run_without_what_is_needed_is_refused(tmp_path, own):
 
 
 def test_the_command(folder):
-    """The verdict is the first line; tables, notes and paths follow; an error is one line."""
+    """The answer is the first paragraph, the verdict the next; tables, notes and paths follow; an error is one line."""
     result = call("detect", "--results_dir", folder, "--promoted", PROMOTED, "--top_k", 3)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0].split(":")[0].split(" against")[0] in (
+    assert lines[0].startswith("Asked about: ")
+    assert lines[lines.index("") + 1].split(":")[0].split(" against")[0] in (
         "A baseline wins",
         "A baseline does as well",
         "Attribution wins",
     )
     assert "Poison against everything: " in result.stdout
     assert "Poison against genuine clicks on the same articles: " in result.stdout
-    assert lines[-1].endswith("detection.json")
+    assert lines[-1].endswith("suspicion.csv")
     assert max(map(len, (line for line in lines if line.startswith(("ranking", "loss", "random"))))) <= 120
     assert "unknown article" in fail("detect", "--results_dir", folder, "--promoted", "n99")
+
+
+def without_labels(folder):
+    """Take the column `poisoned` out of the click log of a finished run."""
+    path = folder.parents[1] / "data" / "models" / "train_clean.csv"
+    lines = finished.read(path)
+    finished.write(path, [{key: value for key, value in line.items() if key != "poisoned"} for line in lines])
+
+
+def test_without_labels_the_rows_in_question_are_ranked_all_the_same(own):
+    """No column and none named: nothing is measured, the clicks on the article stand in the order of the rule, and
+    clean.py removes them by it."""
+    without_labels(own)
+    result = call("detect", "--results_dir", own, "--promoted", PROMOTED)
+    assert result.returncode == 0, result.stderr
+    assert "How sure: nobody said which of these are injected" in result.stdout
+    assert "Nobody says which rows are poisoned" in result.stdout
+    content = json.loads((own / "detection.json").read_text())
+    assert (content["questions"], content["labels"], content["n_poisoned"]) == ({}, None, None)
+    table, log = pd.read_csv(own / "suspicion.csv"), open_run(own).click_log()
+    clicks = np.flatnonzero(log.rows.clicked == log.articles.position[PROMOTED])
+    assert sorted(table["sample_idx"]) == clicks.tolist()
+    assert content["suspicion"]["first_rows"][0]["sample_idx"] == table["sample_idx"][0]
+    ranked = rankdata(table["co_reading"]) / rankdata(table["co_reading"]).std() * 1.0
+    ranked += 0.5 * rankdata(table["influence"]) / rankdata(table["influence"]).std()
+    assert (np.diff(ranked) <= 1e-9).all()
+    dry = call("clean", "--results_dir", own, "--by", "suspicion", "--top", 2, "--dry_run").stdout
+    assert dry.startswith("2 rows go")
+    first = (f" {row} " for row in table["sample_idx"][:2])
+    assert all(word in dry for word in first)
+    assert "out of range. Got 99" in fail("clean", "--results_dir", own, "--by", "suspicion", "--top", 99, "--dry_run")
+
+
+def test_histories_are_asked_about_by_place(folder):
+    """`--history` ranks the rows with the article in their history, by co-reading alone."""
+    found = find_poison(folder, promoted=[PROMOTED], draws=20, through=HISTORIES)
+    log = open_run(folder).click_log()
+    read = holds(log.rows.history, [log.articles.position[PROMOTED]])
+    assert sorted(found.table["sample_idx"]) == np.flatnonzero(read).tolist()
+    assert found.content["suspicion"]["rule"] == {"co_reading": 1.0}
+    assert (np.diff(found.table["co_reading"]) <= 0).all()
+    assert found.content["answer"][0].startswith(f"Asked about: {read.sum()} rows with a history that holds n1 (")
+
+
+def test_an_article_that_nobody_touched_has_no_answer(folder):
+    """The answer says so instead of naming rows."""
+    log = open_run(folder).click_log()
+    clicked = set(log.rows.clicked.tolist())
+    quiet = next(name for a, name in enumerate(log.articles.ids) if a not in clicked)
+    found = find_poison(folder, promoted=[quiet], draws=20)
+    assert found.content["answer"] == [
+        f"There is nothing to rank: no clicks on {quiet} ({log.articles.titles[log.articles.position[quiet]]})."
+    ]
+    assert len(found.table) == 0

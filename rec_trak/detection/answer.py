@@ -1,0 +1,86 @@
+"""What detection says in plain lines: which articles, clicks and users, how sure, what to do. Not here: measuring."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pandas as pd
+
+from rec_trak.detection.suspicion import CLICKS, RULES, Suspicion, suspicion_table, users_table
+
+SHOWN = 20  # rows and users that the record names
+NAMED, REMOVED = 5, 10  # of them that a line names, and that the command removes
+MEASURED = {  # AUROC of the rule on real clicks with planted attacks, docs/detection.md: the least and the best attack
+    "clicks": (0.70, 0.93),
+    "histories": (0.80, 0.80),
+}
+WHAT = {"clicks": "clicks on", "histories": "rows with a history that holds"}
+
+
+def suspicion_record(found: Suspicion, rows: pd.DataFrame, articles: list[dict[str, str]]) -> dict[str, Any]:
+    """The answer as plain data: `through`, `rule` (signal -> weight), `articles` (id, title), `rows` and `users` (how
+    many, and the first SHOWN as `first_rows`, `first_users`).
+
+    Args:
+        found: the rule's answer.
+        rows: N lines of rows.csv.
+        articles: id and title of each article in question.
+    """
+    table = suspicion_table(found, rows)
+    users = users_table(table)
+    weights = {name: weight for name, weight in RULES[found.through].items() if name in found.signals}
+    return {
+        "through": found.through,
+        "rule": weights,
+        "articles": articles,
+        "rows": len(table),
+        "users": len(users),
+        "first_rows": table.head(SHOWN).to_dict("records"),
+        "first_users": users.head(SHOWN).to_dict("records"),
+    }
+
+
+def answer_lines(content: dict[str, Any]) -> list[str]:
+    """What `detect_run` found, a sentence a line, for a reader who decides; nothing about baselines."""
+    told = content["suspicion"]
+    names = [f"{one['id']} ({one['title']})" for one in told["articles"]]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    what = f"{WHAT[told['through']]} {', '.join(names[:NAMED])}{more}"
+    if not told["rows"]:
+        return [f"There is nothing to rank: no {what}."]
+    rows = ", ".join(str(row["sample_idx"]) for row in told["first_rows"][:NAMED])
+    users = ", ".join(str(user["user_id"]) for user in told["first_users"][:NAMED])
+    return [
+        f"Asked about: {told['rows']:,} {what}, by {told['users']:,} users.",
+        f"Look first at rows (sample_idx) {rows} and users {users}: {_why(told)}.",
+        _sure(content),
+        f"To remove the first {min(told['rows'], REMOVED)} of them: rec-trak clean --results_dir "
+        f"{shlex.quote(content['results_dir'])} --by suspicion --top {min(told['rows'], REMOVED)} --output NEW.csv; "
+        "suspicion.csv lists all in this order.",
+    ]
+
+
+def _why(told: dict[str, Any]) -> str:
+    readers = "clicked it" if told["through"] == CLICKS else "have it in their history"
+    why = f"they read least like the others who {readers}"
+    return why + (", and their clicks taught the model most to offer it" if "influence" in told["rule"] else "")
+
+
+def _sure(content: dict[str, Any]) -> str:
+    """How sure: measured where there are labels, else what the rule reached elsewhere."""
+    told = content["suspicion"]
+    question = "same_article" if told["through"] == CLICKS else "same_history"
+    lines = content["questions"].get(question, {}).get("rankings", [])
+    own = next((line for line in lines if line["ranking"] == content["ranked_by"]), None)
+    if own is not None and own["auroc"] is not None:
+        return (
+            "How sure: by the labels, this order sets an injected one above a genuine one in "
+            f"{100 * own['auroc']:.0f} of 100 pairs ({own['n_poisoned']} of these {own['n']} rows are injected)."
+        )
+    low, high = (round(100 * x) for x in MEASURED[told["through"]])
+    pairs = f"{low}" if low == high else f"{low} to {high}"
+    return (
+        "How sure: nobody said which of these are injected, and some or none may be. Where bots were planted into real "
+        f"clicks, this order set one above a genuine reader in {pairs} of 100 pairs: an order to look in, no proof."
+    )

@@ -1,0 +1,70 @@
+"""Co-reading against its definition written out pair by pair, and on readers whose order is known."""
+
+import numpy as np
+import pytest
+from detection.test_baselines import impressions
+
+from rec_trak.detection.reading import co_reading, co_reading_of, reading_of
+
+
+def slow(rows, article, asked, count, clicks=False):
+    """The definition, pair by pair."""
+    n, vectors = len(rows), np.zeros((len(rows), count))
+    for i in range(n):
+        vectors[i, [*rows.history[i], *([rows.clicked[i]] if clicks else [])]] = 1
+    vectors *= np.log((1 + n) / (1 + vectors.sum(axis=0)))
+    vectors[:, article] = 0
+
+    def cosine(i, j):
+        length = np.linalg.norm(vectors[i]) * np.linalg.norm(vectors[j])
+        return vectors[i] @ vectors[j] / length if length else 0.0
+
+    found = []
+    for i in asked:
+        others = [j for j in asked if rows.user_ids[j] != rows.user_ids[i]]
+        anybody = np.mean([cosine(i, j) for j in range(n)])
+        found.append(anybody - (np.mean([cosine(i, j) for j in others]) if others else 0))
+    return found
+
+
+@pytest.mark.parametrize("clicks", [False, True])
+def test_co_reading_equals_its_definition(clicks):
+    """Repeats in a history, empty histories, users with several rows and the article in histories included."""
+    rng = np.random.default_rng(0)
+    histories = [rng.integers(0, 9, rng.integers(0, 7)).tolist() for _ in range(40)]
+    rows = impressions([f"u{u}" for u in rng.integers(0, 12, 40)], histories, rng.integers(1, 9, 40).tolist())
+    read = reading_of(rows, 9, clicks)
+    for article in (3, 5):
+        asked = np.flatnonzero(rows.clicked == article)
+        np.testing.assert_allclose(co_reading(read, article, asked), slow(rows, article, asked, 9, clicks), atol=1e-6)
+
+
+def test_a_stranger_among_readers_stands_first():
+    """Three users read the same and click article 9; one who reads what anybody reads stands above them."""
+    readers = [["a", [1, 2, 3]], ["b", [1, 2, 4]], ["c", [1, 3, 4]], ["bot", [5, 6, 7]]]
+    crowd = [[f"u{i}", [5, 6, 7 + i % 2]] for i in range(6)]
+    users, histories = zip(*readers, *crowd, strict=True)
+    rows = impressions(users, histories, [9] * 4 + [8] * 6)
+    found = co_reading(reading_of(rows, 10), 9, np.arange(4))
+    assert found.argmax() == 3
+    assert (found[:3] < 0).all()
+
+
+def test_a_users_own_rows_are_no_evidence():
+    """What one user reads alike in all rows makes none of them familiar: only other users' rows do."""
+    rows = impressions(["a", "a", "a", "b"], [[1, 2]] * 3 + [[3, 4]], [9, 9, 9, 8])
+    read = reading_of(rows, 10)
+    alone = co_reading(read, 9, np.arange(3))
+    np.testing.assert_allclose(alone, slow(rows, 9, np.arange(3), 10), atol=1e-6)
+    assert (alone > 0).all()  # nobody else to be like, and like the log's average
+
+
+def test_of_several_articles_the_strangest_counts():
+    """A row that holds two of the articles has the higher of its values; rows of none have 0."""
+    rows = impressions("abcde", [[1, 2], [1, 2, 3], [2, 4], [3, 4], [5]], [6] * 5)
+    read = reading_of(rows, 7)
+    of = {1: np.array([0, 1]), 3: np.array([1, 3])}
+    single = {article: dict(zip(of[article], co_reading(read, article, of[article]), strict=True)) for article in of}
+    found = co_reading_of(read, of.items())
+    assert found[1] == max(single[1][1], single[3][1])
+    assert found.tolist()[2::2] == [0, 0]
