@@ -35,10 +35,10 @@ def test_the_whole_job_on_a_small_world(tmp_path):
 
 
 RANKED = "rank,sample_idx,score,label,category,user_id,article_id,title,source_lines,"
-ROWS = "sample_idx,user_id,history_ids,article_id,occurrence,other_candidates,label,title,source_lines,"
+ROWS = "sample_idx,user_id,history_ids,article_id,occurrence,other_candidates,label,title,source_lines,history_read,"
 ENDS = "target,rank,sample_idx,score,label,user_id,article_id,title,source_lines"
 SUMS = {"by_article": "article_id,title,label,rows,sum,mean", "by_user": "user_id,rows,sum,mean"}
-SUMS |= {"by_history_article": SUMS["by_article"]}
+SUMS |= {"by_history_article": SUMS["by_article"], "articles": "article_id,title,label,category,clicks"}
 RESULTS = {
     "": SUMS | dict.fromkeys(("ranking_full", "ranking_results"), f"{RANKED}leverage,q") | {
         "rows": f"{ROWS}leverage,q", "classes": "label,rows,low,median,high", "member_agreement": "a,b,value",

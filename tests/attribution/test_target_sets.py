@@ -163,7 +163,7 @@ def test_users_of_any_data_set(world, tmp_path):
     tiny.write_models(tmp_path / "runs", tree)
     log = tree / "models" / "train_poisoned.csv"
     log.rename(log.with_name("corrected.csv"))
-    _, found = named(world, {"article": "n1", "users": "corrected"})
+    _, found = named(world, {"article": "n1", "users": "corrected", "count": 99})
     assert len(found) == 32
     job, run = world({"set": {"article": "n1", "users": "val"}}, "corrected")
     with pytest.raises(DataError, match="no click log. Got neither models/val.csv"):
