@@ -93,7 +93,7 @@ def test_no_circle_among_modules():
 
 @pytest.mark.parametrize(
     ("library", "allowed"),
-    [("matplotlib", PLOTTERS), ("trak", {"attribution.session"}), ("jinja2", {"page.page"})],
+    [("matplotlib", PLOTTERS), ("trak", {"attribution.session"}), ("jinja2", {"page.rendering"})],
 )
 def test_one_place_for_a_library(library, allowed):
     """`TRAKer` is driven in session alone, figures are drawn where figures live."""

@@ -61,7 +61,31 @@ def _told(content: dict[str, Any]) -> dict[str, Any]:
     if content["labels"] is not None:
         sentences.append(f"Labels: {shown(content['labels'], None)}. Intervals: bootstrap, {100 * level:.0f} %.")
     parts = {"tables": tables, "figures": figures, "panels": panels}
-    return {"answer": answer, "verdict": sentences[0], "sentences": [*answer, *sentences], **parts}
+    plain = _plain(content, sentences[0])
+    return {"answer": answer, "verdict": sentences[0], "plain": plain, "sentences": [*answer, *sentences], **parts}
+
+
+def _plain(content: dict[str, Any], verdict: str) -> str:
+    """How many of the known poisoned clicks the first rows of the best ranking of each kind are, in one sentence."""
+    question = content["questions"].get("everything") or {"rankings": []}
+    ours, theirs = _found_at_k(question, True), _found_at_k(question, False)
+    if ours is None or theirs is None or not question["rows"]:
+        return verdict
+    rows, found, name = ours
+    chance = rows * question["poisoned"] / question["rows"]
+    lost = " On one question a rule without attribution does at least as well." if "A baseline" in verdict else ""
+    return (
+        f"Of {question['poisoned']:,} clicks known to be injected, {found:.0f} are among the first {rows:,} by "
+        f"`{shown(name, 60)}`, {theirs[1]:.0f} by the best rule without it, `{shown(theirs[2], 60)}`; by chance "
+        f"{chance:.0f}.{lost}"
+    )
+
+
+def _found_at_k(question: dict[str, Any], attribution: bool) -> tuple[int, float, str] | None:
+    """Rows named, poisoned ones among them, and the name of the best ranking of a kind."""
+    line = next((one for one in question["rankings"] if (one["kind"] == "attribution") == attribution), None)
+    cut = line and next((one for one in line["cuts"] if one["name"] == "k"), None)
+    return (cut["rows"], cut["found"], line["ranking"]) if cut else None
 
 
 def _line(found: dict[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 
 from rec_trak.page.svg import as_svg
 from rec_trak.results.panels import (
+    ALL_ROWS,
     Curves,
     class_histogram,
     counted,
+    drawable,
     dress_histogram,
     precision_recall,
     rank_scatter,
@@ -24,6 +26,7 @@ from rec_trak.results.panels import (
     shift_histogram,
 )
 
+DAYS_NAMED, DAY_NAME = 6, 14  # days with a name under their bar, and its characters
 WIDE = (5.6, 3.5)  # inches
 SQUARE = (5.2, 4.9)
 
@@ -68,6 +71,20 @@ def roc_curves(name: str, lines: Curves) -> Markup:
     roc(axes, lines)
     _legend_below(figure)
     return as_svg(figure, name, "ROC curves of " + ", ".join(line[0] for line in lines))
+
+
+def over_days(name: str, days: list[str], sums: np.ndarray, rows: np.ndarray, score_name: str) -> Markup:
+    """The sum of the scores of each day's clicks, bars in order of the days; `sums`, `rows` (D,)."""
+    figure, axes = _one_panel(WIDE)
+    axes.bar(range(len(days)), sums, color=ALL_ROWS, width=0.8)
+    axes.axhline(0, color="black", linewidth=0.8)
+    shown = sorted({round(x) for x in np.linspace(0, len(days) - 1, min(len(days), DAYS_NAMED))})
+    names = [f"{drawable(days[i], DAY_NAME) or 'no day'}\n{rows[i]:,} clicks" for i in shown]
+    axes.set_xticks(shown, names, fontsize=8)
+    axes.set(ylabel=f"sum of {drawable(score_name, DAY_NAME * 3)}")
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    return as_svg(figure, name, f"Sum of {score_name} by day, {len(days):,} days from {days[0]} to {days[-1]}")
 
 
 def _one_panel(size: tuple[float, float]) -> tuple[Figure, Axes]:

@@ -17,6 +17,7 @@ LISTED = 10  # rows in a list
 READ = 6  # headlines of a history at first sight, the newest that the model reads
 SHORT, LONG = 180, 20_000  # characters of a headline at first sight, and unfolded
 TITLED = (ARTICLES, "by_article.csv", "by_history_article.csv")
+NUMBERS = ("kernel", "q", "leverage")  # of a row, where its scoring tells them
 Titles = dict[str, tuple[str, str]]
 
 
@@ -44,7 +45,7 @@ def strongest(results: Results, titles: Titles, lowest: bool = False) -> list[di
     order = best_first(-results.scores if lowest else results.scores)[:LISTED]
     order = [row for row in order.tolist() if (results.scores[row] < 0 if lowest else results.scores[row] > 0)]
     largest = max((abs(float(results.scores[row])) for row in order), default=1.0)
-    return [card(results, row, float(results.scores[row]), largest, titles) for row in order]
+    return [card(results, row, float(results.scores[row]), largest, titles, True) for row in order]
 
 
 def headline(title: str) -> dict[str, str]:
@@ -53,11 +54,15 @@ def headline(title: str) -> dict[str, str]:
     return {"short": short, "full": full if full != short else ""}
 
 
-def card(results: Results, number: int, score: float, largest: float, titles: Titles) -> dict[str, Any]:
+def card(
+    results: Results, number: int, score: float, largest: float, titles: Titles, own: bool = False
+) -> dict[str, Any]:
     """What a list says of a row; its bar is `score` as a share of the list's `largest`.
 
     `read` are the headlines that the model reads of the history, in order, those of `earlier` before the newest READ;
     `unread` counts the others. Where the run does not say what was read, `read` is the log's history and `told` False.
+    `others` are the candidates that the click was preferred to; `numbers`, what the score is made of, where it is the
+    row's `own` in this scoring.
     """
     row = results.rows.iloc[number]
     history, read = row["history_ids"].split(), row_read(row, results.metadata.get("model"))
@@ -69,8 +74,12 @@ def card(results: Results, number: int, score: float, largest: float, titles: Ti
         "article": shown(row["article_id"], 60),
         "label": row["label"],
         "poisoned": row.get("poisoned", ""),
+        "user_id": row["user_id"],
         "user": shown(row["user_id"], 60),
+        "article_id": row["article_id"],
         "row": int(row["sample_idx"]),
+        "numbers": {name: float(row[name]) for name in NUMBERS if own and is_number(row.get(name))},
+        "others": list(_read(row["other_candidates"].split(), titles)),
         "source": shown(row["source_lines"], 60),
         "score": score,
         "width": round(100 * abs(score) / largest, 1) if largest else 0.0,
@@ -79,6 +88,14 @@ def card(results: Results, number: int, score: float, largest: float, titles: Ti
         "unread": len(history) - len(read),
         "told": told,
     }
+
+
+def is_number(text: Any) -> bool:
+    """Whether a cell holds a finite number."""
+    try:
+        return bool(np.isfinite(float(text)))
+    except (TypeError, ValueError):
+        return False
 
 
 def _read(articles: Iterable[str], titles: Titles) -> Iterable[dict[str, str]]:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
-from rec_trak.errors import RecTrakError
-from rec_trak.page.figures import distribution
+from rec_trak.errors import DataError, RecTrakError
+from rec_trak.page.figures import distribution, over_days
 from rec_trak.page.rows import Titles, strongest, top_share
-from rec_trak.page.tables import LINES, Table, read_table, shown
+from rec_trak.page.tables import LINES, Table, read_csv, read_table, shown
 from rec_trak.results.files import Results
 from rec_trak.results.plots import SCORE_NAME
 from rec_trak.results.ranking import LABELS, best_first
@@ -45,7 +46,9 @@ def told(results: Results, what: str, those: str) -> list[str]:
         sentences.append(f"{fake} of the {len(top)} {those} click a fake article; of all clicks {base:.0f} % do.")
     first = max(1, round(n / 100))
     share = top_share(scores, first)
-    ending = "it is spread out, no small set of clicks stands out" if share < SPREAD_OUT else "evenly spread, 1 %"
+    ending = (
+        "it is spread out, no small set of clicks stands out" if share < SPREAD_OUT else "evenly spread it would be 1 %"
+    )
     rows = f"{first:,} highest of {n:,} clicks carry" if first > 1 else f"highest of {n:,} clicks carries"
     sentences.append(f"The {rows} {100 * share:.1f} % of all positive {what} ({ending}).")
     return sentences
@@ -61,16 +64,32 @@ def group_tables(run: FinishedRun, key: str, of: Results | None = None, lines: i
     paths = {path.name: path for path in run.files("by_*.csv", of)}
     names = [*(name for name in GROUPS if name in paths), *sorted(paths.keys() - GROUPS.keys())]
     titles = {name: GROUPS.get(name, f"By {shown(name[3:-4].replace('_', ' '), 60)}") for name in names}
-    return [read_table(paths[name], f"{key}-{name[:-4]}", title, lines) for name, title in titles.items()]
+    return [read_table(paths[name], f"{key}-{name[:-4]}", title, lines, run.folder) for name, title in titles.items()]
 
 
-def own_rows(results: Results, titles: Titles) -> dict[str, Any]:
-    """Self-influence: the first rows, and how it spreads over the classes."""
+def days_figure(run: FinishedRun, key: str, score_name: str, of: Results | None = None) -> Markup | str:
+    """Influence over the days of the log, where it tells days; else ''."""
+    path = run.file("by_day.csv", of)
+    table = None if path is None else read_csv(path)
+    if table is None or len(table) < 2 or not {"day", "rows", "sum"} <= set(table.columns):
+        return ""
+    try:
+        rows, sums = table["rows"].astype(int).to_numpy(), table["sum"].astype(float).to_numpy()
+    except ValueError as error:
+        raise DataError(f"{path}: cannot be read ({shown(error)}). Run scripts/score.py again.") from None
+    return over_days(f"{key}-days", [shown(day, 40) for day in table["day"]], sums, rows, score_name)
+
+
+def own_rows(run: FinishedRun, titles: Titles) -> dict[str, Any]:
+    """Self-influence: the first rows, and how it spreads over the classes and days."""
+    results = run.results
     name = shown(results.metadata.get("score_name", SCORE_NAME), 90)
     return {
         "name": name,
+        "total": len(results.scores),
         "rows": strongest(results, titles),
         "figure": distribution("own", *carrying(results), name),
+        "days": days_figure(run, "own", name),
         "sentences": told(results, "self-influence", "most self-influential clicks"),
         "classes": _classes(results),
     }

@@ -16,6 +16,7 @@ import pandas as pd
 
 from rec_trak.config.documents import load_json
 from rec_trak.errors import DataError
+from rec_trak.page.glossary import place_of
 from rec_trak.words import harmless
 
 LINES = 1000  # of a table in the page at most; the CSV has the rest
@@ -54,8 +55,9 @@ class Table:
     Attributes:
         name: of the table in the page.
         title: what its lines are.
-        file: where the whole of it is.
-        columns: one dictionary a column: `heading`, and `kind`, one of number, text, short, headline, label.
+        file: where the whole of it is, from the run's folder.
+        columns: one dictionary a column: `heading`, `kind`, one of number, text, short, headline, label, and `term`,
+            the place in the page of what the heading means, '' for none.
         lines: the first lists of cells; None where there is no value.
         total: lines of the CSV.
     """
@@ -74,14 +76,20 @@ def shown(text: Any, limit: int | None = CELL) -> str:
     return line if limit is None or len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 
-def read_table(path: Path, name: str, title: str, lines: int = LINES) -> Table | None:
+def read_table(path: Path, name: str, title: str, lines: int = LINES, root: Path | None = None) -> Table | None:
     """The first `lines` lines of a CSV with a header; None where there is no such file.
+
+    Its `file` is told as seen from the folder `root`, by default its own.
 
     Raises:
         DataError: the file is no CSV.
     """
     frame = read_csv(path)
-    return None if frame is None else make_table(frame, name, title, path.name, lines)
+    return (
+        None
+        if frame is None
+        else make_table(frame, name, title, path.relative_to(root or path.parent).as_posix(), lines)
+    )
 
 
 def read_csv(path: Path) -> pd.DataFrame | None:
@@ -126,7 +134,7 @@ def make_table(frame: pd.DataFrame, name: str, title: str, file: str, lines: int
     for column in frame.columns:
         values, kind = _cells(head[column], str(column))
         heading = shown(HEADINGS.get(str(column), str(column).replace("_", " ")), 60)
-        columns.append({"heading": heading, "kind": kind})
+        columns.append({"heading": heading, "kind": kind, "term": place_of(heading)})
         cells.append(values)
     return Table(name, title, file, columns, [list(line) for line in zip(*cells, strict=True)], len(frame))
 

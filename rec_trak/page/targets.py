@@ -13,7 +13,7 @@ from rec_trak.attribution.history import PLACES
 from rec_trak.errors import DataError
 from rec_trak.page.figures import distribution
 from rec_trak.page.rows import Titles, card, headline, strongest
-from rec_trak.page.sections import carrying, group_tables, told
+from rec_trak.page.sections import carrying, days_figure, group_tables, told
 from rec_trak.page.tables import Table, read_csv, read_table, shown
 from rec_trak.results.files import Results
 from rec_trak.runs.finished import FinishedRun
@@ -40,6 +40,7 @@ def _target_set(run: FinishedRun, results: Results, titles: Titles, key: str) ->
     name, score = shown(results.folder.name, 60), results.metadata.get("score") or {}
     return {
         "name": name,
+        "folder": results.folder.name,
         "count": score.get("target_count"),
         "file": shown(results.metadata.get("targets_file", ""), None),
         "notes": [shown(note, None) for note in results.metadata.get("targets_notes") or []],
@@ -48,11 +49,12 @@ def _target_set(run: FinishedRun, results: Results, titles: Titles, key: str) ->
         "proponents": strongest(results, titles),
         "opponents": strongest(results, titles, lowest=True),
         "figure": distribution(key, *carrying(results), f"mean influence on {name} (margin units)"),
+        "days": days_figure(run, key, f"mean influence on {name} (margin units)", results),
         "single": single_targets(results, titles),
         "tables": [
             *group_tables(run, key, results),
-            *_places(run.file(PLACES, results), key),
-            *_explained(run.files("explain_*.csv", results), key),
+            *_places(run.file(PLACES, results), key, run.folder),
+            *_explained(run.files("explain_*.csv", results), key, run.folder),
         ],
     }
 
@@ -102,17 +104,19 @@ def _end(lines: pd.DataFrame, results: Results, titles: Titles) -> list[dict[str
     ]
 
 
-def _places(path: Path | None, key: str) -> list[Table]:
+def _places(path: Path | None, key: str, root: Path) -> list[Table]:
     """What articles in training histories did, where that was looked at."""
     title = "Articles in training histories, and what they did"
-    return [] if path is None else [read_table(path, f"{key}-history", title)]
+    return [] if path is None else [read_table(path, f"{key}-history", title, root=root)]
 
 
-def _explained(paths: list[Path], key: str) -> list[Table]:
+def _explained(paths: list[Path], key: str, root: Path) -> list[Table]:
     """The rows that were explained, one table each, the first EXPLAINED by number."""
     found = [(path, EXPLAIN_FILE.fullmatch(path.name)) for path in paths]
     numbered = sorted((int(match[1]), int(match[2]), path) for path, match in found if match)[:EXPLAINED]
     return [
-        read_table(path, f"{key}-{path.stem}", f"Row {row} on target {target}: which of its articles it comes from")
+        read_table(
+            path, f"{key}-{path.stem}", f"Row {row} on target {target}: which of its articles it comes from", root=root
+        )
         for row, target, path in numbered
     ]

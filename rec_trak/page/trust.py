@@ -72,6 +72,7 @@ def _told(content: dict[str, Any], rankings: list[dict[str, Any]]) -> dict[str, 
     lines = [
         {
             "ranking": shown(one["ranking"], 120),
+            "folder": one["folder"],
             "word": shown(one["verdict"], 20),
             "mark": MARKS.get(one["verdict"], ""),
             "reason": shown(one["reason"], None),

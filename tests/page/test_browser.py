@@ -14,10 +14,12 @@ import subprocess
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import page_world
 
 from rec_trak.page.page import write_page
+from rec_trak.results.files import read_results
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
@@ -144,6 +146,52 @@ def test_long_tables_unfold(tmp_path):
     assert seen["largest"] == "299"
 
 
+@pytest.mark.parametrize("second", [False, True])
+def test_any_click_is_found(tmp_path, monkeypatch, second):
+    """Law: by user, article, headline and row number, whatever the page lists, in the page or its second file; markup
+    stays text; a user's link shows all of that user's clicks."""
+    monkeypatch.setattr("rec_trak.page.page.MOST", 0 if second else 10**9)
+    run = page_world.write_run(tmp_path / "run")
+    page = write_page(run)
+    script = """
+        const ready = () => document.querySelector("#finder tbody tr");
+        for (let i = 0; i < 100 && !ready(); i++) await new Promise((done) => setTimeout(done, 20));
+        const finder = document.getElementById("finder"), [field, kind, status] = ["input", "select", "output"].map(
+          (name) => finder.querySelector(name));
+        const rows = () => [...finder.querySelectorAll("tbody tr")].map(
+          (line) => [...line.children].map((cell) => cell.textContent));
+        const ask = (text, as = "all") => {
+          field.value = text; kind.value = as; kind.dispatchEvent(new Event("change")); return rows(); };
+        seen.all = ask(""); seen.status = status.textContent;
+        seen.user = ask("<u>3</u>", "user"); seen.title = ask("<\\/SCRIPT>"); seen.row = ask("17", "row");
+        seen.none = ask("nobody"); seen.said = status.textContent;
+    """
+    seen = opened(run / "report_rows.html" if second else page.path, tmp_path, script)
+    scores = read_results(run).scores
+    assert seen["errors"] == seen["refused"] == []
+    assert [int(line[-1]) for line in seen["all"]] == np.argsort(-scores)[:20].tolist()
+    assert [int(line[0]) for line in seen["all"]] == list(range(1, 21))
+    assert seen["status"] == "20 of 40 clicks shown, of 40 searched"
+    assert sorted(int(line[-1]) for line in seen["user"]) == [3, 11, 19, 27, 35]
+    assert sorted(int(line[-1]) for line in seen["title"]) == [0, 12, 24, 36]
+    assert seen["title"][0][2].startswith("</script><script>")
+    assert [line[-1] for line in seen["row"]] == ["17"]
+    assert (seen["none"], seen["said"]) == ([], "0 of 0 clicks shown, of 40 searched")
+
+
+def test_links_unfold_what_they_lead_to(page, tmp_path):
+    """Law: a link to a user or an article opens its section; what a heading means is a link beside it."""
+    script = """
+        const link = document.querySelector('#lines a[href^="#user-"]'); link.click();
+        await new Promise((done) => setTimeout(done, 100));
+        seen.open = document.querySelector(link.getAttribute("href")).open;
+        const term = table("own-by_article").querySelector('a[href="#term-mean"]');
+        seen.term = document.querySelector(term.getAttribute("href")).tagName;
+    """
+    seen = opened(page, tmp_path, script)
+    assert (seen["open"], seen["term"], seen["errors"]) == (True, "DT", [])
+
+
 def test_hostile_titles_stay_text_and_the_console_stays_empty(page, tmp_path):
     """Law: no title runs, loads, styles or renames anything, and the page itself makes no error and no request."""
     script = """
@@ -155,7 +203,7 @@ def test_hostile_titles_stay_text_and_the_console_stays_empty(page, tmp_path):
     """
     seen = opened(page, tmp_path, script)
     assert seen["title"] == "Which clicks taught the poisoned model: train_poisoned"
-    assert (seen["images"], seen["styles"], seen["scripts"]) == (0, 1, 4)  # two of them are this test's
+    assert (seen["images"], seen["styles"], seen["scripts"]) == (0, 1, 5)  # two of them are this test's
     assert seen["visible"] == "block"
     assert not [name for name in seen["requests"] if not name.startswith("data:")]
     assert page_world.HOSTILE[1] in seen["shown"]
@@ -217,8 +265,8 @@ def test_text_can_be_read_in_dark_and_light(page, tmp_path, scheme):
           .reduce((sum, x, i) => sum + x * [0.2126, 0.7152, 0.0722][i], 0);
         const ground = (e) => { while (e) { const c = getComputedStyle(e).backgroundColor;
           if (!/, 0\\)$/.test(c)) return c; e = e.parentElement; } };
-        const kinds = ["body", "a", ".soft", ".banner p", ".class-fake", ".class-real", ".about", "thead th",
-          "figcaption", "dt", "pre", "button.more", "summary", "output"];
+        const kinds = ["body", "a", ".soft", ".banner", ".term", ".lines dt", "ol.sums .value", ".class-fake",
+          ".class-real", ".about", "thead th", "figcaption", "dt", "pre", "button.more", "summary", "output"];
         seen.contrast = Object.fromEntries(kinds.map((kind) => { const e = document.querySelector(kind);
           const pair = [light(getComputedStyle(e).color), light(ground(e))].sort((a, b) => b - a);
           return [kind, (pair[0] + 0.05) / (pair[1] + 0.05)]; }));

@@ -13,7 +13,8 @@ import pytest
 from support import ROOT, page_world, strange
 
 from rec_trak.errors import DataError, StoreError
-from rec_trak.page.page import NOT_VALIDATED, write_page
+from rec_trak.page.page import write_page
+from rec_trak.page.summary import NOT_VALIDATED
 from rec_trak.page.tables import LINES, make_table, read_table, shown
 
 COMMAND = "python scripts/report.py --results_dir '<x>'"
@@ -67,8 +68,8 @@ def words(path: Path) -> str:
 
 
 def test_no_text_of_the_data_becomes_markup(page):
-    """Law: the page has its own two scripts and one style, no image, handler or base, whatever titles say."""
-    assert page.tags.count("script") == 2
+    """Law: the page has its own three scripts and one style, no image, handler or base, whatever titles say."""
+    assert page.tags.count("script") == 3
     assert page.tags.count("style") == 1
     assert not {"img", "base", "b", "i", "u", "s", "iframe", "object", "embed", "form"} & set(page.tags)
     assert not [attribute for _, attribute, _ in page.attributes if attribute.startswith("on")]
@@ -106,6 +107,14 @@ def test_tables_travel_as_json_that_no_title_can_end(text, folders):
     assert [line[1] for line in articles["lines"]] == [shown(title) for title in frame["title"]]
     assert [line[4] for line in articles["lines"]] == pytest.approx(frame["sum"].tolist(), rel=1e-3)
     assert [column["kind"] for column in articles["columns"]] == ["short", "headline", "label", *["number"] * 3]
+    assert [column["term"] for column in articles["columns"]] == [
+        "",
+        "",
+        "term-class",
+        "term-row",
+        "term-sum",
+        "term-mean",
+    ]
     groups = {f"{at}-by_{what}" for at in ("own", "set0") for what in ("article", "user")}
     assert set(tables) == groups | {"detection0", "set0-explain_7_2"}
 
@@ -119,10 +128,14 @@ def test_the_same_folder_gives_the_same_bytes(folders, text, tmp_path):
 
 
 def test_first_screen(folders, text):
-    """Law: the verdict is detection's first sentence; what is not validated says so; facts are the terminal's too."""
+    """Law: at most ten lines, what was asked first and what to do last; what is not validated says so; the terminal's
+    are the same; the verdict on known poison stands in its section."""
     found = write_page(*folders, folders[1] / "page.html")
-    assert found.facts[0] == "A baseline wins: `<i>ours</i>` loses."
-    assert found.facts[-1] == NOT_VALIDATED
+    names = [fact.split(":")[0] for fact in found.facts]
+    assert names == ["Asked", "Articles", "Clicks", "Users", "Of them", "Injected", "Other model", "How sure",
+                     "Retrained", "Next"]  # fmt: skip
+    assert f"Retrained: {NOT_VALIDATED}" in found.facts
+    assert "4 are among the first 5 by `<i>ours</i>`, 4 by the best rule without it" in found.facts[5]
     assert "A baseline wins: <code>&lt;i&gt;ours&lt;/i&gt;</code> loses." in text
 
 
@@ -150,16 +163,17 @@ def test_sections_without_files_say_what_makes_them(run):
 
 
 def test_banner_until_there_is_a_validation_result(run):
-    """Law: the banner stands until validation.json says something; then its values stand in the page."""
+    """Law: "not validated" stands until validation.json says something; then its values stand in the page."""
     (run / "validation.json").write_text("{}")
     page_world.claim(run)
-    assert write_page(run).facts[-1] == NOT_VALIDATED
+    assert f"Retrained: {NOT_VALIDATED}" in write_page(run).facts
     assert 'id="not-validated"' in (run / "report.html").read_text()
     (run / "validation.json").write_text(json.dumps({"verdict": "LDS <b>.31</b>", "lds": 0.31, "points": [1, 2]}))
-    assert NOT_VALIDATED not in write_page(run).facts
+    assert "Retrained: LDS <b>.31</b>" in write_page(run).facts
     assert 'id="not-validated"' not in (run / "report.html").read_text()
     said = words(run / "report.html")
-    assert "Checked by retraining: LDS <b>.31</b>" in said
+    assert NOT_VALIDATED not in said
+    assert "Retrained LDS <b>.31</b>" in said
     assert "lds 0.31" in said
 
 
@@ -220,7 +234,7 @@ def test_the_script_prints_the_facts_and_one_line_on_bad_input(run, tmp_path):
     """Law: report.py writes the page besides the old files; a folder that cannot be made is one line, exit code 2."""
     call = [sys.executable, str(ROOT / "scripts" / "report.py"), "--results_dir", str(run)]
     done = subprocess.run(call, capture_output=True, text=True, check=True)
-    assert NOT_VALIDATED in done.stdout
+    assert NOT_VALIDATED.replace("Not", "Retrained: Not", 1) in done.stdout
     assert done.stdout.splitlines()[-1].strip() == str(run / "report.html")
     assert {"ranking_full.csv", "score_distribution.png"} <= {path.name for path in run.iterdir()}
     (tmp_path / "file").write_text("")

@@ -71,8 +71,9 @@ def test_without_labels_the_page_does_not_speak_of_classes(tmp_path):
     page_world.claim(run)
     page = write_page(run)
     text = page.path.read_text(encoding="utf-8")
-    body, script = text[text.index("<body>") :].split('<script type="application/json"')
-    assert "unknown" not in body + script.split("</script>")[0]
+    body, *scripts = text[text.index("<body>") :].split('<script type="application/json"')
+    assert len(scripts) == 2
+    assert "unknown" not in body + "".join(script.split("</script>")[0] for script in scripts)
     assert "class of" not in body
     assert not (run / "classes.csv").exists()
     page_world.write_run(tmp_path / "labelled")

@@ -218,11 +218,11 @@ def test_a_comparison_that_an_older_program_wrote_is_named(folders, tmp_path):
 
 def test_places_of_histories_are_a_table_of_their_set(tmp_path):
     """Where score.py --history has been run; headlines of both articles are shown as headlines."""
-    assert page_targets._places(None, "set0") == []
+    assert page_targets._places(None, "set0", tmp_path) == []
     columns = ["sample_idx", "place", "article_id", "title", "influence", "leverage", "user_id", "clicked_id"]
     line = [3, 1, "n1", "<b>", -0.5, 0.2, "u1", "n2"]
     pd.DataFrame([[*line, "storm"]], columns=[*columns, "clicked_title"]).to_csv(tmp_path / "history.csv", index=False)
-    (table,) = page_targets._places(tmp_path / "history.csv", "set0")
+    (table,) = page_targets._places(tmp_path / "history.csv", "set0", tmp_path)
     kinds = {column["heading"]: column["kind"] for column in table.columns}
     assert (kinds["headline"], kinds["clicked headline"], kinds["influence"]) == ("headline", "headline", "number")
     assert (table.file, table.total) == ("history.csv", 1)

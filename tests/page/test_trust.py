@@ -56,18 +56,20 @@ def write(folder, told):
     page_world.claim(folder)
 
 
-def test_verdicts_stand_before_the_banner_and_numbers_in_a_section(run):
-    """Law: word, reason and advice of each ranking; texts of others stay text; without the file, the command."""
+def test_the_word_stands_on_the_first_screen_and_numbers_in_a_section(run):
+    """Law: the word on what was asked, plainly, at the top; word, reason and advice of each ranking once below, texts
+    of others as text; without the file, the command."""
     results = read_results(run)
     place = next((run / "targets").iterdir())
     told = read_results(place)
     write(run, content([ranking(results), ranking(told, "mean <x>", f"targets/{place.name}", verdict="do not use")]))
     text = write_page(run).path.read_text(encoding="utf-8")
-    top = text[text.index("<body>") : text.index('id="not-validated"')]
-    assert top.index("indicative") < top.index("do not use")
-    assert "noise &lt;b&gt;is&lt;/b&gt;" in top
-    assert "Better: <code>lambda_rel</code> 3." in top
-    section = text[text.index('<section id="trust">') : text.index("</main>")]
+    top = text[text.index("<body>") : text.index("<nav")]
+    assert "do not use: other random numbers or trainings would give another order" in top
+    assert "Do not act on this ranking. Better: <code>lambda_rel</code> 3." in top
+    section = text[text.index('<section id="trust">') : text.index('<section id="glossary">')]
+    assert section.index("indicative") < section.index("do not use")
+    assert text.count("noise &lt;b&gt;is&lt;/b&gt;") == 2
     assert "it costs nothing" in section
     assert "Learnt by heart" in section
     assert "off by at most 1.0e-07" in section

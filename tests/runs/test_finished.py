@@ -36,6 +36,11 @@ def scored(tmp_path):
     return tmp_path, folder, mixed
 
 
+def tells_of_poison(page) -> bool:
+    """Whether the first screen says how much of the known poison was found."""
+    return any(fact.startswith("Injected: ") for fact in page.facts)
+
+
 def test_all_of_one_scoring_is_taken(scored):
     """Nothing is left aside, and every file that another command made is found."""
     _, folder, _ = scored
@@ -50,8 +55,7 @@ def test_all_of_one_scoring_is_taken(scored):
 def test_what_was_found_of_an_earlier_scoring_is_left_aside_by_name(scored):
     """After another ridge, neither detection nor history nor the targets pass for news of the new scores."""
     root, folder, mixed = scored
-    verdict = json.loads((folder / "detection.json").read_text())["verdict"][0]
-    assert write_page(folder).facts[0] == verdict
+    assert tells_of_poison(write_page(folder))
     score_rows(*again(root, lambda_rel=5.0))
     run = open_run(folder)
     assert run.sets == ()
@@ -62,7 +66,7 @@ def test_what_was_found_of_an_earlier_scoring_is_left_aside_by_name(scored):
     )
     assert f"targets/{SET} left aside: scored with another `lambda_rel`" in aside
     page = write_page(folder)
-    assert verdict not in page.facts
+    assert not tells_of_poison(page)
     assert "left aside" in page.path.read_text(encoding="utf-8")
     with pytest.raises(DataError, match=f"{SET}: is not of this scoring. targets/{SET} left aside"):
         run.target_set(SET)
@@ -124,7 +128,7 @@ def test_results_from_before_scorings_were_named_are_one(scored):
     run = open_run(folder)
     assert run.left_aside == ()
     assert run.file("detection.json") is not None
-    assert write_page(folder).facts[0] == json.loads((folder / "detection.json").read_text())["verdict"][0]
+    assert tells_of_poison(write_page(folder))
 
 
 def test_a_damaged_record_says_nothing(scored):
@@ -170,6 +174,6 @@ def test_detection_of_other_targets_under_one_name_is_not_shown(scored):
     """Its record names the scoring of the set too."""
     _, folder, _ = scored
     told = json.loads((folder / "detection.json").read_text())
-    assert write_page(folder).facts[0] == told["verdict"][0]
+    assert tells_of_poison(write_page(folder))
     (folder / "detection.json").write_text(json.dumps(told | {"of": [told["of"][0], "0123"]}))
-    assert write_page(folder).facts[0] != told["verdict"][0]
+    assert not tells_of_poison(write_page(folder))

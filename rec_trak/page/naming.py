@@ -1,0 +1,144 @@
+"""The users and articles that a page names: a section each, to link to, with all that their clicks did. Not here: HTML.
+
+Every list of a page names rows; a reader goes from there to the article, from it to its clicks, to a user and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rec_trak.page.rows import SHORT, Titles, headline
+from rec_trak.page.tables import read_csv, shown
+from rec_trak.results.files import Results
+from rec_trak.results.histories import row_read
+from rec_trak.results.ranking import best_first
+from rec_trak.runs.finished import FinishedRun
+
+NAMED = 60  # users, and articles, that have a section
+CLICKS = 12  # clicks listed in a section
+READ_BY = "by_history_article.csv"
+
+
+@dataclass(frozen=True)
+class Names:
+    """Which users and articles have a section: id -> the name of its place in the page."""
+
+    users: dict[str, str]
+    articles: dict[str, str]
+
+    def place(self, kind: str, identity: str) -> str:
+        """The place of a `user`, an `article` or a `section`; '' where it has none."""
+        if kind == "section":
+            return identity
+        return (self.users if kind == "user" else self.articles).get(identity, "")
+
+
+def names_of(rows: Iterable[dict[str, Any]], articles: Iterable[str] = (), users: Iterable[str] = ()) -> Names:
+    """Names for the first NAMED users and articles that cards mention, and for those that come before.
+
+    Args:
+        rows: cards, as `rows.card` makes them, in the order of their weight.
+        articles, users: ids that come first.
+    """
+    rows = list(rows)
+    users = list(dict.fromkeys([*users, *(row["user_id"] for row in rows)]))[:NAMED]
+    items = list(dict.fromkeys([*articles, *(row["article_id"] for row in rows)]))[:NAMED]
+    return Names({user: f"user-{i}" for i, user in enumerate(users)}, {a: f"article-{i}" for i, a in enumerate(items)})
+
+
+def people(results: Results, primary: Results, names: Names, titles: Titles) -> list[dict[str, Any]]:
+    """A section's content for each named user: clicks, sums, and what the model read of the longest history.
+
+    Args:
+        results: self-influence.
+        primary: the scoring that rows are ordered by, the same rows' influence on a target set, or `results`.
+        names, titles: see above, and `rows.known_titles`.
+    """
+    groups, ranks = results.rows.groupby("user_id", sort=False).indices, _ranks(primary)
+    told = []
+    for user, place in names.users.items():
+        rows = np.asarray(groups.get(user, ()), dtype=np.int64)
+        if not len(rows):
+            continue
+        longest = max(rows.tolist(), key=lambda row: len(results.rows["history_ids"].iloc[row]))
+        read = row_read(results.rows.iloc[longest], results.metadata.get("model"))
+        headlines = [titles.get(a, ("", ""))[0] or a for a in read or []]
+        told.append({
+            "place": place,
+            "user": shown(user, 60),
+            "read": [shown(title, SHORT) for title in headlines[-CLICKS:]],
+            "read_of": longest,
+            **_group(results, primary, rows, ranks),
+        })  # fmt: skip
+    return told
+
+
+def shelf(run: FinishedRun, primary: Results, names: Names, titles: Titles) -> list[dict[str, Any]]:
+    """The same for each named article: headline, class, clicks, and in how many histories the model reads it."""
+    results, path = run.results, run.file(READ_BY)
+    table = None if path is None else read_csv(path)
+    known = table is not None and {"article_id", "rows"} <= set(table.columns)
+    readers = dict(zip(table["article_id"], table["rows"], strict=True)) if known else {}
+    groups, ranks = results.rows.groupby("article_id", sort=False).indices, _ranks(primary)
+    told = []
+    for article, place in names.articles.items():
+        rows = np.asarray(groups.get(article, ()), dtype=np.int64)
+        title, label = titles.get(article, ("", ""))
+        told.append({
+            "place": place,
+            "article": shown(article, 60),
+            "title": headline(title or article),
+            "label": label,
+            "readers": int(readers.get(article, 0)) if known else None,
+            "people": int(results.rows["user_id"].iloc[rows].nunique()),
+            **_group(results, primary, rows, ranks),
+        })  # fmt: skip
+    return told
+
+
+def _group(results: Results, primary: Results, rows: np.ndarray, ranks: np.ndarray) -> dict[str, Any]:
+    """How many rows a group has, their sum and mean, and the CLICKS of them that come first."""
+    scores = primary.scores[rows].astype(np.float64)
+    first = rows[best_first(scores)][:CLICKS]
+    lines = [
+        {
+            "row": int(row),
+            "user_id": line["user_id"],
+            "user": shown(line["user_id"], 60),
+            "article_id": line["article_id"],
+            "article": shown(line["article_id"], 60),
+            "title": headline(line["title"]),
+            "label": line["label"],
+            "score": float(primary.scores[row]),
+            "own": float(results.scores[row]),
+            "rank": int(ranks[row]),
+        }
+        for row, (_, line) in zip(first.tolist(), results.rows.iloc[first].iterrows(), strict=True)
+    ]
+    mean = float(scores.mean()) if len(rows) else 0.0
+    return {
+        "clicks": len(rows),
+        "sum": float(scores.sum()),
+        "mean": mean,
+        "rows": lines,
+        "more": len(rows) - len(first),
+    }
+
+
+def _ranks(results: Results) -> np.ndarray:
+    """(N,) place of each row, from 1."""
+    ranks = np.empty(len(results.scores), dtype=np.int64)
+    ranks[best_first(results.scores)] = np.arange(1, len(ranks) + 1)
+    return ranks
+
+
+def sums_by_article(primary: Results) -> pd.DataFrame:
+    """article_id, rows, sum of the scores, the largest sum first."""
+    values = pd.DataFrame({"article_id": primary.rows["article_id"], "score": primary.scores.astype(np.float64)})
+    groups = values.groupby("article_id", sort=False)["score"].agg(rows="size", sum="sum").reset_index()
+    return groups.sort_values("sum", ascending=False, kind="stable").reset_index(drop=True)

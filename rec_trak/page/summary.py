@@ -1,0 +1,238 @@
+"""The first screen: ten plain lines for somebody who decides, and the sums that its picture shows. Not here: HTML.
+
+A line is a name and parts; a part is text, or a user or article to link to. Each number is one that stands below too.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rec_trak.page.naming import sums_by_article
+from rec_trak.page.rows import Titles
+from rec_trak.page.tables import read_csv, shown
+from rec_trak.results.files import Results
+from rec_trak.results.ranking import best_first
+from rec_trak.runs.finished import FinishedRun
+
+FIRST = 100  # rows that are called the strongest
+PERCENT = 1  # of the rows, proposed for a look and a trial removal
+NAMED = 3  # articles, clicks and users named in a line
+DRAWN, DRAWN_LOW = 6, 2  # bars of the picture, of articles with the largest sums and the lowest
+TITLE = 70  # characters of a headline in a line
+
+PLAINLY = {
+    "stable": "with other random numbers, or other trainings of the same model, the order would come out much the same",
+    "indicative": "the top of the order is a lead, but other random numbers or trainings would change part of it",
+    "do not use": "other random numbers or trainings would give another order",
+}
+NOT_VALIDATED = (
+    "Not validated: nobody has trained again without these clicks yet. Take ranks as a lead, not as a proof."
+)
+SURE = {"kind": "section", "id": "trust", "text": "Why?"}
+
+Part = str | dict[str, str]
+Line = dict[str, Any]
+
+
+def ten_lines(
+    run: FinishedRun, sets: list[Results], titles: Titles, sections: dict[str, Any], told: list[str]
+) -> list[Line]:
+    """What was asked, found, how sure it is and what to do next.
+
+    Args:
+        run, sets: the run and the target sets that are told; the first of them is what the lines are about.
+        titles: see `rows.known_titles`.
+        sections: `trust`, `validation`, `detection` and `comparison` as their modules give them, None where missing.
+        told: `sections.told` of the ranking: its classes and how concentrated it is.
+    """
+    primary = sets[0] if sets else run.results
+    order = _strongest(primary)
+    lines = [
+        ("Asked", _asked(run, sets, titles)),
+        ("Articles", _articles(primary, order, titles)),
+        ("Clicks", _clicks(primary, order, titles)),
+        ("Users", _users(primary, order)),
+        ("Of them", [" ".join(told)] if len(order) else []),
+        ("Injected", _found(sections["detection"])),
+        ("Other model", _compared(sections["comparison"])),
+        ("How sure", _sure(run, sets, sections["trust"])),
+        ("Retrained", _retrained(sections["validation"], sets)),
+        ("Next", _next(run, sets, sections)),
+    ]
+    return [{"name": name, "parts": parts} for name, parts in lines if parts]
+
+
+def plain_text(line: Line) -> str:
+    """The line for a terminal."""
+    return f"{line['name']}: " + "".join(part if isinstance(part, str) else part["text"] for part in line["parts"])
+
+
+def mentioned(lines: list[Line], kind: str) -> list[str]:
+    """Ids of the articles, or of the users, that the lines name."""
+    return [
+        part["id"] for line in lines for part in line["parts"] if not isinstance(part, str) and part["kind"] == kind
+    ]
+
+
+def picture(primary: Results, titles: Titles) -> dict[str, Any]:
+    """The articles whose clicks did most, as bars: `bars` with article, title, class, sum, rows, and where a bar starts
+    and how long it is, in percent of the width; `zero`, where 0 stands."""
+    sums = sums_by_article(primary)
+    low = sums[sums["sum"] < 0].tail(DRAWN_LOW)
+    drawn = pd.concat([sums[sums["sum"] > 0].head(DRAWN), low])
+    most, least = (
+        max(drawn["sum"].max(), 0.0) if len(drawn) else 0.0,
+        min(drawn["sum"].min(), 0.0) if len(drawn) else 0.0,
+    )
+    width = (most - least) or 1.0
+    bars = [
+        {
+            "article_id": line["article_id"],
+            "title": _title(line["article_id"], titles),
+            "label": titles.get(line["article_id"], ("", ""))[1],
+            "rows": int(line["rows"]),
+            "sum": float(line["sum"]),
+            "start": round(100 * (min(line["sum"], 0.0) - least) / width, 2),
+            "width": round(100 * abs(line["sum"]) / width, 2),
+        }
+        for line in drawn.to_dict("records")
+    ]
+    return {"bars": bars, "zero": round(-100 * least / width, 2), "articles": len(sums)}
+
+
+def _strongest(primary: Results) -> np.ndarray:
+    """The numbers of the FIRST rows with a positive score, the highest first."""
+    order = best_first(primary.scores)[:FIRST]
+    return order[primary.scores[order] > 0]
+
+
+def _title(article: str, titles: Titles) -> str:
+    return shown(titles.get(article, ("", ""))[0], TITLE) or shown(article, 60)
+
+
+def _article(article: str, titles: Titles) -> Part:
+    return {"kind": "article", "id": article, "text": f"“{_title(article, titles)}”"}
+
+
+def _user(user: str) -> Part:
+    return {"kind": "user", "id": user, "text": shown(user, 60)}
+
+
+def _joined(parts: Iterable[list[Part]], between: str = ", ") -> list[Part]:
+    found: list[Part] = []
+    for one in parts:
+        found += ([between] if found else []) + one
+    return found
+
+
+def _asked(run: FinishedRun, sets: list[Results], titles: Titles) -> list[Part]:
+    n, members = len(run.results.scores), len(run.metadata.get("members") or [])
+    by = f"{members} checkpoint{'s' * (members != 1)}" if members else "one model"
+    model = " ".join(str(run.metadata[key]) for key in ("model_type",) if run.metadata.get(key))
+    which = f"Which of {n:,} training click{'s' * (n != 1)} "
+    if not sets:
+        return [f"{which}does the {model} model ({by}) rest on by themselves?".replace("  ", " ")]
+    name, score = shown(sets[0].folder.name, 60), sets[0].metadata.get("score") or {}
+    table = read_csv(sets[0].folder / "targets.csv")
+    ids = [] if table is None or "article_id" not in table else list(dict.fromkeys(table["article_id"]))
+    what = _joined([[_article(a, titles)] for a in ids[:NAMED]])
+    more = [f" and {len(ids) - NAMED:,} more articles"] if len(ids) > NAMED else []
+    count = score.get("target_count")
+    many = f"{count:,} recommendation{'s' * (count != 1)} “{name}”" if count else f"the recommendations “{name}”"
+    of = [f"{which}taught the {model} model ({by}) {many}".replace("  ", " ")]
+    return of + ([" of ", *what, *more] if what else []) + ["?"]
+
+
+def _articles(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]:
+    if not len(order):
+        return []
+    counts = Counter(primary.rows["article_id"].iloc[order])
+    named = counts.most_common(NAMED)
+    parts = [[_article(article, titles), f" ({count:,})"] for article, count in named]
+    rest = len(counts) - len(named)
+    ending = f"; the others are on {rest:,} more articles." if rest else "."
+    which = f"The {len(order):,} strongest clicks" if len(order) > 1 else "The strongest click"
+    return [f"{which} most often chose ", *_joined(parts), ending]
+
+
+def _clicks(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]:
+    rows = primary.rows.iloc[order[:NAMED]]
+    parts = [
+        ["user ", _user(user), " on ", _article(article, titles), f" (row {row})"]
+        for user, article, row in zip(rows["user_id"], rows["article_id"], rows["sample_idx"], strict=True)
+    ]
+    return ["The strongest of all: ", *_joined(parts, "; "), "."] if parts else ["No click has a positive influence."]
+
+
+def _users(primary: Results, order: np.ndarray) -> list[Part]:
+    if not len(order):
+        return []
+    counts = Counter(primary.rows["user_id"].iloc[order])
+    named = counts.most_common(NAMED)
+    many = f"{len(counts):,} user{'s' * (len(counts) != 1)} made the {len(order):,} strongest clicks"
+    if named[0][1] == 1:
+        return [f"{many}, none of them more than one: ", *_joined([[_user(user)] for user, _ in named]),
+                *([f" and {len(counts) - NAMED:,} more."] if len(counts) > NAMED else ["."])]  # fmt: skip
+    return [f"{many}, most often ", *_joined([[_user(user), f" ({count:,})"] for user, count in named]), "."]
+
+
+def _found(detection: dict[str, Any] | None) -> list[Part]:
+    """Which rows look injected, and how much of the known poison the rankings find."""
+    return [" ".join([*detection["answer"][1:2], detection["plain"]])] if detection else []
+
+
+def _compared(comparison: dict[str, Any] | None) -> list[Part]:
+    if not comparison:
+        return []
+    return [
+        f"{comparison['matched']:,} clicks stand in the clean and the poisoned log; between the two models a rank "
+        f"changed by {comparison['moved']:.1f} percentile points on average (unrelated rankings: 33.3)."
+    ]
+
+
+def _sure(run: FinishedRun, sets: list[Results], trust: dict[str, Any] | None) -> list[Part]:
+    wanted = f"targets/{sets[0].folder.name}" if sets else ""
+    line = next((one for one in (trust or {"lines": []})["lines"] if one["folder"] == wanted), None)
+    if line is None:
+        return ["Nobody has judged this ranking yet: `python scripts/trust.py --results_dir "
+                f"{shlex.quote(str(run.folder))}`."]  # fmt: skip
+    return [f"{line['word']}: {PLAINLY.get(line['word'], line['reason'])}. ", SURE]
+
+
+def _retrained(validation: dict[str, Any] | None, sets: list[Results]) -> list[Part]:
+    if not validation or not (validation["verdict"] or validation["sets"]):
+        return [NOT_VALIDATED]
+    name = shown(sets[0].folder.name, 60) if sets else ""
+    checked = next((one for one in validation["sets"] if one["name"] == name), None)
+    if checked is None:
+        return [validation["verdict"] or validation["sets"][0]["verdict"]]
+    again = " That was an earlier ranking: run `scripts/validate.py` again." if checked["stale"] else ""
+    return [f"{checked['verdict']}{again} ", {"kind": "section", "id": "validation", "text": "What was measured?"}]
+
+
+def _next(run: FinishedRun, sets: list[Results], sections: dict[str, Any]) -> list[Part]:
+    trust, n = sections["trust"], len(run.results.scores)
+    wanted = f"targets/{sets[0].folder.name}" if sets else ""
+    line = next((one for one in (trust or {"lines": []})["lines"] if one["folder"] == wanted), None)
+    if line and line["word"] == "do not use":
+        better = line["improvement"]
+        return ["Do not act on this ranking. " + (f"Better: {better}." if better else "Score with more members.")]
+    if not sets:
+        return ["Ask about recommendations: `python scripts/score.py --targets NAME` with this run's flags names the "
+                "clicks behind them."]  # fmt: skip
+    checked = "" if sections["validation"] else " (`python scripts/validate.py` does it and says whether it helped)"
+    answer = (sections["detection"] or {"answer": []})["answer"]
+    if len(answer) > 1:
+        return [f"{answer[-1]} Train on NEW.csv and compare{checked}."]
+    folder, top = shlex.quote(str(sets[0].folder)), max(1, round(n * PERCENT / 100))
+    which = f"the {top:,} strongest clicks" if top > 1 else "the strongest click"
+    return [
+        f"Look at {which} ({PERCENT} %); `python scripts/clean.py --results_dir {folder} --top {top} --dry_run` lists "
+        f"them, `--output NEW.csv` writes the log without them. Train on that and compare{checked}."
+    ]
