@@ -28,8 +28,11 @@ HOSTILE = (
     "javascript:document.title='hacked' `ticks` $x$ \u2028 end",
 )
 N = 40
-SETTINGS = {"features": {"loss": "softmax", "projector": "count_sketch", "proj_dim": 6}, "score": {"form": "self_influence",
-            "lambda_rel": 1.0}, "rows": {"rows": "0123", "negatives": "4567", "row_count": N}}  # fmt: skip
+SETTINGS = {
+    "features": {"loss": "softmax", "projector": "count_sketch", "proj_dim": 6},
+    "score": {"form": "self_influence", "lambda_rel": 1.0},
+    "rows": {"rows": "0123", "negatives": "4567", "row_count": N},
+}
 
 
 def metadata(members: int = 1, **keys) -> dict:
