@@ -20,7 +20,7 @@ from rec_trak.sketch.hashing import MatrixMap, VectorMap
 from rec_trak.sketch.projection import add_outer
 
 Map = VectorMap | MatrixMap
-TILE = 1 << 19  # numbers of dense gradient at a time: what a processor's own memory holds
+TILE = 1 << 18  # numbers of dense gradient at a time: what a processor's own memory holds
 
 
 def sketch_jacobian(jacobian: Jacobian, proj_dim: int, table_of: Callable[[str, torch.Size], Map]) -> Tensor:
@@ -126,25 +126,24 @@ def _add_products(own: Tensor, left: Tensor, wide: Tensor, rows: int, stride: in
     (count, blocks, colours, k), size = own.shape, rows * stride
     most = max(1, TILE // (blocks * size))
     whole, rest = divmod(size, k)
-    shifts = [(start + g * size) % k for g in range(blocks)]
+    folded = own.new_empty(count, colours, blocks, k)
     for a in range(count):
         for low in range(0, colours, most):
             part = left[low : low + most, a].transpose(1, 2).flatten(0, 1)  # (c G rows, L)
-            flat = (part @ wide[a]).view(-1, blocks, size)
-            folded = flat[..., : whole * k].unflatten(-1, (whole, k)).sum(dim=-2) if whole else None
-            if folded is None:
-                folded = F.pad(flat, (0, k - rest))
-            elif rest:
-                folded[..., :rest] += flat[..., whole * k :]
-            _add_rolled(own[a, :, low : low + most], folded.transpose(0, 1), shifts)
-
-
-def _add_rolled(own: Tensor, folded: Tensor, shifts: list[int]) -> None:
-    """Add (G, c, K), each block rolled by its own shift."""
-    for mine, block, shift in zip(own, folded, shifts, strict=True):
-        mine[:, shift:] += block[:, : block.shape[-1] - shift]
+            flat, into = (part @ wide[a]).view(-1, blocks, size), folded[a, low : low + most]
+            if whole:
+                torch.sum(flat[..., : whole * k].unflatten(-1, (whole, k)), dim=-2, out=into)
+            else:
+                into[..., rest:] = 0
+                into[..., :rest] = flat
+            if whole and rest:
+                into[..., :rest] += flat[..., whole * k :]
+    # Each block is rolled by its own shift, for all articles together: it is what has no larger product.
+    for g in range(blocks):
+        shift = (start + g * size) % k
+        own[:, g, :, shift:] += folded[:, :, g, : k - shift]
         if shift:
-            mine[:, :shift] += block[:, block.shape[-1] - shift :]
+            own[:, g, :, :shift] += folded[:, :, g, k - shift :]
 
 
 def _add_turned(out: Tensor, bundle: Bundle, table: MatrixMap) -> None:
