@@ -55,7 +55,13 @@ Round = Callable[[], None]
 def make_world(s: dict) -> tuple[Inputs, nn.Module, list[np.ndarray]]:
     """Rows, NRMS over a MiniLM with all 22 M parameters, and the rows' batches, of like history length."""
     inputs = make_inputs(s["rows"], vocabulary=30_000)
-    inputs = Inputs(inputs.impressions, {"title": _titles(len(inputs.views["title"]))}, inputs.users)
+    inputs = Inputs(inputs.impressions, {"title": make_titles(len(inputs.views["title"]))}, inputs.users)
+    order = np.argsort(inputs.impressions.history.lengths, kind="stable")
+    return inputs, make_transformer(), [order[i : i + s["batch"]] for i in range(0, len(order), s["batch"])]
+
+
+def make_transformer() -> nn.Module:
+    """NRMS over a MiniLM, in eval mode."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         found = find_spec(PACKAGE)
@@ -64,11 +70,10 @@ def make_world(s: dict) -> tuple[Inputs, nn.Module, list[np.ndarray]]:
         model = build_model(ModelConfig("nrms", sizes=SIZES, text=text)).eval()
         if found:
             load_pretrained(model.word_embedding, source)
-    order = np.argsort(inputs.impressions.history.lengths, kind="stable")
-    return inputs, model, [order[i : i + s["batch"]] for i in range(0, len(order), s["batch"])]
+    return model
 
 
-def _titles(count: int) -> np.ndarray:
+def make_titles(count: int) -> np.ndarray:
     """Random token ids of 16.5 tokens on average, 5 to 30: MIND's 12 words, cut into pieces, and two special tokens."""
     rng = np.random.default_rng(0)
     ids = rng.integers(1000, 30_000, size=(count, 30), dtype=np.int32)
