@@ -30,7 +30,7 @@ from rec_trak.sketch.spans import TOGETHER, SpanProjector
 LEAST_PLACES = 20_000  # of a log for which times are measured: a smaller one is done before
 LEAST_RECURRENCE = 2.0  # places an article
 TRIED_ARTICLES, PROVEN = 8, 16  # articles that a structure is read off, and that it is proven on
-TRIED_DIRECTIONS = 8  # where each is taken by itself, for the measurement
+TRIED_DIRECTIONS = 96  # where each is taken by itself, for the measurement
 SERVED = 256  # places that one Jacobian serves, for the measurement
 LOST = 1800.0  # seconds of work that an interruption may lose: a span is stored whole or not at all
 GAIN = 0.95  # of the pair path's time: what the article path has to promise

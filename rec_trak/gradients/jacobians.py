@@ -8,7 +8,7 @@ sketches, which structure a model has, rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from rec_trak.gradients.colouring import Columns, Structure
 from rec_trak.gradients.factors import Use
 from rec_trak.gradients.followed import ArticleRecorder
 
-ROOM = 1 << 26  # bytes of gradients of directions that are held at a time
+ROOM = 1 << 28  # bytes of gradients of directions that are held at a time
+COPIES = 16  # of articles, in a pass in which each takes another direction
 
 
 class CannotCut(Exception):
@@ -90,18 +91,21 @@ def take_jacobian(
     """
     count = len(next(iter(views.values())))
     device = next(iter(views.values())).device
-    recorder = ArticleRecorder(parameters, count, structure is not None and structure.cut, device)
+    # Where directions stand alone, copies of an article take several in one pass: larger products.
+    copies = 1 if structure is not None else max(1, COPIES // count)
+    recorder = ArticleRecorder(parameters, count * copies, structure is not None and structure.cut, device)
     with torch.enable_grad(), recorder:
-        vectors = model.encode(views)
+        vectors = model.encode({name: view.repeat_interleave(copies, dim=0) for name, view in views.items()})
     recorder.find_changed()
     if recorder.unknown:
         raise CannotCut(", ".join(sorted(set(recorder.unknown))[:3]))
     width, uses = vectors.shape[-1], recorder.uses
-    columns = (None,) * len(uses) if structure is None else structure.columns
-    if len(columns) != len(uses):
+    if structure is None:
+        alone = _alone(vectors, uses, copies, width if most is None else min(most, width))
+        return Jacobian(count, width, recorder.shapes, alone)
+    if len(structure.columns) != len(uses):
         raise CannotCut("articles differ in the layers that they pass")
-    colours = width if structure is None else structure.colours
-    directions = _parts(vectors, uses, columns, colours, colours if most is None else min(most, colours))
+    directions = _coloured(vectors, uses, structure)
     if not recorder.cuts:
         return Jacobian(count, width, recorder.shapes, directions)
     leaves = [leaf for _, leaf in recorder.cuts]
@@ -110,23 +114,52 @@ def take_jacobian(
     return Jacobian(count, width, recorder.shapes, directions, weights, _slopes(vectors, leaves), chain, sizes)
 
 
-def _parts(
-    vectors: Tensor, uses: list[tuple[str, Use]], columns: tuple[Columns | None, ...], colours: int, most: int
-) -> Iterator[list[Bundle]]:
-    """Bundles of the first `most` colours; where directions stand alone, as many at a time as there is room for."""
+def _coloured(vectors: Tensor, uses: list[tuple[str, Use]], structure: Structure) -> Iterator[list[Bundle]]:
+    """Bundles of all colours, in one part."""
     if not vectors.requires_grad:
         return
     outputs, direction = [use.output for _, use in uses], torch.arange(vectors.shape[-1], device=vectors.device)
-    alone = all(blocks is None for blocks in columns)
+    colours = structure.colours
+    passes = (
+        _pulled(vectors, (direction % colours == colour).to(vectors.dtype).expand_as(vectors), outputs)
+        for colour in range(colours)
+    )
+    yield _bundles(uses, passes, structure.columns, colours)
+
+
+def _alone(vectors: Tensor, uses: list[tuple[str, Use]], copies: int, most: int) -> Iterator[list[Bundle]]:
+    """Bundles of the first `most` directions, as many at a time as there is room for; each copy of an article takes
+    another one."""
+    if not vectors.requires_grad:
+        return
+    outputs, lead, width = [use.output for _, use in uses], len(vectors) // copies, vectors.shape[-1]
     size = sum({id(output): output.numel() * output.itemsize for output in outputs}.values())
-    step = max(1, ROOM // size) if alone else colours
+    step = max(1, ROOM // size) * copies
+    singles = [(n, replace(u, value=None if u.value is None else u.value[::copies])) for n, u in uses]
     for first in range(0, most, step):
-        own = range(first, min(first + step, most))
-        passes = (
-            _pulled(vectors, (direction % colours == colour).to(vectors.dtype).expand_as(vectors), outputs)
-            for colour in own
-        )
-        yield _bundles(uses, passes, columns, len(own), first)
+        count = min(step, most - first)
+        held: dict[tuple, Tensor] = {}
+        for low in range(0, count, copies):
+            taken = min(copies, count - low)
+            given = vectors.new_zeros(lead, copies, width)
+            given[:, torch.arange(taken), first + low + torch.arange(taken)] = 1
+            grads = _pulled(vectors, given.flatten(0, 1), outputs)
+            done = set()
+            for (_, use), grad in zip(uses, grads, strict=True):
+                key = (id(use.output), use.arrange)
+                if grad is None or key in done:
+                    continue
+                done.add(key)
+                arranged = use.arrange(grad).unflatten(0, (lead, copies)).movedim(1, 0)
+                if key not in held:
+                    held[key] = arranged.new_zeros(count, *arranged.shape[1:])
+                held[key][low : low + taken] = arranged[:taken]
+        keys = [(id(use.output), use.arrange) for _, use in uses]
+        yield [
+            Bundle(name, use, held[key], None, first)
+            for (name, use), key in zip(singles, keys, strict=True)
+            if key in held
+        ]
 
 
 def _pulled(result: Tensor, cotangent: Tensor, tensors: list[Tensor]) -> tuple[Tensor | None, ...]:
@@ -134,9 +167,9 @@ def _pulled(result: Tensor, cotangent: Tensor, tensors: list[Tensor]) -> tuple[T
 
 
 def _bundles(
-    uses: list[tuple[str, Use]], passes: Iterable[Sequence[Tensor | None]], columns: tuple, colours: int, first: int = 0
+    uses: list[tuple[str, Use]], passes: Iterable[Sequence[Tensor | None]], columns: tuple, colours: int
 ) -> list[Bundle]:
-    """What the passes, one a colour from `first` on, gave to each use; one with narrower blocks needs fewer colours."""
+    """What the passes, one a colour, gave to each use; a use with narrower blocks needs fewer colours of its own."""
     held: dict[tuple, Tensor] = {}
     for colour, grads in enumerate(passes):
         done = set()
@@ -150,7 +183,7 @@ def _bundles(
                 held[key] = arranged.new_zeros(blocks.each if blocks else colours, *arranged.shape)
             _keep(held[key], arranged, blocks, colour, colours)
     return [
-        Bundle(name, use, held[id(use.output), use.arrange], blocks, first)
+        Bundle(name, use, held[id(use.output), use.arrange], blocks)
         for (name, use), blocks in zip(uses, columns, strict=True)
         if (id(use.output), use.arrange) in held
     ]

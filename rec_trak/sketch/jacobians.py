@@ -20,6 +20,7 @@ from rec_trak.sketch.hashing import MatrixMap, VectorMap
 from rec_trak.sketch.projection import add_outer
 
 Map = VectorMap | MatrixMap
+MANY = 48  # directions from which on a layer's outputs are laid out once
 TILE = 1 << 18  # numbers of dense gradient at a time: what a processor's own memory holds
 
 
@@ -88,6 +89,9 @@ def _add_outer(out: Tensor, bundle: Bundle, table: MatrixMap) -> None:
     """Layers: left' right of each direction, with rows in its own block alone."""
     use, (own, block) = bundle.use, _blocks(out, bundle)
     right, stride = use.value.to(out.dtype), table.stride
+    if bundle.columns is None and len(bundle.grads) >= MANY and out.shape[-1] <= 2 * right.shape[-1]:
+        _add_entrywise(own[:, 0], bundle, right, table)
+        return
     for u, v, row_signs, col_signs, offset in table.tiles():
         wide = F.pad(right[..., v] * col_signs.to(out.dtype), (0, stride - (v.stop - v.start)))
         for rows in _pieces(use.first, bundle.grads.shape[-1], block, u):
@@ -98,6 +102,29 @@ def _add_outer(out: Tensor, bundle: Bundle, table: MatrixMap) -> None:
             _add_products(
                 own[:, first : first + count], left, wide, min(block, inside.stop - inside.start), stride, start
             )
+
+
+def _add_entrywise(own: Tensor, bundle: Bundle, right: Tensor, table: MatrixMap) -> None:
+    """Layers of which every direction touches all rows, and of which many directions are taken: the sketch of each
+    output's own gradient is laid out once, and one product serves all directions.
+
+    Args:
+        own: (n, c, K), added to.
+        right: (n, L, C).
+    """
+    k, first, width = own.shape[-1], bundle.use.first, bundle.grads.shape[-1]
+    for a in range(len(own)):
+        laid = right.new_zeros(width, right.shape[1], k)
+        for u, v, row_signs, col_signs, offset in table.tiles():
+            signed = right[a, :, v] * col_signs.to(right.dtype)
+            signs, columns = row_signs.tolist(), signed.shape[1]
+            for row in range(max(u.start, first), min(u.stop, first + width)):
+                start, put = ((row - u.start) * table.stride + offset) % k, laid[row - first]
+                before = min(columns, k - start)
+                put[:, start : start + before].add_(signed[:, :before], alpha=signs[row - u.start])
+                if before < columns:
+                    put[:, : columns - before].add_(signed[:, before:], alpha=signs[row - u.start])
+        own[a] += bundle.grads[:, a].transpose(1, 2).flatten(1) @ laid.flatten(0, 1)
 
 
 def _pieces(first: int, width: int, block: int, tile: slice) -> list[slice]:
