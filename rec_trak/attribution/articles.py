@@ -27,10 +27,11 @@ from rec_trak.gradients.structures import find_structure
 from rec_trak.sketch.projectors import make_projector
 from rec_trak.sketch.spans import TOGETHER, SpanProjector
 
-LEAST_PLACES = 20_000  # of a log for which times are measured: a smaller one is done before
-LEAST_RECURRENCE = 2.0  # places an article
+LEAST_PLACES = 60_000  # of a log for which times are measured: a smaller one is done before it would pay
+OFTEN, LEAST_SHARE = 12, 0.2  # places that no Jacobian is cheaper than, and the least share of places at such articles
 TRIED_ARTICLES, PROVEN = 8, 16  # articles that a structure is read off, and that it is proven on
 TRIED_DIRECTIONS = 96  # where each is taken by itself, for the measurement
+TIMES = 3
 SERVED = 256  # places that one Jacobian serves, for the measurement
 LOST = 1800.0  # seconds of work that an interruption may lose: a span is stored whole or not at all
 GAIN = 0.95  # of the pair path's time: what the article path has to promise
@@ -70,12 +71,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Times:
-    """Seconds: a row without its articles, a place encoded with its row, an article's Jacobian, a place it serves."""
+    """Seconds: a row without its articles, a place encoded with its row, an article's Jacobian, a place it serves.
+
+    They are the processor's, so that other work on the machine does not decide; `pace` of a clock's go to one of them.
+    """
 
     row: float
     place: float
     article: float
     served: float
+    pace: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -98,10 +103,10 @@ def plan_articles(job: Job, inputs: Inputs, loss: str) -> Plan | str:
     trouble = _unfit(job)
     if trouble:
         return trouble
-    places, articles = _places(inputs)
-    asked = job.gradient == "articles"
-    if not asked and (places < LEAST_PLACES or places < LEAST_RECURRENCE * articles):
-        return f"{places:,} places of {articles:,} articles are too few"
+    counts = _places(inputs)
+    asked, places = job.gradient == "articles", int(counts.sum())
+    if not asked and (places < LEAST_PLACES or counts[counts >= OFTEN].sum() < LEAST_SHARE * places):
+        return f"{places:,} places of {len(counts):,} articles recur too little"
     tried = _tried(job, inputs, loss)
     views = moved(article_views(inputs, _some(inputs, TRIED_ARTICLES)), job.device)
     structure, how = find_structure(job.model, views, tried.articles.parameters)
@@ -133,10 +138,10 @@ def _tried(job: Job, inputs: Inputs, loss: str) -> _Tried:
     return _Tried(job, inputs, articles, pairs, projector)
 
 
-def _places(inputs: Inputs) -> tuple[int, int]:
-    """Places of all rows, and different articles at them."""
+def _places(inputs: Inputs) -> np.ndarray:
+    """At how many places of the rows each of their articles stands."""
     values = (inputs.impressions.history.values, inputs.impressions.candidates.values)
-    return sum(map(len, values)), len(np.unique(np.concatenate(values)))
+    return np.unique(np.concatenate(values), return_counts=True)[1]
 
 
 def _some(inputs: Inputs, count: int) -> np.ndarray:
@@ -169,19 +174,30 @@ def _disproof(tried: _Tried) -> str | None:
 def _planned(tried: _Tried, times: _Times, how: str) -> Plan:
     """The plan that the times call for."""
     job, count = tried.job, len(tried.inputs)
-    places, articles = _places(tried.inputs)
+    counts = _places(tried.inputs)
+    places, articles = int(counts.sum()), len(counts)
     least = max(2, math.ceil(times.article / max(times.place - times.served, 1e-9)))
     width = _width(tried)
     per_place = 4 * width * (1 + 1 / least) + 64  # cotangent, a share of the article's vector, and indexes
     per_row = per_place * places / count + 12 * job.proj_dim
     pair_row = times.row + times.place * places / count
-    most = max(1, min(int(job.memory * 1e9 / per_row), int(LOST / pair_row), count))
+    most = max(1, min(int(job.memory * 1e9 / per_row), int(LOST / (times.pace * pair_row)), count))
     rows = math.ceil(count / math.ceil(count / most))
     span = tried.span(np.arange(rows), least)
     share, spans = len(span.owners) / len(span.article), count / rows
     by_articles = count * (times.row + places / count * (share * times.served + (1 - share) * times.place))
     by_articles += spans * len(span.often) * times.article
-    return Plan(tried.articles.structure, how, least, rows, places, articles, share, count * pair_row, by_articles)
+    return Plan(
+        tried.articles.structure,
+        how,
+        least,
+        rows,
+        places,
+        articles,
+        share,
+        times.pace * count * pair_row,
+        times.pace * by_articles,
+    )
 
 
 def _width(tried: _Tried) -> int:
@@ -206,28 +222,37 @@ def _measured(tried: _Tried) -> _Times:
         for _, factors in gradients.rows():
             tried.projector.project(factors, 0)
 
-    row = _seconds(rows) / len(middle)
+    clocks: list[tuple[float, float]] = []
+    row = _seconds(rows, clocks, job.device) / len(middle)
     places = len(tried.span(few, 1).article) / len(few)
-    pair = _seconds(pairs) / len(few)
+    pair = _seconds(pairs, clocks, job.device) / len(few)
     chunks = list(like_length(span, TOGETHER if tried.articles.structure else 1))
     at, views = chunks[len(chunks) // 2]
     most = None if tried.articles.structure else TRIED_DIRECTIONS
     example = tried.projector.jacobians(gradients, views, most)
-    seconds = _seconds(lambda: tried.projector.jacobians(gradients, views, most))
+    seconds = _seconds(lambda: tried.projector.jacobians(gradients, views, most), clocks, job.device)
     seconds *= 1 if most is None else max(1.0, example.shape[1] / most)
     cotangents = torch.zeros(SERVED, example.shape[1], dtype=example.dtype, device=job.device)
-    served = _seconds(lambda: cotangents @ example[0]) / SERVED
-    return _Times(row, max(0.0, pair - row) / places, seconds / len(at), served)
+    served = _seconds(lambda: cotangents @ example[0], clocks, job.device) / SERVED
+    pace = sum(clock for _, clock in clocks) / max(sum(processor for processor, _ in clocks), 1e-9)
+    return _Times(row, max(0.0, pair - row) / places, seconds / len(at), served, pace)
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    """The shorter of two times that it takes, after one that pays for what is paid once."""
+def _seconds(work: Callable[[], object], clocks: list[tuple[float, float]], device: str) -> float:
+    """The shortest of a few times that it takes, after one that pays for what is paid once.
+
+    Args:
+        clocks: gets the processor's and the clock's seconds of all.
+        device: on a GPU the clock's seconds count.
+    """
     work()
     times = []
-    for _ in range(2):
-        begin = time.perf_counter()
+    for _ in range(TIMES):
+        begin, started = time.perf_counter(), time.process_time()
         work()
-        if torch.cuda.is_available():
+        if device.startswith("cuda"):
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - begin)
-    return min(times)
+        passed = time.perf_counter() - begin
+        times.append((passed if device.startswith("cuda") else time.process_time() - started, passed))
+    clocks += times
+    return min(processor for processor, _ in times)

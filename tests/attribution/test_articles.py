@@ -77,7 +77,16 @@ def test_a_small_log_is_not_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(articles, "_measured", None)
     way = choose_way(job := tiny.make_job(tmp_path), job.inputs, job.loss)
     assert way.choice.name == "factored"
-    assert "places of 12 articles are too few" in way.untaken
+    assert "places of 12 articles recur too little" in way.untaken
+
+
+def test_a_large_log_without_recurrence_is_not_measured(tmp_path, monkeypatch):
+    """Where hardly an article has a dozen places nothing is tried, however many there are."""
+    monkeypatch.setattr(articles, "LEAST_PLACES", 0)
+    monkeypatch.setattr(articles, "OFTEN", 1000)
+    monkeypatch.setattr(articles, "_measured", None)
+    job = tiny.make_job(tmp_path)
+    assert "recur too little" in choose_way(job, job.inputs, job.loss).untaken
 
 
 def test_auto_takes_what_is_faster(tmp_path, monkeypatch):

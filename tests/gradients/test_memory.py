@@ -52,7 +52,7 @@ featurize(build_model(ModelConfig("nrms", ("title",), sizes, TextConfig(words=("
 small = make_inputs(320, vocabulary=1000, articles=200, max_history=2)
 if in_spans:
     featurize_spans(build_model(ModelConfig("nrms", ("title",), sizes, TextConfig(words=("a",) * 1000))).eval(), small)
-inputs = make_inputs(rows, vocabulary=vocabulary, articles=articles)
+inputs = make_inputs(rows, vocabulary=vocabulary, articles=articles, max_history=12 if in_spans else 50)
 gc.collect()
 open("/proc/self/clear_refs", "w").write("5")  # the peak is from here on
 before = kilobytes("VmRSS")

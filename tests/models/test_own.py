@@ -133,11 +133,12 @@ def test_names_are_those_of_the_users_checkpoint(home):
     assert {p.dtype for p in inner.parameters()} == {torch.float64}
 
 
-@pytest.mark.parametrize(("name", "path"), [("InParts", "factored"), ("Squeezed", "loop")])
+@pytest.mark.parametrize(("name", "path"), [("InParts", "factored"), ("InParts", "articles"), ("Squeezed", "loop")])
 def test_without_forward_the_model_takes_the_batch(home, name, path):
     """Stored features and Q are those of plain autograd by the user's own code, whatever the path."""
     arguments = {"words": 30} | ({"dim": 4} if name == "Squeezed" else {})
-    job = own_job(home, model={"class": f"theirs:{name}", "args": arguments}, forward=None)
+    gradient = path if path == "articles" else "auto"
+    job = own_job(home, model={"class": f"theirs:{name}", "args": arguments}, forward=None, gradient=gradient)
     assert estimate(job).gradient.name == path
     done = featurize(job)
     assert done.gradient.name == path
