@@ -8,7 +8,7 @@ import torch
 from support import tiny
 from support.spans import article_path, exact_sketches, span_sketches, worst
 
-from rec_trak.attribution import articles
+from rec_trak.attribution import articles, ways
 from rec_trak.attribution.articles import Plan, plan_articles
 from rec_trak.attribution.estimate import estimate
 from rec_trak.attribution.session import featurize, featurize_targets
@@ -16,6 +16,7 @@ from rec_trak.attribution.ways import choose_way
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.data.targets import read_targets
 from rec_trak.errors import ConfigError
+from rec_trak.store.manifest import BLOCKS
 from rec_trak.store.reading import read_member
 
 CHEAP = articles._Times(row=1e-3, place=1e-3, article=2e-3, served=1e-6)
@@ -139,18 +140,25 @@ def test_times_are_measured_and_positive(tmp_path):
     assert plan.least >= 2
 
 
-def test_an_interrupted_run_goes_on_the_other_way(tmp_path, cheap):
-    """Rows that batches finished stay; a span takes the rest of them only."""
+def test_an_interrupted_run_goes_on_the_other_way(tmp_path, cheap, monkeypatch):
+    """Blocks that batches finished stay; spans take the rest of the rows only."""
     whole = tiny.make_job(tmp_path, save_dir=str(tmp_path / "whole"), gradient="factored")
     featurize(whole)
+    job, real, made = tiny.make_job(tmp_path, batch_size=5, gradient="factored"), ways.make_batch, []
+
+    def stops(*arguments):
+        made.append(1)
+        return real(*arguments) if len(made) < 3 else None
+
+    with monkeypatch.context() as patch:
+        patch.setitem(BLOCKS, "rows", 5)
+        patch.setattr(ways, "make_batch", stops)
+        with pytest.raises(AttributeError):
+            featurize(job)
+    done = featurize(tiny.make_job(tmp_path, gradient="articles"))
+    assert (done.computed, done.gradient.name) == (len(job.inputs) - 10, "articles")
     expected = torch.tensor(read_member(whole.save_dir, 0)[0])
-    maps = np.load(whole.save_dir / "0" / "_is_featurized.mmap", mmap_mode="r+")
-    maps[5:19] = 0
-    maps.flush()
-    np.load(whole.save_dir / "0" / "grads.mmap", mmap_mode="r+")[5:19] = 0
-    done = featurize(tiny.make_job(tmp_path, save_dir=str(tmp_path / "whole"), gradient="articles"))
-    assert (done.computed, done.gradient.name) == (14, "articles")
-    assert worst(torch.tensor(read_member(whole.save_dir, 0)[0]), expected) < 1e-5
+    assert worst(torch.tensor(read_member(job.save_dir, 0)[0]), expected) < 1e-5
 
 
 @pytest.mark.parametrize("names", [None, ["title_*", "word_embedding.lm.encoder.layer.1*"]])
