@@ -216,7 +216,7 @@ def test_a_run_without_what_is_needed_is_refused(tmp_path, own):
     """No targets, two and none named, targets of an older form, a store that is gone."""
     targets = own / "targets"
     (targets / "benchmark_mixed").rename(targets / "a")
-    with pytest.raises(StoreError, match="a_grads.mmap: not the targets that were scored"):
+    with pytest.raises(StoreError, match="no target set 'a' was scored here. Run scripts.score.py with --targets a"):
         measured(own)
     (targets / "b").mkdir()
     shutil.copy(targets / "a" / "metadata.json", targets / "b")
