@@ -29,8 +29,8 @@ from rec_trak.words import LINE, QUOTE, plain, say
 from rec_trak.workers import is_first, is_worker, share_cores
 
 COMMANDS = (  # in the order in which a user needs them
-    *("demo", "checkpoint_info", "train", "featurize", "score", "analyze", "trust", "compare", "detect", "validate"),
-    *("clean", "report"),
+    *("demo", "checkpoint_info", "train", "featurize", "score", "analyze", "trust", "compare", "suspects"),
+    *("detect", "validate", "clean", "report"),
 )
 NUMBER = re.compile(r"\d[\d.,]*(e[+-]?\d+)?")
 KEPT = "what is finished is kept; the same command goes on from there."

@@ -29,6 +29,7 @@ SETS = "targets"
 AGAIN = {  # files that are made from a scoring, and what makes them again
     "detection.*": "scripts/detect.py",
     "suspicion.csv": "scripts/detect.py",
+    "suspects.*": "scripts/suspects.py",
     "trust.*": "scripts/trust.py",
     "validation.*": "scripts/validate.py",
     "history.csv": "scripts/score.py with --targets and --history",

@@ -1,0 +1,121 @@
+"""Do an article's clickers look like its readers? Three numbers an article, from the click log alone. Not here: levels.
+
+An article's readers are the rows that have it in their history. For each article with enough clicks:
+
+    unlike   how much less the clickers' reading is like that of its readers (other users, the article left out) than
+             the readers' own is: Welch's t of the two means over users
+    gone     clicks by users in none of whose histories the article stands: the log never sees them as its readers
+    alone    clicks by users who have no other row
+
+`gone` and `alone` are counts, standardised by what shuffled logs have in which each row keeps its user and each article
+its popularity (hypergeometric: mean n p, variance n p (1 - p) (N - n) / (N - 1)).
+
+Source: Welch 1947 (two means of unequal variance).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+
+from rec_trak.data.impressions import Impressions
+from rec_trak.detection.reading import Reading, reading_of
+
+LEAST_USERS = 10  # clicking users that an article needs to be judged
+LEAST_SIDE = 5  # users of either side to compare readings of
+MOST_ROWS = 3000  # of an article's clicks, and of its readers' rows, whose reading is compared; more are drawn from
+TINY = 1e-12
+SIGNALS = ("unlike", "gone", "alone")
+
+
+def readers_table(rows: Impressions, articles: int, seed: int = 0) -> pd.DataFrame:
+    """A line an article with at least LEAST_USERS clicking users: article (position), clicks, users, readers, SIGNALS.
+
+    Args:
+        rows: N rows.
+        articles: A, the length of their table.
+        seed: of the draw where an article has very many rows.
+    """
+    read, clicked, n = reading_of(rows, articles), rows.clicked.astype(np.int64), len(rows)
+    gone, alone = _gone(read, clicked, articles), np.bincount(read.users)[read.users] == 1
+    by_click, by_place = _rows_of(clicked, np.arange(n), articles), _holders(read, articles)
+    rng, lines = np.random.default_rng(seed), []
+    for article in np.flatnonzero(np.bincount(clicked, minlength=articles) >= LEAST_USERS).tolist():
+        clicks, holders = by_click(article), by_place(article)
+        users = len(np.unique(read.users[clicks]))
+        if users < LEAST_USERS:
+            continue
+        sides = [_drawn(part, rng) for part in (clicks, holders)]
+        counts = [_shuffled(flags, clicks) for flags in (gone, alone)]
+        readers = len(np.unique(read.users[holders]))
+        lines.append((article, len(clicks), users, readers, unlike(read, article, *sides), *counts))
+    return pd.DataFrame(lines, columns=["article", "clicks", "users", "readers", *SIGNALS])
+
+
+def unlike(read: Reading, article: int, clicks: np.ndarray, holders: np.ndarray) -> float:
+    """Welch's t of how alike users are to the article's readers: readers' mean less clickers'; 0 where a side is small.
+
+    Args:
+        read: all rows.
+        article: left out of every reading.
+        clicks, holders: numbers of rows that click it, and that have it in their history.
+    """
+    sides = [_user_means(read, article, part) for part in (clicks, holders)]
+    if min(len(users) for users, _ in sides) < LEAST_SIDE:
+        return 0.0
+    (clickers, theirs), (readers, own) = sides
+    total = np.asarray(own.sum(axis=0)).ravel()
+    place = np.searchsorted(readers, clickers)
+    both = np.isin(clickers, readers)
+    with_self = np.zeros(len(clickers))
+    with_self[both] = np.asarray(theirs[both].multiply(own[place[both]]).sum(axis=1)).ravel()
+    alike_clickers = (theirs @ total - with_self) / (len(readers) - both)
+    alike_readers = (own @ total - np.asarray(own.multiply(own).sum(axis=1)).ravel()) / (len(readers) - 1)
+    spread = sum(part.var(ddof=1) / len(part) for part in (alike_clickers, alike_readers))
+    return float((alike_readers.mean() - alike_clickers.mean()) / np.sqrt(spread)) if spread > TINY else 0.0
+
+
+def _user_means(read: Reading, article: int, rows: np.ndarray) -> tuple[np.ndarray, csr_array]:
+    """Users, ascending, and the mean of their readings of length 1 in these rows; rows that read nothing else are left
+    out."""
+    own = read.weights[rows].astype(np.float64)
+    own.data[own.indices == article] = 0
+    owner = np.repeat(np.arange(len(rows)), np.diff(own.indptr))
+    length = np.sqrt(np.bincount(owner, weights=own.data**2, minlength=len(rows)))
+    own.data /= np.maximum(length, TINY)[owner]
+    some = length > TINY
+    users, user = np.unique(read.users[rows[some]], return_inverse=True)
+    count = np.bincount(user, minlength=len(users))
+    mean = csr_array((1 / count[user], (user, np.flatnonzero(some))), shape=(len(users), len(rows)))
+    return users, mean @ own
+
+
+def _gone(read: Reading, clicked: np.ndarray, articles: int) -> np.ndarray:
+    """(N,) bool, whether no history of the row's user holds what the row clicks."""
+    held = np.repeat(read.users, np.diff(read.weights.indptr)) * articles + read.weights.indices
+    return ~np.isin(read.users * articles + clicked, held)
+
+
+def _shuffled(flags: np.ndarray, clicks: np.ndarray) -> float:
+    """Standard deviations by which more of the clicks bear the flag than in shuffled logs; 0 where all are alike."""
+    n, count, share = len(flags), len(clicks), flags.mean()
+    variance = share * (1 - share) / count * (n - count) / max(n - 1, 1)
+    return float((flags[clicks].mean() - share) / np.sqrt(variance)) if variance > TINY else 0.0
+
+
+def _holders(read: Reading, articles: int):
+    """A function that gives the rows whose history holds an article."""
+    owner = np.repeat(np.arange(read.weights.shape[0]), np.diff(read.weights.indptr))
+    return _rows_of(read.weights.indices, owner, articles)
+
+
+def _rows_of(values: np.ndarray, owner: np.ndarray, count: int):
+    """A function from a value below `count` to the owners of its places."""
+    order = np.argsort(values, kind="stable")
+    starts = np.searchsorted(values[order], np.arange(count + 1))
+    return lambda value: owner[order[starts[value] : starts[value + 1]]]
+
+
+def _drawn(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return rows if len(rows) <= MOST_ROWS else np.sort(rng.choice(rows, size=MOST_ROWS, replace=False))

@@ -1,0 +1,160 @@
+"""Promoted articles found from the log alone, against slow definitions and planted bots; a clean log is no alarm."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from detection.test_baselines import impressions, shelf
+from support import finished
+from support.commands import call, fail
+
+from rec_trak.config.reading import Reading
+from rec_trak.data.sources import read_data
+from rec_trak.data.synthetic import write_demo_world
+from rec_trak.detection import readers
+from rec_trak.detection.readers import readers_table, unlike
+from rec_trak.detection.reading import reading_of
+from rec_trak.detection.suspects import SIGNALS, against_others, read_suspects, suspects_of
+from rec_trak.errors import ConfigError
+
+
+def slow_unlike(rows, article, count):
+    """The definition, user by user: Welch's t of the alikeness to the article's readers."""
+    n, vectors = len(rows), np.zeros((len(rows), count))
+    for i in range(n):
+        vectors[i, rows.history[i]] = 1
+    vectors *= np.log((1 + n) / (1 + vectors.sum(axis=0)))
+    vectors[:, article] = 0
+    sides = {"click": {}, "read": {}}
+    for i, user in enumerate(rows.user_ids):
+        if not vectors[i].any():
+            continue
+        unit = vectors[i] / np.linalg.norm(vectors[i])
+        if rows.clicked[i] == article:
+            sides["click"].setdefault(user, []).append(unit)
+        if article in rows.history[i]:
+            sides["read"].setdefault(user, []).append(unit)
+    means = {side: {user: np.mean(own, axis=0) for user, own in users.items()} for side, users in sides.items()}
+
+    def alike(user, mean):
+        return np.mean([mean @ other for who, other in means["read"].items() if who != user])
+
+    a, b = ([alike(*one) for one in means[side].items()] for side in ("click", "read"))
+    return (np.mean(b) - np.mean(a)) / np.sqrt(np.var(a, ddof=1) / len(a) + np.var(b, ddof=1) / len(b))
+
+
+def some_log(seed=0, n=300, users=60, articles=8):
+    """Random rows."""
+    rng = np.random.default_rng(seed)
+    histories = [rng.integers(0, articles, rng.integers(0, 6)).tolist() for _ in range(n)]
+    return impressions([f"u{u}" for u in rng.integers(0, users, n)], histories, rng.integers(0, articles, n).tolist())
+
+
+def test_unlike_is_the_t_of_its_definition():
+    """Users that click and read, rows with empty histories and repeats included."""
+    rows = some_log()
+    read = reading_of(rows, 8)
+    for article in (2, 5):
+        clicks = np.flatnonzero(rows.clicked == article)
+        holders = np.array([i for i in range(len(rows)) if article in rows.history[i]])
+        assert unlike(read, article, clicks, holders) == pytest.approx(slow_unlike(rows, article, 8), rel=1e-5)
+
+
+def test_counts_are_standardised_by_shuffled_logs():
+    """`gone` and `alone` have in logs with shuffled clicks the mean and deviation that they are standardised by."""
+    rng, log = np.random.default_rng(0), some_log()
+    users = np.unique(log.user_ids.astype(str), return_inverse=True)[1]
+    log = replace(log, user_ids=np.array([f"u{u}" if u < 40 else f"one{i}" for i, u in enumerate(users)], dtype=object))
+    alone = np.array([np.sum(log.user_ids == user) == 1 for user in log.user_ids])
+    asked = log.clicked == 3
+    shares = [rng.permutation(alone)[asked].mean() for _ in range(4000)]
+    expected = (alone[asked].mean() - np.mean(shares)) / np.std(shares)
+    found = readers_table(log, 8).set_index("article").loc[3]
+    assert found["alone"] == pytest.approx(expected, abs=0.1)
+    held = [set(log.history.values[np.repeat(log.user_ids == u, log.history.lengths)]) for u in log.user_ids]
+    gone = np.array([click not in own for click, own in zip(log.clicked, held, strict=True)])
+    shares = [rng.permutation(gone)[asked].mean() for _ in range(4000)]
+    assert found["gone"] == pytest.approx((gone[asked].mean() - np.mean(shares)) / np.std(shares), abs=0.1)
+    assert (found["clicks"], found["users"]) == (asked.sum(), len(set(log.user_ids[asked])))
+
+
+def test_where_all_rows_are_alike_there_is_nothing_to_say(monkeypatch):
+    """No user with a second row, no article in any history: every signal is 0, and nothing is suspicious; so it is with
+    no article that enough users click."""
+    rows = impressions([f"u{i}" for i in range(40)], [[]] * 40, [1 + i % 2 for i in range(40)])
+    table = readers_table(rows, 4)
+    assert (table[[*SIGNALS]] == 0).all(axis=None)
+    articles = shelf(tuple(f"title {i}" for i in range(4)))
+    assert suspects_of(rows, articles).answer[0].startswith("Nothing suspicious: 2 article(s) with clicks of at least")
+    monkeypatch.setattr(readers, "LEAST_USERS", 99)
+    found = suspects_of(rows, articles)
+    assert len(found.table) == 0
+    assert found.answer[0].startswith("Nothing suspicious: 0 article(s)")
+    assert "Only 0 article(s) could be judged" in found.notes[-1]
+
+
+def test_against_others():
+    """Median and spread are those of the others; a log without spread is not blown up."""
+    assert against_others(np.array([0.0, 0, 0, 5])).tolist() == [0, 0, 0, 5]
+    spread = np.array([-20.0, -10, 0, 10, 20])
+    np.testing.assert_allclose(against_others(spread), spread / 14.826)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """The demo world."""
+    return write_demo_world(tmp_path_factory.mktemp("world"), 0)
+
+
+def test_planted_articles_come_first_and_a_clean_log_is_no_alarm(world):
+    """The demo world's three promoted articles lead the list; in its clean log nothing is suspicious."""
+    articles, rows = read_data(world.folder, None, "train_poisoned", Reading("pairwise"))
+    found = suspects_of(rows, articles)
+    assert set(found.table["article_id"][:3]) == set(world.promoted)
+    assert found.table["suspicious"][:3].all()
+    assert all(name in "\n".join(found.answer) for name in world.promoted)
+    _, clean = read_data(world.folder, None, "train_clean", Reading("pairwise"))
+    assert not suspects_of(clean, articles).table["suspicious"].any()
+
+
+def test_growth_is_told_where_the_log_has_days(world):
+    """An article whose clicks fall on one day stands out; it is no part of the score."""
+    articles, rows = read_data(world.folder, None, "train_poisoned", Reading("pairwise"))
+    rushed = suspects_of(rows, articles).table["article_id"][5]
+    rng = np.random.default_rng(0)
+    days = [
+        "2020-01-01" if articles.ids[a] == rushed else f"2020-01-{d:02d}"
+        for a, d in zip(rows.clicked, rng.integers(1, 29, len(rows)), strict=True)
+    ]
+    found = suspects_of(replace(rows, columns=rows.columns | {"day": tuple(days)}), articles).table
+    assert found.loc[found["growth"].idxmax(), "article_id"] == rushed
+    assert found["score"].tolist() == suspects_of(rows, articles).table["score"].tolist()
+
+
+def test_the_command(tmp_path, world):
+    """From a click log alone: the answer first, files where they are asked for; nothing to read is told."""
+    result = call("suspects", "--data_path", world.folder, "--output_dir", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert " suspicious article(s); " in result.stdout.splitlines()[0]
+    told = json.loads((tmp_path / "out" / "suspects.json").read_text())
+    assert {one["article_id"] for one in told["suspicious"]} >= set(world.promoted)
+    table = pd.read_csv(tmp_path / "out" / "suspects.csv")
+    assert table["rank"].tolist() == list(range(1, len(table) + 1))
+    assert call("suspects", "--data_path", world.folder, "--level", 99).stdout.startswith("Nothing suspicious: ")
+    assert "suspects: which click log? Got none, expected --data_path or --results_dir" in fail("suspects")
+
+
+def test_a_finished_run_adds_its_influence(tmp_path, monkeypatch):
+    """Its click log is read again, and the mean influence of an article's clicks stands beside the score."""
+    monkeypatch.setattr(readers, "LEAST_USERS", 2)
+    folder = finished.finished_run(tmp_path)
+    assert call("suspects", "--results_dir", folder, "--targets", "benchmark_mixed").returncode == 0
+    table = pd.read_csv(folder / "suspects.csv").set_index("article_id")
+    rows = pd.read_csv(folder / "targets" / "benchmark_mixed" / "rows.csv")
+    means = rows.groupby("article_id")["renormalised"].mean()[table.index]
+    np.testing.assert_allclose(table["influence"], against_others(means.to_numpy()), rtol=1e-6)
+    assert json.loads((folder / "belongs.json").read_text())["suspects.csv"]
+    with pytest.raises(ConfigError, match="targets not scored. Got 'none'"):
+        read_suspects(results_dir=folder, targets="none")
