@@ -30,7 +30,7 @@ from rec_trak.workers import is_first, is_worker, share_cores
 
 COMMANDS = (  # in the order in which a user needs them
     *("demo", "checkpoint_info", "train", "featurize", "score", "analyze", "trust", "compare", "suspects"),
-    *("detect", "validate", "clean", "report"),
+    *("detect", "validate", "clean", "report", "verify"),
 )
 NUMBER = re.compile(r"\d[\d.,]*(e[+-]?\d+)?")
 KEPT = "what is finished is kept; the same command goes on from there."

@@ -1,19 +1,22 @@
-"""The record of which scoring each file of a results folder is of. Not here: leaving any aside (runs/finished.py).
+"""The record of which scoring each file of a results folder is of, and its check sum. Not here: leaving any aside.
 
 Several commands write into one folder over time: scores, then sums, verdicts, findings. `belongs.json` says of each
-file which scoring it was made from, so that what was found about an earlier one is not shown as news of this one.
+file which scoring it was made from, so that what was found about an earlier one is not shown as news of this one, and
+what its bytes were, so that a damaged one is not shown at all.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rec_trak.config.documents import read_json
+from rec_trak.errors import DataError
 from rec_trak.store.manifest import digest, write_json
 
 RECORD = "belongs.json"
@@ -41,29 +44,70 @@ def run_digest(metadata: dict[str, Any]) -> str | None:
 
 def read_record(folder: Path) -> dict[str, str]:
     """File name -> the digest of its scoring; a damaged record says nothing of any file."""
+    return {name: told.split(" ")[0] for name, told in _told(folder).items()}
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """File name -> the check sum of its bytes; files of earlier builds have none."""
+    return {name: told.split(" ")[1] for name, told in _told(folder).items() if " " in told}
+
+
+def check_sums(folder: Path, names: Iterable[str], again: str) -> None:
+    """Refuse files whose bytes are not those that were written.
+
+    Args:
+        folder: of the files.
+        names: of the files; those without a check sum, or that are not there, are left unlooked at.
+        again: what makes them again, as a sentence.
+
+    Raises:
+        DataError: names the first.
+    """
+    sums = read_sums(folder)
+    for name in names:
+        if name in sums and (folder / name).is_file() and bytes_sum(folder / name) != sums[name]:
+            raise DataError(
+                f"{folder / name}: damaged or changed. Got bytes of another check sum than {RECORD} has, expected what "
+                f"was written. {again}"
+            )
+
+
+def bytes_sum(path: Path) -> str:
+    """16 hex digits for a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+
+
+def _told(folder: Path) -> dict[str, str]:
     try:
         content = read_json(folder / RECORD)
     except (OSError, ValueError):
         return {}
-    return {str(name): str(of) for name, of in content.items()} if isinstance(content, dict) else {}
+    return {str(name): str(told) for name, told in content.items()} if isinstance(content, dict) else {}
 
 
 @contextmanager
-def claimed(folder: Path, names: Sequence[str], of: str | None) -> Iterator[None]:
+def claimed(folder: Path, sums: dict[str, str], of: str | None) -> Iterator[None]:
     """Around the moment when files take their places: they are nobody's before it, and of scoring `of` after it.
 
     A process that ends between leaves files that belong to nothing, which readers leave aside.
+
+    Args:
+        folder: of the files.
+        sums: their names -> the check sums of their bytes.
+        of: the scoring; None where they are of none.
     """
     if of is None and not (folder / RECORD).exists():
         yield
         return
     with _alone(folder):
-        held = read_record(folder)
-        before = {name: scoring for name, scoring in held.items() if name not in names}
+        held = _told(folder)
+        before = {name: told for name, told in held.items() if name not in sums}
         if before != held:
             write_json(folder / RECORD, before)
         yield
-        write_json(folder / RECORD, before | ({} if of is None else dict.fromkeys(names, of)))
+        own = {} if of is None else {name: f"{of} {total}" for name, total in sums.items()}
+        write_json(folder / RECORD, before | own)
 
 
 @contextmanager

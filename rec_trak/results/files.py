@@ -23,7 +23,7 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.disk import beside, put_in_place
 from rec_trak.errors import DataError, StoreError, reason
-from rec_trak.results.belongs import claimed, run_digest, scoring_digest
+from rec_trak.results.belongs import bytes_sum, check_sums, claimed, run_digest, scoring_digest
 from rec_trak.results.cells import guarded, spreadsheet_safe, unguarded
 from rec_trak.results.nothing import named
 from rec_trak.results.plots import DPI, SCORE_NAME, plot_score_distribution, plot_top_influential_samples
@@ -167,6 +167,7 @@ def read_results(folder: str | Path) -> Results:
     missing = [name for name in (SCORES, LABELS_FILE, ROWS, METADATA) if not (folder / name).is_file()]
     if missing:
         raise DataError(f"{folder}: not a finished run, {', '.join(missing)} missing. Run scripts/score.py first.")
+    check_sums(folder, (SCORES, LABELS_FILE, ROWS), AGAIN)
     scores, labels = (_read(folder / name, np.load) for name in (SCORES, LABELS_FILE))
     scores, labels = check_scores(scores, labels, str(folder))
     metadata = _read(folder / METADATA, read_json)
@@ -200,7 +201,7 @@ def write_files(folder: str | Path, writers: dict[str, Writer], of: str | None =
                 places[path] = stack.enter_context(beside(path))
                 with open(places[path], "wb") as file:
                     write(file)
-            with claimed(folder, list(writers), of):
+            with claimed(folder, {path.name: bytes_sum(temporary) for path, temporary in places.items()}, of):
                 put_in_place(places)
     except OSError as error:
         reason = error.strerror or error

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rec_trak.config.analysis import AnalysisConfig, analysis_config
 from rec_trak.config.documents import read_json
 from rec_trak.errors import ConfigError, DataError
-from rec_trak.results.belongs import read_record, scoring_digest, scoring_parts
+from rec_trak.results.belongs import check_sums, read_record, scoring_digest, scoring_parts
 from rec_trak.results.files import METADATA, Results, read_results
 from rec_trak.words import outline, quoted
 
@@ -123,12 +124,17 @@ class FinishedRun:
         """
         held = self.results if of is None else of
         path = held.folder / name
-        return path if path.is_file() and _belongs(held, name) else None
+        if not (path.is_file() and _belongs(held, name)):
+            return None
+        check_sums(held.folder, [name], _again(name))
+        return path
 
     def files(self, pattern: str, of: Results | None = None) -> list[Path]:
         """All such files whose names fit a pattern, sorted."""
         held = self.results if of is None else of
-        return sorted(path for path in held.folder.glob(pattern) if path.is_file() and _belongs(held, path.name))
+        found = sorted(path for path in held.folder.glob(pattern) if path.is_file() and _belongs(held, path.name))
+        check_sums(held.folder, [path.name for path in found], _again(pattern))
+        return found
 
     def stored(self, log: ClickLog | None = None) -> Stored:
         """The projected gradients and Q that the run was scored from.
@@ -288,6 +294,11 @@ def _stale_files(held: Results, where: str) -> Iterator[str]:
         if stale:
             named = ", ".join(stale[:3]) + (f" and {len(stale) - 3} more" if len(stale) > 3 else "")
             yield f"{where}{named} left aside: of an earlier scoring. {command} makes them again."
+
+
+def _again(name: str) -> str:
+    command = next((command for pattern, command in AGAIN.items() if fnmatch(name, pattern)), "scripts/score.py")
+    return f"Run {command} again."
 
 
 def _belongs(held: Results, name: str) -> bool:

@@ -5,6 +5,7 @@ import os
 
 import pytest
 from support import finished, tiny
+from support.marked import sum_again
 
 from rec_trak.attribution.job import Run, read_job
 from rec_trak.config.analysis import read_analysis_config
@@ -176,4 +177,5 @@ def test_detection_of_other_targets_under_one_name_is_not_shown(scored):
     told = json.loads((folder / "detection.json").read_text())
     assert tells_of_poison(write_page(folder))
     (folder / "detection.json").write_text(json.dumps(told | {"of": [told["of"][0], "0123"]}))
+    sum_again(folder, "detection.json")
     assert not tells_of_poison(write_page(folder))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import tiny
-from support.marked import mark_again
+from support.marked import mark_again, sum_again
 
 from rec_trak.attribution.job import Run, read_job
 from rec_trak.attribution.session import featurize
@@ -153,6 +153,7 @@ def test_a_run_that_does_not_say_where_its_gradients_are(run):
 def test_gradients_that_gave_other_scores_are_refused(run):
     """Law: what is read back must give the run's own ranking."""
     np.save(run / "trak_scores.npy", np.load(run / "trak_scores.npy")[::-1])
+    sum_again(run, "trak_scores.npy")
     with pytest.raises(StoreError, match="not the gradients that gave the scores of"):
         open_run(run).members()
 
