@@ -82,7 +82,8 @@ def _named(path: Path, folder: Path) -> str:
 
 def _results(folder: Path, root: Path) -> Iterator[Found]:
     """The files of one scoring: those recorded, then the rest."""
-    record, sums, scoring = read_record(folder), read_sums(folder), scoring_digest(_metadata(folder))
+    record, sums = read_record(folder), read_sums(folder)
+    scoring = record.get(METADATA) or scoring_digest(_metadata(folder))
     core = (SCORES, LABELS_FILE, ROWS, METADATA) if record or (folder / METADATA).exists() else ()
     for name in sorted({*record, *core}):
         path, again = folder / name, f"{_maker(name)} makes it again"
