@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# One would guess that a model with tied weights is still tied after `load_state_dict(assign=True)`, as it is after plain
-# loading or safetensors' load_model. It has two parameters over one storage: scores are right, named_parameters has one more
-# name, and each row's gradient is split, so that its norm and every product of gradients differ. torch 2.13.0, safetensors
-# 0.8.0.
+# One would guess that a model with tied weights is still tied after `load_state_dict(assign=True)`, as it is after
+# plain loading or safetensors' load_model. It has two parameters over one storage: scores are right, named_parameters
+# has one more name, and each row's gradient is split, so that its norm and every product of gradients differ. torch
+# 2.13.0, safetensors 0.8.0.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -65,7 +65,8 @@ for name in ("load_state_dict", "load_state_dict(assign=True)", "assign=True, mm
     one_storage = model.words.weight.data_ptr() == model.scores.weight.data_ptr()
     names, sizes = norms(model)
     found[name] = (names, one_storage, sizes)
-    print(f"{name}: parameters {names}, one storage {one_storage}, gradient norms {[round(float(s), 4) for s in sizes]}")
+    said = [round(float(size), 4) for size in sizes]
+    print(f"{name}: parameters {names}, one storage {one_storage}, gradient norms {said}")
 right = found["load_state_dict"]
 assert right[0] == found["safetensors load_model"][0] == ["words.weight"]
 for name in ("load_state_dict(assign=True)", "assign=True, mmap=True"):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# One would guess that `sample_wise_grads_per_batch=True` makes TracInCP faster and changes no number. On a recommender it
-# leaves out the gradient of the word vectors without a word: influence is that of its linear layers alone, where the default
-# is plain autograd over all parameters. captum 0.9.0, captum.influence.TracInCP.
+# One would guess that `sample_wise_grads_per_batch=True` makes TracInCP faster and changes no number. On a
+# recommender it leaves out the gradient of the word vectors without a word: influence is that of its linear layers
+# alone, where the default is plain autograd over all parameters. captum 0.9.0, captum.influence.TracInCP.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One would guess that TracIn without `projector_kwargs` is the product of the gradients, and that one attributor's
-# settings are its own. It is a random projection to 512 numbers, and the settings of all of them are one dictionary of the
-# module: making another attributor with `proj_dim` 4 changes the results of those made before. dattri 0.3.0,
+# settings are its own. It is a random projection to 512 numbers, and the settings of all of them are one dictionary
+# of the module: making another attributor with `proj_dim` 4 changes the results of those made before. dattri 0.3.0,
 # dattri.algorithm.tracin.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# One would guess that `torch.no_grad()` changes no value, and that a mode that only passes calls on changes none either.
-# In eval mode without gradients, attention over a user who has read nothing is NaN where it is finite with gradients, and
-# an encoder gives zeros at padded places; an idle TorchFunctionMode brings the numbers with gradients back. torch 2.13.0,
-# `nn.MultiheadAttention` and `nn.TransformerEncoder` (their fast path; torch.backends.mha switches it off).
+# One would guess that `torch.no_grad()` changes no value, and that a mode that only passes calls on changes none
+# either. In eval mode without gradients, attention over a user who has read nothing is NaN where it is finite with
+# gradients, and an encoder gives zeros at padded places; an idle TorchFunctionMode brings the numbers with gradients
+# back. torch 2.13.0, `nn.MultiheadAttention` and `nn.TransformerEncoder` (their fast path; torch.backends.mha
+# switches it off).
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

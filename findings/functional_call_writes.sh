@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# One would guess that torch.func.functional_call with detached parameters leaves the module alone. An `nn.Embedding` with
-# a `max_norm` shortens the rows that it looks up in the tensors that it was given, which share the module's storage: each
-# gradient, and each value, rewrites the module's own table. torch 2.13.0; vmap refuses it.
+# One would guess that torch.func.functional_call with detached parameters leaves the module alone. An `nn.Embedding`
+# with a `max_norm` shortens the rows that it looks up in the tensors that it was given, which share the module's
+# storage: each gradient, and each value, rewrites the module's own table. torch 2.13.0; vmap refuses it.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# One would guess that `has_shared_parameters=True` gives the right pairwise scores for an encoder that a recommender calls
-# twice, for histories and for candidates. It adds both calls up for the query row only; of the train row one call counts, so
-# the matrix is not even symmetric. Without the flag one call counts on both sides. kronfluence 1.0.1
+# One would guess that `has_shared_parameters=True` gives the right pairwise scores for an encoder that a recommender
+# calls twice, for histories and for candidates. It adds both calls up for the query row only; of the train row one
+# call counts, so the matrix is not even symmetric. Without the flag one call counts on both sides. kronfluence 1.0.1
 # (module/tracker/pairwise_score.py), strategy "identity", against plain autograd; the encoder called once is right.
 set -euo pipefail
 folder=$(mktemp -d)

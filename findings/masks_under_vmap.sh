@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# One would guess that `attn_implementation="eager"`, which once let a Hugging Face encoder run under vmap, still does. It
-# makes no difference: a mask (rows, tokens), of integers or of bools, stops eager and sdpa alike, since its values are
-# looked at, while a ready-made mask (rows, 1, 1, tokens) to be added passes both. transformers 5.24.0 on torch 2.13.0.
+# One would guess that `attn_implementation="eager"`, which once let a Hugging Face encoder run under vmap, still
+# does. It makes no difference: a mask (rows, tokens), of integers or of bools, stops eager and sdpa alike, since its
+# values are looked at, while a ready-made mask (rows, 1, 1, tokens) to be added passes both. transformers 5.24.0 on
+# torch 2.13.0.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One would guess that whoever watches torch functions with a TorchFunctionMode loses sight of what is compiled. Of a
-# module under torch.compile it sees every layer, even where it was compiled before anybody watched; of a scripted or traced
-# one it sees nothing; of an exported one, operators by other names. torch 2.13.0.
+# module under torch.compile it sees every layer, even where it was compiled before anybody watched; of a scripted or
+# traced one it sees nothing; of an exported one, operators by other names. torch 2.13.0.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

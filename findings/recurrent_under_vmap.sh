@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# One would guess that vmap takes a function's gradient only if it takes the function. For recurrent layers it is the other
-# way round: vmap of `grad_and_value(f)` gives values and gradients, vmap of f alone has no rule. nn.RNN and nn.GRU need a
-# start state made from the input for that, nn.LSTM does not. torch 2.13.0, torch.func on the CPU.
+# One would guess that vmap takes a function's gradient only if it takes the function. For recurrent layers it is the
+# other way round: vmap of `grad_and_value(f)` gives values and gradients, vmap of f alone has no rule. nn.RNN and
+# nn.GRU need a start state made from the input for that, nn.LSTM does not. torch 2.13.0, torch.func on the CPU.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# One would guess that a safetensors header holds the shape that the tensor has. Of torch.float4_e2m1fn_x2, two numbers a
-# byte, a table of shape (2, 4) stands there as [2, 8], and get_slice says so too, while get_tensor gives (2, 4): a check of
-# names and shapes against the model by the header alone refuses the right file. safetensors 0.8.0 on torch 2.13.0.
+# One would guess that a safetensors header holds the shape that the tensor has. Of torch.float4_e2m1fn_x2, two
+# numbers a byte, a table of shape (2, 4) stands there as [2, 8], and get_slice says so too, while get_tensor gives
+# (2, 4): a check of names and shapes against the model by the header alone refuses the right file. safetensors 0.8.0
+# on torch 2.13.0.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# One would guess that a Hessian-vector product, as influence functions take it, exists forward over reverse and reverse
-# over reverse or not at all. On the CPU nn.GRU has both, nn.LSTM only the second (its kernel has no forward derivative),
-# and attention both with `need_weights=True` and neither without. torch 2.13.0; sdpa_kernel(MATH), or mkldnn off, helps.
+# One would guess that a Hessian-vector product, as influence functions take it, exists forward over reverse and
+# reverse over reverse or not at all. On the CPU nn.GRU has both, nn.LSTM only the second (its kernel has no forward
+# derivative), and attention both with `need_weights=True` and neither without. torch 2.13.0; sdpa_kernel(MATH), or
+# mkldnn off, helps.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

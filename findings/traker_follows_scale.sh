@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# One would guess that TRAK's scores, g (G'G)^-1 g, are the same whether a layer's weights are written ten times smaller
-# and its output times ten, which multiplies all gradients by ten. traker's become a hundred times larger, since it divides
-# the inverse by its own mean entry; of an ensemble, the member with the larger gradients decides. traker 0.3.2
-# (score_computers.py).
+# One would guess that TRAK's scores, g (G'G)^-1 g, are the same whether a layer's weights are written ten times
+# smaller and its output times ten, which multiplies all gradients by ten. traker's become a hundred times larger,
+# since it divides the inverse by its own mean entry; of an ensemble, the member with the larger gradients decides.
+# traker 0.3.2 (score_computers.py).
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
