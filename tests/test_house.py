@@ -12,7 +12,7 @@ from support import ROOT
 
 from rec_trak.cli import COMMANDS
 
-GROUND = ("words", "errors", "progress", "disk", "locks", "room", "workers")
+GROUND = ("words", "errors", "progress", "disk", "locks", "room", "workers", "arrays")
 LINE = (
     *GROUND,
     *("config", "data", "models", "checkpoints", "clicks", "training", "gradients"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rec_trak.arrays import read_array
 from rec_trak.attribution.job import Job
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.config.analysis import AnalysisConfig
@@ -92,7 +93,7 @@ def _read(path: Path, job: Job) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _from_array(path: Path, job: Job) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     try:
-        held = np.load(path, allow_pickle=False)
+        held = read_array(path)
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path}: cannot be read as an array ({error}). Save it with `np.save`.") from None
     if held.ndim != 2 or held.dtype.kind not in "fiu":

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from rec_trak.arrays import read_array
 from rec_trak.errors import DataError
 from rec_trak.page.tables import make_table, read_json, shown
 from rec_trak.results.files import SCORES, Results
@@ -65,7 +65,7 @@ def _is_current(results: Results, one: dict[str, Any]) -> bool:
     if not one["folder"]:
         return one["scores"] == digest(results.scores)
     path = results.folder / Path(one["folder"]) / SCORES
-    return path.is_file() and one["scores"] == digest(np.load(path))
+    return path.is_file() and one["scores"] == digest(read_array(path))
 
 
 def _told(content: dict[str, Any], rankings: list[dict[str, Any]]) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from rec_trak.arrays import read_array
 from rec_trak.errors import DataError
 from rec_trak.page.tables import Table, make_table, read_json, shown
 from rec_trak.runs.finished import FinishedRun
@@ -69,7 +69,7 @@ def _set(folder: Path, name: str, told: dict[str, Any], key: str) -> dict[str, A
         "name": shown(name, 60),
         "verdict": shown(told["verdict"], None),
         "notes": [shown(note, None) for note in told.get("notes") or []],
-        "stale": not scores.is_file() or digest(np.load(scores)) != told["of"]["scores"],
+        "stale": not scores.is_file() or digest(read_array(scores)) != told["of"]["scores"],
         "tables": [_table(frame, place, title) for place, title, frame in tables if frame],
     }
 

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
+from rec_trak.arrays import read_array
 from rec_trak.config.documents import read_json
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
@@ -168,7 +169,7 @@ def read_results(folder: str | Path) -> Results:
     if missing:
         raise DataError(f"{folder}: not a finished run, {', '.join(missing)} missing. Run scripts/score.py first.")
     check_sums(folder, (SCORES, LABELS_FILE, ROWS), AGAIN)
-    scores, labels = (_read(folder / name, np.load) for name in (SCORES, LABELS_FILE))
+    scores, labels = (_read(folder / name, read_array) for name in (SCORES, LABELS_FILE))
     scores, labels = check_scores(scores, labels, str(folder))
     metadata = _read(folder / METADATA, read_json)
     if not isinstance(metadata, dict):

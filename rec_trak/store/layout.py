@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
+from rec_trak.arrays import read_array
 from rec_trak.store.blocks import cut_rows, cut_targets, rows_unfinished
 from rec_trak.store.manifest import read_manifest, read_whole
 
@@ -40,7 +40,7 @@ def sizes(maps: Maps) -> dict[Path, int]:
 def mapped(path: Path) -> np.ndarray | None:
     """The array of a memory map, read-only; None where there is none that is whole."""
     try:
-        return open_memmap(path, mode="r")
+        return read_array(path, mapped=True)
     except (OSError, ValueError):
         return None
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
+from rec_trak.arrays import read_array
 from rec_trak.errors import StoreError, reason
 from rec_trak.store.blocks import check, cut_rows, cut_targets
 from rec_trak.store.layout import Maps, member_maps, target_maps
@@ -64,7 +64,7 @@ def _opened(maps: Maps, names: tuple[str, ...], again: str) -> dict[Path, np.nda
     found = {}
     for path, shape, dtype in (maps[name] for name in names):
         try:
-            array = open_memmap(path, mode="r")
+            array = read_array(path, mapped=True)
         except FileNotFoundError:
             raise StoreError(f"{path}: no such file. Expected an array of {shape}. {again.capitalize()}.") from None
         except (OSError, ValueError) as error:

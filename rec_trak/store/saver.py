@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from trak.savers import MmapSaver
 
+from rec_trak.arrays import read_array
 from rec_trak.disk import beside
 from rec_trak.errors import StoreError
 from rec_trak.room import take
@@ -77,7 +78,7 @@ class RowSaver(MmapSaver):
         if mode == "w+":
             return _new_map(Path(fname), shape, dtype)
         try:
-            open_memmap(fname, mode="r")  # to write, numpy would lengthen a file that is too short
+            read_array(fname, mapped=True)  # to write, numpy would lengthen a file that is too short
             array = open_memmap(fname, mode=mode)
         except (OSError, ValueError) as error:
             raise StoreError(

@@ -1,0 +1,45 @@
+"""A file of one array is read, or refused with a reason that is one line."""
+
+import numpy as np
+import pytest
+
+from rec_trak.arrays import ArrayError, read_array
+
+
+def test_what_was_saved_is_read(tmp_path):
+    """Into memory, or as a read-only map."""
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(6.0).reshape(2, 3))
+    assert read_array(path).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert not read_array(path, mapped=True).flags.writeable
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize("at", [3, 30, 50, 60, 80, 100])
+def test_any_flipped_bit_of_a_header_is_a_reason(tmp_path, at, mapped):
+    """Or another array, whose shape and type its reader compares."""
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(6.0))
+    content = path.read_bytes()
+    for bit in range(8):
+        changed = bytearray(content)
+        changed[at] ^= 1 << bit
+        path.write_bytes(changed)
+        reasons = []
+        try:
+            assert isinstance(read_array(path, mapped), np.ndarray)
+        except ArrayError as error:
+            reasons.append(str(error))
+        assert not any("\n" in told for told in reasons)
+
+
+def test_what_is_no_array_is_refused(tmp_path):
+    """Python objects, archives, nothing; a file that is not there is the caller's to tell."""
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "several.npz", a=np.zeros(1))
+    (tmp_path / "empty.npy").write_bytes(b"")
+    for name in ("objects.npy", "several.npz", "empty.npy"):
+        with pytest.raises(ArrayError):
+            read_array(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        read_array(tmp_path / "gone.npy")
