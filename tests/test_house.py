@@ -93,11 +93,11 @@ def test_no_circle_among_modules():
 
 @pytest.mark.parametrize(
     ("library", "allowed"),
-    [("matplotlib", PLOTTERS), ("trak", {"attribution.session"}), ("jinja2", {"page.rendering"})],
+    [("matplotlib", PLOTTERS), ("trak", {"attribution.filling"}), ("jinja2", {"page.rendering"})],
 )
 def test_one_place_for_a_library(library, allowed):
     """`TRAKer` is driven in session alone, figures are drawn where figures live."""
-    parts = {"attribution.session"} | {m for m in imports() if room(m) in ("clicks", "gradients", "sketch", "store")}
+    parts = {"attribution.filling"} | {m for m in imports() if room(m) in ("clicks", "gradients", "sketch", "store")}
     parts |= {"scoring.solve", "attribution.explain", "attribution.history", "attribution.estimate", "attribution.ways"}
     allowed = allowed if library != "trak" else parts
     users = {module for module, theirs in imports().items() if any(room(one) == library for one in theirs)}
@@ -107,7 +107,7 @@ def test_one_place_for_a_library(library, allowed):
 def test_only_the_session_makes_a_traker():
     """All else of traker are its extension points."""
     users = {p for p in (ROOT / "rec_trak").rglob("*.py") if "TRAKer(" in p.read_text(encoding="utf-8")}
-    assert [p.name for p in users] == ["session.py"]
+    assert [p.name for p in users] == ["filling.py"]
 
 
 def test_one_function_prints():

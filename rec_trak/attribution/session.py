@@ -1,33 +1,25 @@
-"""The only place that drives `TRAKer`: features of rows and targets. Not here: reading input, solving, ranking."""
+"""Features of rows and targets in a save directory that fits, locked and with room. Not here: filling it, solving."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from trak import TRAKer
-
+from rec_trak.attribution.filling import fill_rows, fill_targets, plan_rows
 from rec_trak.attribution.job import Job, fingerprint, versions
 from rec_trak.attribution.needs import require_room_for_features, require_room_for_targets
-from rec_trak.attribution.ways import Way, agreed_way
-from rec_trak.clicks import ClickOutput
+from rec_trak.attribution.ways import agreed_way
 from rec_trak.data.articles import Articles
 from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.targets import Targets
-from rec_trak.errors import ConfigError, NumericalError, StoreError
+from rec_trak.errors import ConfigError, StoreError
 from rec_trak.gradients.memory import keep_heap
 from rec_trak.gradients.preflight import GradientChoice
 from rec_trak.locks import remove_dead
 from rec_trak.progress import progress
-from rec_trak.scoring.solve import RidgeScoreComputer
-from rec_trak.sketch.projection import NonFiniteGradient
-from rec_trak.sketch.projectors import make_projector
-from rec_trak.store.blocks import begin, cut_rows, cut_targets, end, unfinished
 from rec_trak.store.layout import member_state, rows_pending, targets_pending
 from rec_trak.store.manifest import (
     BLOCKS,
@@ -39,12 +31,11 @@ from rec_trak.store.manifest import (
     read_manifest,
     write_json,
 )
-from rec_trak.store.saver import RowSaver
 from rec_trak.words import quoted
-from rec_trak.workers import agreed, drawn, is_first, workers
+from rec_trak.workers import agreed, is_first
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
+    pass
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
@@ -101,11 +92,11 @@ def featurize(job: Job, proofs: dict[str, Any] | None = None) -> Featurized:
         if proofs and is_first():
             manifest["proofs"] = proofs_in(manifest) | proofs
             write_json(job.save_dir / MANIFEST, manifest)
-        plan = agreed(lambda: _plan(job, way, manifest))
+        plan = agreed(lambda: plan_rows(job, way, manifest))
         way = way.as_begun(plan["blocks"])
         missing = sum(rows for _, _, rows in plan["work"])
         with progress(total, "featurize", "row", done=total - missing) as bar:
-            _fill(_traker(job, way, job.loss), job, way, plan, bar)
+            fill_rows(job, way, plan, bar)
         if is_first():
             _conclude(job)
     return Featurized(len(job.inputs), len(job.members), missing, way.choice)
@@ -116,37 +107,6 @@ def _writing(
 ) -> AbstractContextManager[dict[str, Any]]:
     """The save directory, locked by the first of the workers; to the others it is open as long as that one waits."""
     return opened(job.save_dir, fingerprint(job), recorded, blocks) if is_first() else nullcontext({})
-
-
-def _plan(job: Job, way: Way, manifest: dict[str, Any]) -> dict[str, Any]:
-    """What is to do, once all maps are there: block sizes, and member, block and rows of each unfinished block."""
-    saver = _traker(job, way, job.loss).saver
-    saver.adopt_all(manifest)
-    work = []
-    for model_id in range(len(job.members)):
-        if model_id not in saver.model_ids:
-            saver.register_model_id(model_id, False)
-        else:
-            saver.load_current_store(model_id)  # makes maps anew that are gone
-        cut = cut_rows(job.save_dir / str(model_id), len(job.inputs), manifest["blocks"])
-        work += [(model_id, block, cut.length(block)) for block in unfinished(cut)]
-    return {"blocks": manifest["blocks"], "work": work}
-
-
-def _fill(traker: TRAKer, job: Job, way: Way, plan: dict[str, Any], bar: tqdm) -> None:
-    """Featurize the blocks of the plan that this worker draws; the first one ends when all are done."""
-    work, before = plan["work"], bar.n
-    done = np.cumsum([0, *(rows for _, _, rows in work)])
-    for number in drawn(len(work), lambda blocks: bar.update(before + int(done[blocks]) - bar.n)):
-        model_id, block, _ = work[number]
-        if traker.ckpt_loaded != model_id:
-            traker.load_checkpoint(job.members[model_id].state_dict(), model_id)
-            part = traker.saver.part(plan["blocks"])
-        rows = begin(part, block)
-        for batch in way.batches(np.arange(rows.start, rows.stop), job.inputs, job.batch_size):
-            _featurize_rows(traker, job, way, batch)
-            bar.update(len(batch) if workers().size == 1 else 0)
-        end(part, block)
 
 
 def _conclude(job: Job) -> None:
@@ -195,7 +155,7 @@ def featurize_targets(job: Job, name: str, targets: Impressions, articles: Artic
         if is_first():
             manifest["targets"][name] = wanted
             write_json(job.save_dir / MANIFEST, manifest)
-        _fill_targets(job, name, inputs, manifest)
+        fill_targets(job, name, inputs, manifest)
     return len(inputs)
 
 
@@ -234,51 +194,6 @@ def missing_rows(job: Job) -> int:
     return sum(rows_pending(job.save_dir, model_id, len(job.inputs)) for model_id in range(len(job.members)))
 
 
-def _traker(job: Job, way: Way, loss: str) -> TRAKer:
-    """traker, with every part that it leaves to others. Its constructor gives the root logger a handler: taken back."""
-    handlers = list(logging.root.handlers)
-    try:
-        return TRAKer(
-            model=job.model,
-            task=ClickOutput(loss),
-            train_set_size=len(job.inputs),
-            save_dir=str(job.save_dir),
-            device=job.device,
-            gradient_computer=way.computer(job.precision),
-            projector=make_projector(job.projector, job.parameter_count, job.proj_dim, job.seed, job.device),
-            saver=RowSaver,
-            score_computer=RidgeScoreComputer,
-            use_half_precision=False,
-            projector_seed=job.seed,
-            grad_wrt=job.grad_wrt,
-            lambda_reg=job.lambda_rel,
-            logging_level=logging.WARNING,
-        )
-    finally:
-        logging.root.handlers[:] = handlers
-
-
-def _featurize_rows(traker: TRAKer, job: Job, way: Way, rows: np.ndarray) -> None:
-    """One batch of rows that are all still missing: traker cannot take a batch of which some are finished."""
-    try:
-        traker.featurize(way.batch(job, job.inputs, rows), inds=rows)
-    except NonFiniteGradient as error:
-        raise _not_finite(job.inputs, rows[error.positions], traker.ckpt_loaded) from None
-    q = traker.saver.current_store["out_to_loss"][rows]
-    if not np.isfinite(q).all():
-        traker.saver.current_store["is_featurized"][rows] = 0
-        raise _not_finite(job.inputs, rows[~np.isfinite(q[:, 0])], traker.ckpt_loaded)
-
-
-def _not_finite(inputs: Inputs, rows: np.ndarray, model_id: int) -> NumericalError:
-    named = ", ".join(f"row {row} ({inputs.impressions.sources[row]})" for row in rows[:3])
-    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-    return NumericalError(
-        f"featurize: the gradient is not finite in {named}{more}, checkpoint {model_id}. Got NaN or Inf, expected "
-        "finite numbers. Check the checkpoint, or leave the row out."
-    )
-
-
 def _targets_missing(job: Job, name: str, count: int) -> int:
     """Targets without gradients over all members."""
     return sum(targets_pending(job.save_dir, model_id, name, count) for model_id in range(len(job.members)))
@@ -287,38 +202,3 @@ def _targets_missing(job: Job, name: str, count: int) -> int:
 def _has_targets(job: Job, name: str, wanted: dict[str, Any]) -> bool:
     manifest = read_manifest(job.save_dir) or {"targets": {}}
     return manifest["targets"].get(name) == wanted and not _targets_missing(job, name, wanted["count"])
-
-
-def _fill_targets(job: Job, name: str, inputs: Inputs, manifest: dict[str, Any]) -> None:
-    """Project the gradients of the targets that are missing, for every member."""
-    way = agreed_way(job, inputs, "softmax")
-    plan = agreed(lambda: _targets_plan(job, name, len(inputs), way, manifest))
-    traker, part = _traker(job, way, "softmax"), None
-    work = plan["work"]
-    done = np.cumsum([0, *(rows for _, _, rows in work)])
-    with progress(int(done[-1]), f"targets {name}", "target") as bar:
-        for number in drawn(len(work), lambda blocks: bar.update(int(done[blocks]) - bar.n)):
-            model_id, block, _ = work[number]
-            if part is None or traker.saver.current_model_id != model_id:
-                traker.start_scoring_checkpoint(name, job.members[model_id].state_dict(), model_id, len(inputs))
-                part = traker.saver.part(plan["blocks"], (name, len(inputs)))
-            rows = begin(part, block)
-            with traker.saver.targets_allowed(model_id):
-                for batch in way.batches(np.arange(rows.start, rows.stop), inputs, job.batch_size):
-                    try:
-                        traker.score(way.batch(job, inputs, batch), inds=batch)
-                    except NonFiniteGradient as error:
-                        raise _not_finite(inputs, batch[error.positions], model_id) from None
-            end(part, block)
-
-
-def _targets_plan(job: Job, name: str, count: int, way: Way, manifest: dict[str, Any]) -> dict[str, Any]:
-    """As `_plan`, of a target set's maps."""
-    saver = _traker(job, way, "softmax").saver
-    saver.adopt_all(manifest)
-    work = []
-    for model_id in range(len(job.members)):
-        saver.init_experiment(name, count, model_id)
-        cut = cut_targets(job.save_dir / str(model_id), name, count, manifest["blocks"])
-        work += [(model_id, block, cut.length(block)) for block in unfinished(cut)]
-    return {"blocks": manifest["blocks"], "work": work}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support import tiny
 
-from rec_trak.attribution import session
+from rec_trak.attribution import filling
 from rec_trak.attribution.influence import self_influence
 from rec_trak.attribution.session import featurize, featurize_targets, missing_rows
 from rec_trak.errors import StoreError
@@ -59,7 +59,7 @@ def test_the_numbers_of_a_map_begin_at_a_page(tmp_path):
 def test_any_order_and_any_gaps_give_the_same_bytes(tmp_path, monkeypatch):
     """Law: a block's bytes depend on its rows alone, not on what was computed before it or was lost."""
     whole = maps(filled(tmp_path, "whole"))
-    monkeypatch.setattr(session, "drawn", lambda total, told: reversed(range(total)))
+    monkeypatch.setattr(filling, "drawn", lambda total, told: reversed(range(total)))
     backwards = filled(tmp_path, "backwards")
     assert maps(backwards) == whole
     markers = sorted(backwards.save_dir.glob("0/*blocks/*.json"))

@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 
-from rec_trak.attribution import session
+from rec_trak.attribution import filling
 from rec_trak.attribution.ways import Way
 from rec_trak.gradients.preflight import GradientChoice
 from rec_trak.store.manifest import write_json
@@ -37,8 +37,8 @@ class MatrixSaver(RowSaver):
 
 def finalized_scores(job, name: str, count: int) -> np.ndarray:
     """(N, M), of a job whose rows and targets `name` are featurized."""
-    with mock.patch.object(session, "RowSaver", MatrixSaver):
-        traker = session._traker(job, Way(GradientChoice("loop", ""), None, None), "softmax")
+    with mock.patch.object(filling, "RowSaver", MatrixSaver):
+        traker = filling.make_traker(job, Way(GradientChoice("loop", ""), None, None), "softmax")
     saver, ids = traker.saver, list(range(len(job.members)))
     for model_id in ids:
         saver.model_ids[model_id]["is_finalized"] = 0  # traker would keep the features of another ridge
