@@ -141,8 +141,12 @@ def table(told: dict) -> str:
 
 def main(args) -> None:
     torch.set_num_threads(1)
-    prepare(args.folder, args.data, 1)
     worlds = [read_world(name, args.folder, args.data) for name in WORLDS]
+    if args.only_cost:
+        for world in worlds:
+            print(world.name, json.dumps(cost(world)), flush=True)
+        return
+    prepare(args.folder, args.data, 1)
     found = {world.name: measured(world) for world in worlds}
     rules = {name: chosen(cells) for name, cells in found.items()}
     told = {
@@ -172,4 +176,5 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path, help="the pairwise tree of real shares")
     parser.add_argument("--folder", type=Path, default=Path("runs/lds"), help="where everything is kept")
     parser.add_argument("--cost", action="store_true", help="time the measuring beside featurizing and scoring, too")
+    parser.add_argument("--only_cost", action="store_true", help="that alone; trains the members and nothing else")
     cli.run_script(main, parser)

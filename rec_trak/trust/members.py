@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from rec_trak.scoring.solve import blocks, gram, needs_double
-from rec_trak.trust.systems import Margins, View, largest_eigenvalue, solve_view
+from rec_trak.trust.spectrum import largest_eigenvalue
+from rec_trak.trust.systems import Margins, System, View, solve_views
 
 BUCKET_SPLITS = 3
 SMALLER, LARGER = 1 / 3, 3.0  # times the ridge
@@ -89,10 +90,7 @@ def see_member(
     if weights is not None:
         part *= torch.as_tensor(np.asarray(weights, dtype=dtype)[rows])[:, None]
     margins = None if q is None else _margins(phi, q, rows)
-    solved = {
-        name: solve_view(view, xtx, largest, len(phi), lambda_rel, part, targets, margins)
-        for name, view in views.items()
-    }
+    solved = solve_views(views, System(xtx, largest, len(phi), lambda_rel, part, targets, margins))
     trace = float(xtx.diagonal().sum())
     leverage = {name: one.leverage for name, one in solved.items()}
     kernel = {name: one.kernel for name, one in solved.items()}

@@ -9,7 +9,7 @@ to its own trace, takes along. Two halves share no entry of the gradient. Not he
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,12 +17,15 @@ from torch import Tensor
 
 from rec_trak.errors import NumericalError, RecTrakWarning
 from rec_trak.scoring.solve import relative_ridge
+from rec_trak.trust.bands import Band, BandFactor, band_factor, banded
+from rec_trak.trust.spectrum import condition_number, start_of
 
 SINGLE = 1e4  # condition up to which a factor in single precision changes no rank
 BLOCK = 256  # columns of a factor at once
-CHUNK = 2048  # rows whitened at once in double precision
+COLUMNS = 128  # of rows whitened at once
+LEAST_BANDED = 256  # K up to which a band saves nothing
+CHUNK = 2048  # rows whitened at once
 LEFT = 1e-6  # of 1 - leverage, at least: what is left of a row that a system repeats by heart is rounding
-ITERATIONS = 16  # of the power method: an extreme eigenvalue to a few percent
 
 
 @dataclass(frozen=True)
@@ -78,20 +81,11 @@ class Margins:
     moment: Tensor
 
 
-def solve_view(
-    view: View,
-    xtx: Tensor,
-    largest: float,
-    count: int,
-    lambda_rel: float,
-    phi: Tensor,
-    targets: Tensor,
-    margins: Margins | None = None,
-) -> Solved:
-    """Leverages and kernel columns of some rows, in single precision where the system allows it.
+@dataclass(frozen=True)
+class System:
+    """A member's rows, and what they are solved with.
 
-    Args:
-        view: which ridge, which buckets.
+    Attributes:
         xtx: (K, K) float64 Phi'Phi over all rows.
         largest: its largest eigenvalue.
         count: N, the rows it was summed over.
@@ -99,34 +93,139 @@ def solve_view(
         phi: (n, K), the rows to look at.
         targets: (T, K) float32; T may be 0.
         margins: to be explained, or None.
+    """
+
+    xtx: Tensor
+    largest: float
+    count: int
+    lambda_rel: float
+    phi: Tensor
+    targets: Tensor
+    margins: Margins | None = None
+
+    def seen(self, view: View) -> System:
+        """The part that a view looks at."""
+        if view.buckets is None:
+            return self
+        part = torch.from_numpy(view.buckets)
+        return replace(
+            self,
+            xtx=self.xtx[part][:, part],
+            phi=self.phi.index_select(1, part),
+            targets=self.targets[:, part],
+            margins=None,
+        )
+
+    def ridge(self, view: View) -> tuple[float, float]:
+        """What the view adds to the diagonal, and a bound on the condition number then."""
+        with warnings.catch_warnings():  # the run was warned already
+            warnings.simplefilter("ignore", RecTrakWarning)
+            ridge = relative_ridge(self.xtx, self.count, view.of(self.lambda_rel))
+        return ridge, (self.largest + ridge) / ridge if ridge > 0 else np.inf
+
+    def beside(self, dtype: torch.dtype) -> Tensor:
+        """(T, K) or (T + 1, K): what solved rows are multiplied with, targets first and then the moment, if any."""
+        moment = [] if self.margins is None else [self.margins.moment.to(dtype)[None]]
+        return torch.cat([self.targets.to(dtype), *moment])
+
+    def needed(self, view: View) -> slice:
+        """Which of `beside` a view multiplies with."""
+        return slice(0 if view.fixed is None else len(self.targets), None)
+
+
+def solve_views(views: dict[str, View], system: System) -> dict[str, Solved]:
+    """Leverages and kernel columns of some rows, each view in single precision where its system allows it.
+
+    Views of all buckets differ in their ridge alone: two or more of one precision are solved with one band.
 
     Raises:
         NumericalError: no ridge although K >= N, no gradient at all, or a system that is not positive definite.
     """
-    lambda_rel = view.of(lambda_rel)
-    if view.buckets is not None:
-        part = torch.from_numpy(view.buckets)
-        xtx, phi, targets, margins = xtx[part][:, part], phi[:, part], targets[:, part], None
-    if view.fixed is not None:
-        targets = targets[:0]
-    with warnings.catch_warnings():  # the run was warned already
-        warnings.simplefilter("ignore", RecTrakWarning)
-        ridge = relative_ridge(xtx, count, lambda_rel)
-    bound = (largest + ridge) / ridge if ridge > 0 else np.inf
-    dtype = torch.float32 if bound < SINGLE else torch.float64
-    system = xtx.to(dtype, copy=True)
-    system.diagonal().add_(ridge)
-    factor = _factor(system)
+    solved = {}
+    for dtype in (torch.float32, torch.float64):
+        whole = {
+            name: view
+            for name, view in views.items()
+            if view.buckets is None and _precision(system.ridge(view)[1]) == dtype
+        }
+        if len(whole) > 1 and len(system.xtx) > LEAST_BANDED:
+            solved |= _solve_banded(whole, system, dtype)
+    return {name: solved[name] if name in solved else solve_view(view, system) for name, view in views.items()}
+
+
+def _precision(bound: float) -> torch.dtype:
+    return torch.float32 if bound < SINGLE else torch.float64
+
+
+def _solve_banded(views: dict[str, View], system: System, dtype: torch.dtype) -> dict[str, Solved]:
+    """Views of all buckets, by one band."""
+    band, ridges = banded(system.xtx.to(dtype)), {name: system.ridge(view) for name, view in views.items()}
+    factors = {name: _positive(band_factor(band, ridges[name][0]), view, system) for name, view in views.items()}
+    turned = band.turned(system.beside(dtype))
+    beside = {name: factors[name].whitened(turned[system.needed(view)]).T.contiguous() for name, view in views.items()}
+    h = {name: np.empty(len(system.phi)) for name in views}
+    products = {name: np.empty((len(system.phi), side.shape[1])) for name, side in beside.items()}
+    for start in range(0, len(system.phi), CHUNK):
+        rows = slice(start, start + CHUNK)
+        turned = band.turned(system.phi[rows].to(dtype))
+        for name in views:
+            white = factors[name].whitened(turned)
+            products[name][rows] = white @ beside[name]
+            h[name][rows] = white.square_().sum(dim=1)
+    solved = {}
+    for name, view in views.items():
+        ridge, condition = ridges[name]
+        if _is_run(view):
+            condition = _band_condition(band, factors[name], system.largest, ridge)
+        solved[name] = _solved(h[name], products[name], system, condition)
+    return solved
+
+
+def _band_condition(band: Band, factor: BandFactor, largest: float, ridge: float) -> float:
+    dtype = band.diagonal[0].dtype
+    turned = band.turned(start_of(sum(len(block) for block in band.diagonal)).to(dtype)[None])[0].float()
+    return condition_number(lambda x: factor.solved(x.to(dtype)[None])[0].float(), turned, largest, ridge)
+
+
+def solve_view(view: View, system: System) -> Solved:
+    """Leverages and kernel columns of some rows in one view.
+
+    Raises:
+        NumericalError: as `solve_views`.
+    """
+    seen = system.seen(view)
+    ridge, bound = seen.ridge(view)
+    dtype = _precision(bound)
+    ridged = seen.xtx.to(dtype, copy=True)
+    ridged.diagonal().add_(ridge)
+    factor = _positive(_factor(ridged), view, seen)
+    columns = torch.cholesky_solve(seen.beside(dtype)[seen.needed(view)].T, factor)
+    condition = bound
+    if _is_run(view):
+        condition = condition_number(
+            lambda x: torch.cholesky_solve(x.to(dtype)[:, None], factor)[:, 0].float(),
+            start_of(len(factor)),
+            seen.largest,
+            ridge,
+        )
+    return _solved(_leverage(factor, seen.phi), _products(seen.phi, columns), seen, condition)
+
+
+def _solved(h: np.ndarray, products: np.ndarray, system: System, condition: float) -> Solved:
+    """From products of rows with solved targets and, where there are margins, the solved moment."""
+    if system.margins is None:
+        return Solved(h, products.astype(np.float32), condition, None)
+    return Solved(h, products[:, :-1].astype(np.float32), condition, _explained(products[:, -1], h, system.margins))
+
+
+def _positive(factor, view: View, system: System):
+    """The factor, where there is one."""
     if factor is None:
         raise NumericalError(
-            f"trust: Phi'Phi + ridge is not positive definite. Got `lambda_rel` {lambda_rel:g}, expected "
-            "a larger ridge. Set `lambda_rel` to 1.0 and go on from there."
+            f"trust: Phi'Phi + ridge is not positive definite. Got `lambda_rel` {view.of(system.lambda_rel):g}, "
+            "expected a larger ridge. Set `lambda_rel` to 1.0 and go on from there."
         )
-    columns = torch.cholesky_solve(targets.to(dtype).T, factor)
-    condition = _condition(factor, largest, ridge) if _is_run(view) else bound
-    h = _leverage(factor, phi)
-    explained = None if margins is None else _explained(factor, phi, h, margins)
-    return Solved(h, _kernel(phi, columns), condition, explained)
+    return factor
 
 
 def _factor(system: Tensor) -> Tensor | None:
@@ -152,50 +251,33 @@ def _is_run(view: View) -> bool:
 
 
 def _leverage(factor: Tensor, phi: Tensor) -> np.ndarray:
-    h = np.empty(len(phi))
-    step = len(phi) if factor.dtype == torch.float32 else CHUNK
-    for start in range(0, len(phi), step):
-        part = phi[start : start + step].to(factor.dtype)
-        h[start : start + step] = torch.linalg.solve_triangular(factor, part.T, upper=False).square_().sum(dim=0)
+    """Squares of the rows' solution, block by block of columns: products are faster than one solve."""
+    h, starts = np.empty(len(phi)), range(0, len(factor), COLUMNS)
+    inverses = []
+    for start in starts:
+        corner = factor[start : start + COLUMNS, start : start + COLUMNS]
+        inverses.append(torch.linalg.solve_triangular(corner, torch.eye(len(corner), dtype=corner.dtype), upper=False))
+    for first in range(0, len(phi), CHUNK):
+        part = phi[first : first + CHUNK].to(factor.dtype)
+        white = torch.empty_like(part)
+        for start, inverse in zip(starts, inverses, strict=True):
+            end = start + len(inverse)
+            rest = torch.addmm(part[:, start:end], white[:, :start], factor[start:end, :start].T, alpha=-1)
+            white[:, start:end] = rest @ inverse.T
+        h[first : first + CHUNK] = white.square_().sum(dim=1)
     return h
 
 
-def _kernel(phi: Tensor, columns: Tensor) -> np.ndarray:
-    """(n, T) float32 products of rows and solved targets (K, T), in the precision of the targets."""
-    kernel = np.empty((len(phi), columns.shape[1]), dtype=np.float32)
-    step = max(1, len(phi)) if columns.dtype == torch.float32 else CHUNK
-    for start in range(0, len(phi), step):
-        kernel[start : start + step] = phi[start : start + step].to(columns.dtype) @ columns
-    return kernel
+def _products(phi: Tensor, columns: Tensor) -> np.ndarray:
+    """(n, T) products of rows and solved columns (K, T), in the precision of the columns."""
+    products = np.empty((len(phi), columns.shape[1]))
+    for start in range(0, len(phi), CHUNK):
+        products[start : start + CHUNK] = phi[start : start + CHUNK].to(columns.dtype) @ columns
+    return products
 
 
-def _explained(factor: Tensor, phi: Tensor, h: np.ndarray, margins: Margins) -> float | None:
+def _explained(fitted: np.ndarray, h: np.ndarray, margins: Margins) -> float | None:
     """See `Margins`; None where all margins are 0."""
-    weights = torch.cholesky_solve(margins.moment.to(factor.dtype)[:, None], factor)[:, 0]
-    fitted = [(phi[start : start + CHUNK].to(factor.dtype) @ weights).double() for start in range(0, len(phi), CHUNK)]
-    errors = (margins.f - torch.cat(fitted).numpy()) / np.maximum(1 - h, LEFT)
+    errors = (margins.f - fitted) / np.maximum(1 - h, LEFT)
     total = np.square(margins.f).sum()
     return float(1 - np.square(errors).sum() / total) if total > 0 else None
-
-
-def largest_eigenvalue(xtx: Tensor) -> float:
-    """The largest eigenvalue of a positive matrix (K, K), to a few percent and never more than it is."""
-    matrix = xtx.float()
-    return _grown(lambda x: matrix @ x, len(matrix))
-
-
-def _condition(factor: Tensor, largest: float, ridge: float) -> float:
-    """Largest over smallest eigenvalue of the system with this factor."""
-    inverse = _grown(lambda x: torch.cholesky_solve(x.to(factor.dtype)[:, None], factor)[:, 0].float(), len(factor))
-    return (largest + ridge) * inverse
-
-
-def _grown(apply, size: int) -> float:
-    """The factor by which repeated use of `apply` makes a vector grow: the largest eigenvalue, from below."""
-    x, growth = torch.from_numpy(np.random.default_rng(0).standard_normal(size).astype(np.float32)), 0.0
-    for _ in range(ITERATIONS):
-        x = apply(x / x.norm())
-        growth = float(x.norm())
-        if not growth > 0:
-            break
-    return growth

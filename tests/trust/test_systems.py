@@ -9,7 +9,8 @@ from rec_trak.scoring.solve import gram
 from rec_trak.sketch.projection import SketchProjector
 from rec_trak.trust import systems
 from rec_trak.trust.members import see_member, views_of
-from rec_trak.trust.systems import View, largest_eigenvalue, solve_view
+from rec_trak.trust.spectrum import largest_eigenvalue
+from rec_trak.trust.systems import System, View, solve_view
 
 N, K = 120, 32
 
@@ -57,18 +58,17 @@ def test_a_view_is_the_closed_form(lambda_rel, buckets, monkeypatch):
     monkeypatch.setattr(systems, "BLOCK", 12)
     xtx = gram(phi)
     view = View(3.0, buckets)
-    found = solve_view(
-        view, xtx, largest_eigenvalue(xtx), N, lambda_rel, torch.from_numpy(phi), torch.from_numpy(targets)
-    )
+    system = System(xtx, largest_eigenvalue(xtx), N, lambda_rel, torch.from_numpy(phi), torch.from_numpy(targets))
+    found = solve_view(view, system)
     part, tops = (x.astype(float)[:, buckets if buckets is not None else slice(None)] for x in (phi, targets))
-    system = part.T @ part
-    system += 3 * lambda_rel * np.trace(system) / len(system) * np.eye(len(system))
-    np.testing.assert_allclose(found.leverage, np.einsum("ik,ki->i", part, np.linalg.solve(system, part.T)), rtol=1e-3)
-    np.testing.assert_allclose(found.kernel, part @ np.linalg.solve(system, tops.T), rtol=1e-3, atol=1e-5)
-    values = np.linalg.eigvalsh(system)
+    ridged = part.T @ part
+    ridged += 3 * lambda_rel * np.trace(ridged) / len(ridged) * np.eye(len(ridged))
+    np.testing.assert_allclose(found.leverage, np.einsum("ik,ki->i", part, np.linalg.solve(ridged, part.T)), rtol=1e-3)
+    np.testing.assert_allclose(found.kernel, part @ np.linalg.solve(ridged, tops.T), rtol=1e-3, atol=1e-5)
+    values = np.linalg.eigvalsh(ridged)
     assert found.condition_number > 0.8 * values[-1] / values[0]
     whole = solve_view(
-        View(), xtx, largest_eigenvalue(xtx), N, 3 * lambda_rel, torch.from_numpy(phi), torch.zeros(0, K)
+        View(), System(xtx, largest_eigenvalue(xtx), N, 3 * lambda_rel, torch.from_numpy(phi), torch.zeros(0, K))
     )
     if buckets is None:
         assert whole.condition_number == pytest.approx(values[-1] / values[0], rel=0.15)
