@@ -68,11 +68,18 @@ def of_members(scores: Scores, groups: Groups) -> Repeats:
     """From the largest groups of members to all; None for one member."""
     size = groups.members // 2
     factor = groups.members / size if groups.halves else 1.0
-    halves = [tuple(scores.of("whole", group) for group in pair) for pair in groups.halves]
-    singles = [tuple(ranks(scores.of("whole", group)) for group in pair) for pair in groups.singles]
-    half = _mean([(ranks(a), ranks(b)) for a, b in halves])
-    growth = growth_of(_mean(singles), half, size, _usual(scores))
-    sums = spearman_brown(_mean([(centred(a), centred(b)) for a, b in halves]), factor)
+    distinct = {tuple(group): scores.of("whole", group) for pair in groups.halves for group in pair}
+    ranked = {group: ranks(one) for group, one in distinct.items()}
+    ranked |= {
+        (group,): ranks(scores.of("whole", (group,)))
+        for group in sorted({int(m) for pair in groups.singles for (m,) in pair})
+    }
+    half, single = (
+        _mean([(ranked[tuple(a)], ranked[tuple(b)]) for a, b in pairs]) for pairs in (groups.halves, groups.singles)
+    )
+    growth = growth_of(single, half, size, _usual(scores))
+    moved = {group: centred(one) for group, one in distinct.items()}
+    sums = spearman_brown(_mean([(moved[tuple(a)], moved[tuple(b)]) for a, b in groups.halves]), factor)
     return Repeats(half, spearman_brown(half, factor, growth), sums, growth)
 
 

@@ -110,7 +110,7 @@ class System:
         part = torch.from_numpy(view.buckets)
         return replace(
             self,
-            xtx=self.xtx[part][:, part],
+            xtx=self.xtx.index_select(0, part).index_select(1, part),
             phi=self.phi.index_select(1, part),
             targets=self.targets[:, part],
             margins=None,
