@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.pairwise import KNOWN, Lines, read_pairwise_lines
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import Table
+from rec_trak.data.texts import taken
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.words import outline
 
@@ -45,8 +47,8 @@ class Impressions:
     candidates: Ragged
     labels: Ragged
     is_fake: np.ndarray
-    sources: tuple[str, ...]
-    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: Sequence[str]
+    columns: dict[str, Sequence[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     origin: np.ndarray | None = None
 
@@ -70,8 +72,8 @@ class Impressions:
             candidates=self.candidates.subset(rows),
             labels=self.labels.subset(rows),
             is_fake=self.is_fake[rows],
-            sources=tuple(self.sources[int(i)] for i in rows),
-            columns={name: tuple(values[int(i)] for i in rows) for name, values in self.columns.items()},
+            sources=taken(self.sources, rows),
+            columns={name: taken(values, rows) for name, values in self.columns.items()},
             origin=None if self.origin is None else self.origin[rows],
         )
 

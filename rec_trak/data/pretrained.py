@@ -7,11 +7,9 @@ they are made from: it is mapped into memory, and one that is damaged, or of oth
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import logging
 import os
-import stat
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
+from rec_trak.data.cache import cache_folder, open_cached
 from rec_trak.disk import replacing
 from rec_trak.errors import ConfigError, RecTrakWarning, reason, told
 
@@ -29,7 +28,6 @@ INSTALL = "pip install 'rec-trak[bert]'"
 AT_ONCE = 4096
 DIGEST = 16
 FORMAT = 2  # of a file in the cache
-ROOT = 0
 
 
 def read_pretrained(pretrained: str, kind: str, **more: Any) -> Any:
@@ -88,7 +86,7 @@ def token_ids(texts: Sequence[str], pretrained: str, length: int) -> np.ndarray:
             f"special tokens that {pretrained} puts into each text."
         )
     key = _key(tokeniser, texts, length)
-    path = _folder() / "tokens" / f"{key}.npy"
+    path = cache_folder() / "tokens" / f"{key}.npy"
     held = _held(path, key, (len(texts), length), _largest(tokeniser))
     if held is not None:
         return held
@@ -100,10 +98,6 @@ def token_ids(texts: Sequence[str], pretrained: str, length: int) -> np.ndarray:
             ids[i, : len(tokens)] = np.asarray(tokens, dtype=np.int32) + 1
     _keep(path, key, ids)
     return ids
-
-
-def _folder() -> Path:
-    return Path(os.environ.get("REC_TRAK_CACHE") or "~/.cache/rec_trak").expanduser()
 
 
 def _key(tokeniser: Any, texts: Sequence[str], length: int) -> str:
@@ -126,13 +120,12 @@ def _largest(tokeniser: Any) -> int:
 def _held(path: Path, key: str, shape: tuple[int, int], largest: int) -> np.ndarray | None:
     """The array in the cache, None where there is none; another file in its place is warned of."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        file = open_cached(path)
+        if file is None:
+            return None
+        with file:
             return _checked(file, key, shape, largest)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        got = "a link" if error.errno == errno.ELOOP else f"what cannot be read ({error.strerror})"
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         got = reason(error)
     warnings.warn(
         f"{path}: not the tokens of these texts. Got {got}, expected a file that this command made of them. They are "
@@ -149,15 +142,10 @@ def _checked(file: BinaryIO, key: str, shape: tuple[int, int], largest: int) -> 
     Raises:
         ValueError: it is anything else than what `_keep` writes under this key.
     """
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("something that is no file")
-    if status.st_uid not in (os.geteuid(), ROOT):
-        raise ValueError("a file of another user")
     if npy.read_magic(file) != (1, 0) or npy.read_array_header_1_0(file) != (shape, False, np.dtype(np.int32)):
         raise ValueError("an array of another shape or kind")
     start, size = file.tell(), 4 * shape[0] * shape[1]
-    if status.st_size != start + size + DIGEST:
+    if os.fstat(file.fileno()).st_size != start + size + DIGEST:
         raise ValueError("a file of another length")
     array = np.memmap(file, dtype=np.int32, mode="r", offset=start, shape=shape)
     file.seek(start + size)

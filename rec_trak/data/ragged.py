@@ -50,4 +50,8 @@ class Ragged:
 
     def subset(self, rows: np.ndarray) -> Ragged:
         """The table of the sequences `rows` (int positions), in that order."""
-        return Ragged.of([self[int(i)] for i in rows])
+        rows = np.arange(len(self))[rows]
+        starts, lengths = self.offsets[rows], self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return Ragged(self.values[places].astype(np.int32, copy=False), offsets)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rec_trak.config.reading import Reading
 from rec_trak.data.adressa import read_adressa, read_adressa_lines
 from rec_trak.data.agreement import with_blanks
 from rec_trak.data.articles import Articles
-from rec_trak.data.ebnerd import ARTICLES, read_ebnerd_lines
+from rec_trak.data.ebnerd import ARTICLES, HISTORY, read_ebnerd_lines
 from rec_trak.data.impressions import Impressions, read_pairwise
+from rec_trak.data.kept import kept
 from rec_trak.data.mind import BehaviorLine, Met, nothing_met, read_behavior_lines
 from rec_trak.data.mind_rows import rows_of_lines
 from rec_trak.data.news_tables import read_articles_table
@@ -23,6 +24,12 @@ from rec_trak.data.trained import only_trained
 
 DEFAULT = Reading()
 LINES = {"mind": read_behavior_lines, "ebnerd": read_ebnerd_lines, "adressa_newsreclib": read_prepared_lines}
+BESIDE = {  # format -> files beside a log that are read, or looked for, with it; of a format that can be kept as read
+    "pairwise": (),
+    "mind": ("news.tsv",),
+    "ebnerd": (HISTORY, "news.tsv"),
+    "adressa_newsreclib": ("news.tsv",),
+}
 WANTED = {
     "mind": "MIND's behaviors.tsv",
     "ebnerd": "EB-NeRD's behaviors.parquet, with clicks",
@@ -47,6 +54,21 @@ def read_data(
     """
     form = data_format(data_path, dataset_type, reading.data_format)
     clicks = click_log_path(data_path, dataset_type, form)
+    table = Path(news_items_path or article_table(data_path, clicks, form))
+    files = [clicks, table, *(clicks.with_name(name) for name in BESIDE.get(form, ()))]
+
+    def read() -> tuple[Articles, Impressions]:
+        return _read(form, clicks, data_path, news_items_path, reading)
+
+    if form not in BESIDE:
+        return read()
+    return kept(files, [form, str(news_items_path), asdict(reading)], read)
+
+
+def _read(
+    form: str, clicks: Path, data_path: str | Path, news_items_path: str | Path | None, reading: Reading
+) -> tuple[Articles, Impressions]:
+    """As `read_data`, of files that are found."""
     if form == "parsed":
         articles, rows = read_parsed(clicks.parent, news_items_path)
     elif form == "adressa":

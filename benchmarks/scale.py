@@ -1,0 +1,125 @@
+"""Whole commands on a log of any size: processor seconds and peak memory of each, as a process of its own.
+
+    python benchmarks/scale.py /tmp/scale --rows 100000                      # makes the data, then all commands
+    python benchmarks/scale.py /tmp/scale --rows 100000 --only dry_run again
+
+The log is MIND-like (histories of 22 articles on average, few articles popular, slates of 20 with one click), the model
+a small NRMS with fresh weights: what is measured is all that grows with the log and is not gradients.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rec_trak.checkpoints.state_dicts import write_state_dict
+from rec_trak.config.model import ModelConfig, TextConfig
+from rec_trak.data.articles import build_vocabulary, read_mind_news
+from rec_trak.models.build import build_model
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+SIZES = {"word_dim": 8, "heads": 2, "head_dim": 4, "query_dim": 5}
+AT_ONCE = 50_000
+WORDS = 5_000
+
+
+def make(folder: Path, rows: int, articles: int, seed: int = 0) -> None:
+    """A tree in MIND's format, a checkpoint and a YAML."""
+    rng = np.random.default_rng(seed)
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    words = np.array([f"w{i}" for i in range(WORDS)], dtype=object)
+    ids = np.array([f"N{10_000 + i}" for i in range(articles)], dtype=object)
+    with open(folder / "data" / "news.tsv", "w", encoding="utf-8") as file:
+        for name, length in zip(ids, rng.integers(6, 18, size=articles), strict=True):
+            title = " ".join(words[(WORDS * rng.random(length) ** 3).astype(int)])
+            file.write(f"{name}\tnews\tlocal\t{title}\t{title} {title}\thttps://x\t[]\t[]\n")
+    with open(folder / "data" / "behaviors.tsv", "w", encoding="utf-8") as file:
+        for start in range(0, rows, AT_ONCE):
+            file.writelines(_lines(rng, ids, start, min(AT_ONCE, rows - start), rows))
+    table = read_mind_news(folder / "data" / "news.tsv")
+    text = TextConfig(words=build_vocabulary(table, "regex", ("title",)), title_length=20)
+    config = ModelConfig("nrms", ("title",), SIZES, text)
+    (folder / "runs").mkdir(exist_ok=True)
+    config.write(folder / "runs" / "model.json")
+    torch.manual_seed(seed)
+    write_state_dict(folder / "runs" / "clean_0.pt", build_model(config))
+    settings = {"checkpoints": str(folder / "runs" / "clean_0.pt"), "model_config": str(folder / "runs" / "model.json")}
+    settings |= {"data_path": str(folder / "data"), "output_dir": str(folder / "results"), "proj_dim": 64}
+    settings |= {"data_format": "mind", "batch_size": 256}
+    lines = [f"{key}: {json.dumps(value)}" for key, value in settings.items()]
+    (folder / "trak.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _lines(rng: np.random.Generator, ids: np.ndarray, start: int, count: int, rows: int) -> list[str]:
+    """Lines of behaviors.tsv; each user has some ten of them."""
+    lengths = np.clip(rng.lognormal(2.85, 0.85, size=count), 1, 50).astype(int)
+    ends = np.cumsum(lengths)
+    drawn = ids[(len(ids) * rng.random(int(ends[-1])) ** 4).astype(int)]
+    slates = ids[(len(ids) * rng.random((count, 20)) ** 2).astype(int)]
+    users, days = rng.integers(0, max(rows // 10, 1), size=count), rng.integers(9, 15, size=count)
+    lines = []
+    for i in range(count):
+        history = " ".join(drawn[ends[i] - lengths[i] : ends[i]])
+        slate = " ".join(f"{name}-{int(place == 0)}" for place, name in enumerate(slates[i]))
+        lines.append(f"{start + i + 1}\tU{users[i]}\t11/{days[i]}/2019 9:05:58 AM\t{history}\t{slate}\n")
+    return lines
+
+
+def commands(folder: Path) -> dict[str, list[str]]:
+    """Name -> script and arguments, in the order in which they can run."""
+    run, results = ["--config", str(folder / "trak.yaml")], str(folder / "results" / "clean_train_clean")
+    kind = [*run, "--dataset_type", "train_clean", "--model_type", "clean"]
+    return {
+        "dry_run": ["featurize.py", *kind, "--dry_run"],
+        "featurize": ["featurize.py", *kind],
+        "again": ["featurize.py", *kind],  # nothing to do
+        "score": ["score.py", *kind],
+        "report": ["report.py", results],
+        "trust": ["trust.py", results],
+    }
+
+
+def measured(command: list[str], env: dict[str, str]) -> dict:
+    """Processor seconds (user and system) and peak GB of a command; what it said where it failed."""
+    child = subprocess.Popen(
+        [sys.executable, str(SCRIPTS / command[0]), *command[1:]],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said = child.stdout.read()
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    found = {"seconds": round(used.ru_utime + used.ru_stime, 1), "peak_gb": round(used.ru_maxrss / 2**20, 2)}
+    return found if child.returncode == 0 else found | {"failed": said[-400:]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where data, results and the cache go; made where it is not there")
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--articles", type=int, help="in the table (default: a tenth of the rows, at least 1,000)")
+    parser.add_argument("--only", nargs="+", help="commands to run, in this order; all by default")
+    args = parser.parse_args()
+    if not (args.folder / "trak.yaml").exists():
+        make(args.folder, args.rows, args.articles or max(args.rows // 10, 1_000))
+    root = str(Path(__file__).parent.parent)
+    env = os.environ | {"REC_TRAK_CACHE": str(args.folder / "cache"), "PYTHONPATH": root}
+    every = commands(args.folder)
+    print("| command | processor seconds | peak GB |\n|---|---|---|", flush=True)
+    for name in args.only or every:
+        found = measured(every[name], env)
+        print(f"| {name} | {found['seconds']} | {found['peak_gb']} |", found.get("failed", ""), flush=True)
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    print(f"(this process: {own.ru_maxrss / 2**20:.2f} GB)")
+
+
+if __name__ == "__main__":
+    main()
