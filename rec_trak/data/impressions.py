@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -85,14 +84,26 @@ def row_identities(impressions: Impressions, articles: Articles) -> list[tuple]:
         (user id, article ids of the history, clicked article id, occurrence); the occurrence counts, from 0 and in
         table order, rows that are equal so far. Other candidates and positions in the file are no part of it.
     """
-    seen: Counter[tuple] = Counter()
-    identities = []
-    for i, clicked in enumerate(impressions.clicked):
-        history = tuple(articles.ids[a] for a in impressions.history[i])
-        key = (str(impressions.user_ids[i]), history, articles.ids[clicked])
-        identities.append((*key, seen[key]))
-        seen[key] += 1
-    return identities
+    clicked, nth = impressions.clicked, occurrences(impressions).tolist()
+    histories = (tuple(articles.ids[a] for a in impressions.history[i]) for i in range(len(impressions)))
+    rows = zip(impressions.user_ids, histories, clicked, nth, strict=True)
+    return [(str(user), history, articles.ids[article], n) for user, history, article, n in rows]
+
+
+def occurrences(impressions: Impressions) -> np.ndarray:
+    """(N,) int64, how many rows before each have its user, history and clicked article."""
+    users: dict[str, int] = {}
+    histories: dict[bytes, int] = {}
+    values, bounds = impressions.history.values, pairwise(impressions.history.offsets.tolist())
+    user = np.array([users.setdefault(str(name), len(users)) for name in impressions.user_ids], dtype=np.int64)
+    read = [histories.setdefault(values[a:b].tobytes(), len(histories)) for a, b in bounds]
+    keys = np.stack([impressions.clicked, np.array(read, dtype=np.int64), user])
+    order = np.lexsort(keys)  # stable: rows that are equal stay in table order
+    new = np.r_[True, (np.diff(keys[:, order], axis=1) != 0).any(axis=0)][: len(order)]
+    starts = np.flatnonzero(new)
+    nth = np.empty(len(order), dtype=np.int64)
+    nth[order] = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+    return nth
 
 
 def read_pairwise(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from rec_trak.data.articles import Articles
-from rec_trak.data.impressions import Impressions, row_identities
+from rec_trak.data.impressions import Impressions, occurrences
+from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError, DataError, NumericalError
 from rec_trak.words import quoted
@@ -86,23 +88,33 @@ def rows_table(impressions: Impressions, articles: Articles, extra: dict[str, An
             raise DataError(f"extra column `{name}`: the ranking table has a column of that name. Choose another.")
         if len(values) != n:
             raise DataError(f"extra column `{name}`: wrong length. Got {len(values)} values, expected {n}, one a row.")
-    identities = row_identities(impressions, articles)
     titles = np.array([one_line(title) for title in articles.titles], dtype=object)
     names, candidates = articles.ids, impressions.candidates
-    ids, offsets = [names[a] for a in candidates.values.tolist()], candidates.offsets.tolist()
-    others = [" ".join(sorted(ids[a + 1 : b])) for a, b in pairwise(offsets)]
+    bounds, values = pairwise(candidates.offsets.tolist()), candidates.values
     columns = {
         "sample_idx": np.arange(n),
-        "user_id": [user for user, _, _, _ in identities],
-        "history_ids": [" ".join(history) for _, history, _, _ in identities],
-        "article_id": [clicked for _, _, clicked, _ in identities],
-        "occurrence": [occurrence for _, _, _, occurrence in identities],
-        "other_candidates": others,
+        "user_id": [str(user) for user in impressions.user_ids],
+        "history_ids": _spelled(impressions.history, names),
+        "article_id": [names[a] for a in impressions.clicked.tolist()],
+        "occurrence": occurrences(impressions),
+        "other_candidates": [" ".join(sorted([names[c] for c in values[a + 1 : b].tolist()])) for a, b in bounds],
         "label": label_words(impressions.is_fake),
         "title": titles[impressions.clicked],
         "source_lines": list(impressions.sources),
     }
     return pd.DataFrame(columns | {name: _one_lines(values) for name, values in (extra or {}).items()})
+
+
+def _spelled(history: Ragged, names: Sequence[str]) -> list[str]:
+    """The ids of each history with a space between; one string for all rows that have the same."""
+    known: dict[bytes, str] = {}
+    told = []
+    for a, b in pairwise(history.offsets.tolist()):
+        key = history.values[a:b].tobytes()
+        if key not in known:
+            known[key] = " ".join([names[article] for article in history.values[a:b].tolist()])
+        told.append(known[key])
+    return told
 
 
 def ranking_table(scores: Any, rows: pd.DataFrame, top_k: int = 100, nothing: Any = None) -> pd.DataFrame:
