@@ -49,8 +49,10 @@ def coverage(rows: Impressions, articles: Articles, config: ModelConfig) -> tupl
         articles: the table.
         config: of the model; a language model's tokeniser knows all words in some way, and is left out.
     """
-    used = np.unique(np.concatenate([rows.history.values, rows.candidates.values]))
-    used = used[used < len(articles)].tolist()
+    shown = np.zeros(len(articles), dtype=bool)
+    for values in (rows.history.values, rows.candidates.values):
+        shown[values[values < len(articles)]] = True  # those behind them pad
+    used = np.flatnonzero(shown).tolist()
     found = []
     for view in config.views:
         if view in TEXTS and (config.text.tokeniser in ("regex", "whitespace") or is_own(config.text.tokeniser)):
