@@ -27,6 +27,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--history", action="store_true", help="ask about rows with the articles in their history, not about clicks"
     )
+    parser.add_argument(
+        "--known",
+        metavar="CSV",
+        help="a few rows that you know: sample_idx and poisoned (1 or 0); a small model learns the order from them, "
+        "where they are enough and it does better than the fixed rule",
+    )
     parser.add_argument("--top_k", type=int, help="precision and recall of the first so many rows; default: the run's")
     parser.add_argument("--data_path", help="the data tree, where it is no longer where the run read it")
     parser.add_argument("--news_items_path", help="the articles, likewise")
@@ -51,6 +57,7 @@ def run(args: argparse.Namespace) -> None:
         args.news_items_path,
         args.seed,
         through=HISTORIES if args.history else CLICKS,
+        known=args.known,
     )
     say(*detection_text(found.content).split("\n"))
     print_paths(write_detection(args.results_dir, found.content, found.table))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from rec_trak.detection.suspicion import CLICKS, RULES, Suspicion, suspicion_table, users_table
+from rec_trak.detection.suspicion import CLICKS, KNOWN, RULES, Suspicion, suspicion_table, users_table
 
 SHOWN = 20  # rows and users that the record names
 NAMED, REMOVED = 5, 10  # of them that a line names, and that the command removes
@@ -54,7 +54,8 @@ def answer_lines(content: dict[str, Any]) -> list[str]:
     return [
         f"Asked about: {told['rows']:,} {what}, by {told['users']:,} users.",
         f"Look first at rows (sample_idx) {rows} and users {users}: {_why(told)}.",
-        _sure(content),
+        *([content["known"]["told"]] if content["known"] else []),
+        *([] if content["known"] and content["known"]["used"] else [_sure(content)]),
         f"To remove the first {min(told['rows'], REMOVED)} of them: rec-trak clean --results_dir "
         f"{shlex.quote(content['results_dir'])} --by suspicion --top {min(told['rows'], REMOVED)} --output NEW.csv; "
         "suspicion.csv lists all in this order.",
@@ -62,6 +63,8 @@ def answer_lines(content: dict[str, Any]) -> list[str]:
 
 
 def _why(told: dict[str, Any]) -> str:
+    if told["first_rows"] and KNOWN in told["first_rows"][0]:
+        return "they are most like the known injected ones"
     readers = "clicked it" if told["through"] == CLICKS else "have it in their history"
     why = f"they read least like the others who {readers}"
     return why + (", and their clicks taught the model most to offer it" if "influence" in told["rule"] else "")

@@ -7,10 +7,12 @@ An article's readers are the rows that have it in their history. For each articl
     gone     clicks by users in none of whose histories the article stands: the log never sees them as its readers
     alone    clicks by users who have no other row
 
-`gone` and `alone` are counts, standardised by what shuffled logs have in which each row keeps its user and each article
-its popularity (hypergeometric: mean n p, variance n p (1 - p) (N - n) / (N - 1)).
+`gone` and `alone` are counts. In shuffled logs, in which each row keeps its user and each article its popularity, they
+are hypergeometric; the share of shuffled logs with more of them (of those with as many, half: the mid-p value) is told
+as the standard normal deviate that is as rare. A deviate of the counts themselves would take a few clicks of a rare
+kind for much.
 
-Source: Welch 1947 (two means of unequal variance).
+Sources: Welch 1947 (two means of unequal variance); Lancaster 1961 (mid-p).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
+from scipy.stats import hypergeom, norm
 
 from rec_trak.data.impressions import Impressions
 from rec_trak.detection.reading import Reading, reading_of
@@ -26,6 +29,7 @@ LEAST_USERS = 10  # clicking users that an article needs to be judged
 LEAST_SIDE = 5  # users of either side to compare readings of
 MOST_ROWS = 3000  # of an article's clicks, and of its readers' rows, whose reading is compared; more are drawn from
 TINY = 1e-12
+MOST = 30.0  # beyond it a tail is nothing in double precision
 SIGNALS = ("unlike", "gone", "alone")
 
 
@@ -98,10 +102,10 @@ def _gone(read: Reading, clicked: np.ndarray, articles: int) -> np.ndarray:
 
 
 def _shuffled(flags: np.ndarray, clicks: np.ndarray) -> float:
-    """Standard deviations by which more of the clicks bear the flag than in shuffled logs; 0 where all are alike."""
-    n, count, share = len(flags), len(clicks), flags.mean()
-    variance = share * (1 - share) / count * (n - count) / max(n - 1, 1)
-    return float((flags[clicks].mean() - share) / np.sqrt(variance)) if variance > TINY else 0.0
+    """How rarely shuffled logs have as many of the clicks with the flag, as a normal deviate, at most MOST."""
+    n, count, found = len(flags), len(clicks), int(flags[clicks].sum())
+    law = hypergeom(n, int(flags.sum()), count)
+    return float(np.clip(norm.isf(law.sf(found) + law.pmf(found) / 2), -MOST, MOST))
 
 
 def _holders(read: Reading, articles: int):

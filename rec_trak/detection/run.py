@@ -7,7 +7,8 @@ one: against genuine rows with a promoted article in their history. Of a history
 Without labels nothing can be measured; which rows look injected can be told all the same (suspicion.py, answer.py).
 
 What `detect_run` gives, and detection.json holds: `answer`, sentences for a reader who decides; `suspicion`, see
-`answer.suspicion_record`; `ranked_by`, which of the rankings it is; `verdict`, sentences, a baseline that wins in the
+`answer.suspicion_record`; `ranked_by`, which of the rankings it is; `known`, what known rows say (`told`), and whether
+their model ranks instead (`used`), or None; `verdict`, sentences, a baseline that wins in the
 first; `notes`; `of`, the scorings of the run and of the set; `n`, `n_poisoned` (None without labels), `targets`,
 `promoted`, `labels`, `top_k`; `interval`, its level and draws; `kinds`, ranking -> kind; and `questions` (none without
 labels), name -> `rows`, `poisoned`, `missing`, `decided_by` (a metric), `rankings` (the best first: `ranking`, `kind`
@@ -31,6 +32,7 @@ from rec_trak.data.tables import one_line
 from rec_trak.detection.answer import answer_lines, suspicion_record
 from rec_trak.detection.baselines import data_baselines, holds
 from rec_trak.detection.intervals import LEVEL
+from rec_trak.detection.known import Known, learn, read_known
 from rec_trak.detection.labels import labels_from_column, labels_from_file
 from rec_trak.detection.metrics import Detection, curves, detect
 from rec_trak.detection.places import place_rankings
@@ -38,8 +40,10 @@ from rec_trak.detection.suspicion import (
     CLICKS,
     INFLUENCE,
     SUSPICION,
+    Suspicion,
     ranked_by,
     rankings_of,
+    reordered,
     suspicion_of,
     suspicion_table,
 )
@@ -60,6 +64,7 @@ from rec_trak.words import outline
 DRAWS = 1000
 COLUMN = "poisoned"  # of the click log, where nobody names another
 UNLABELLED = "Nobody says which rows are poisoned (no column `poisoned`, no --labels), so no ranking could be measured."
+LEARNT = ("loss", "leverage of the loss gradient", "self-influence Q h", "popularity of the clicked article")
 ROOT_Q = "renormalised influence times root Q"
 ATTRIBUTION, MODEL, NO_MODEL = "attribution", "model", "no model"
 
@@ -92,6 +97,7 @@ def find_poison(
     draws: int = DRAWS,
     further: Mapping[str, np.ndarray] | None = None,
     through: str = CLICKS,
+    known: str | Path | None = None,
 ) -> Found:
     """Which rows look injected, and all rankings of a run measured against labels.
 
@@ -105,6 +111,7 @@ def find_poison(
         data_path, news_items_path: where the data are now, see `click_log.read_click_log`.
         further: attribution rankings from elsewhere, name -> (N,) scores.
         through: CLICKS, or HISTORIES to ask about rows with a promoted article in their history.
+        known: a CSV of a few rows that the user knows, see `known.read_known`; None for none.
 
     Raises:
         ConfigError: no such target set, unknown articles, `top_k` out of range.
@@ -118,6 +125,8 @@ def find_poison(
     where, (poisoned, notes) = _promoted(log, told, promoted), _labels(log, poison_column, labels)
     rankings, kinds, left_out = _rankings(run, told, log, read, where, seed, further or {})
     found = suspicion_of(replace(log.rows, history=read), len(log.articles), where, through, rankings[ROOT_Q])
+    learnt = None if known is None else _learnt(found, rankings, read_known(known, len(log.rows), COLUMN))
+    found = found if learnt is None or learnt.key is None else reordered(found, learnt.key)
     top_k = int(run.metadata["top_k"]) if top_k is None else top_k
     aside = [line for line in run.left_aside if line.startswith("targets/")]
     questions = {}
@@ -138,6 +147,7 @@ def find_poison(
         "questions": questions,
         "suspicion": suspicion_record(found, run.results.rows, _named(log, where)),
         "ranked_by": ranked_by(through),
+        "known": None if learnt is None else {"told": learnt.told, "used": learnt.key is not None},
         "results_dir": str(results_dir),
     }
     content = {"answer": answer_lines(content), **content}
@@ -179,6 +189,12 @@ def _promoted(log: ClickLog, told: Results, promoted: Iterable[str] | None) -> l
             f"--promoted: {listed('unknown article(s)', unknown)}. Expected ids in {log.articles.source}. Mend them."
         )
     return [log.articles.position[article] for article in dict.fromkeys(ids)]
+
+
+def _learnt(found: Suspicion, rankings: dict[str, np.ndarray], known: tuple[np.ndarray, np.ndarray]) -> Known:
+    """What known rows (numbers, labels) say, with the signals that every log has."""
+    signals = found.signals | {name: rankings[name] for name in LEARNT}
+    return learn(signals, found.among, found.scores, *known)
 
 
 def _named(log: ClickLog, where: list[int]) -> list[dict[str, str]]:

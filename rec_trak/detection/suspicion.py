@@ -12,7 +12,7 @@ answer to give (nobody reads anything else) ranks by influence alone, since tied
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ from rec_trak.runs.finished import FinishedRun
 from rec_trak.words import outline
 
 CLICKS, HISTORIES = "clicks", "histories"
-CO_READING, INFLUENCE = "co_reading", "influence"
+CO_READING, INFLUENCE, KNOWN = "co_reading", "influence", "known_rows"
 RULES = {CLICKS: {CO_READING: 1.0, INFLUENCE: 0.5}, HISTORIES: {CO_READING: 1.0}}
 FIRST = {CLICKS: "promoted article clicked", HISTORIES: "promoted article in history"}
 SUSPICION, SUSPICIOUS = "suspicion.csv", "suspicion"  # the file, and its column that it is ranked by
@@ -108,6 +108,12 @@ def rankings_of(rows: Impressions, count: int, promoted: list[int], influence: n
         if INFLUENCE in RULES[through]:
             found[ranked_by(through)] = whole.scores
     return found
+
+
+def reordered(found: Suspicion, key: np.ndarray) -> Suspicion:
+    """The same rows in question by another second key (N,), which joins the signals as `known_rows`."""
+    scores = in_question_first(found.among, key, found.scores)
+    return replace(found, scores=scores, signals=found.signals | {KNOWN: key})
 
 
 def ranked_by(through: str) -> str:

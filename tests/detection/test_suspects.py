@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from detection.test_baselines import impressions, shelf
+from scipy.stats import norm
 from support import finished
 from support.commands import call, fail
 
@@ -62,21 +63,24 @@ def test_unlike_is_the_t_of_its_definition():
         assert unlike(read, article, clicks, holders) == pytest.approx(slow_unlike(rows, article, 8), rel=1e-5)
 
 
-def test_counts_are_standardised_by_shuffled_logs():
-    """`gone` and `alone` have in logs with shuffled clicks the mean and deviation that they are standardised by."""
-    rng, log = np.random.default_rng(0), some_log()
+def deviate(flags, asked):
+    """The normal deviate as rare as so many flags among the asked rows are in shuffled logs, by shuffling."""
+    rng = np.random.default_rng(0)
+    counts = np.array([rng.permutation(flags)[asked].sum() for _ in range(10000)])
+    return norm.isf(np.mean(counts > flags[asked].sum()) + np.mean(counts == flags[asked].sum()) / 2)
+
+
+def test_counts_are_as_rare_as_shuffled_logs_have_them():
+    """`gone` and `alone` are deviates of logs in which the clicks are shuffled over the rows."""
+    log = some_log()
     users = np.unique(log.user_ids.astype(str), return_inverse=True)[1]
     log = replace(log, user_ids=np.array([f"u{u}" if u < 40 else f"one{i}" for i, u in enumerate(users)], dtype=object))
+    asked, found = log.clicked == 3, readers_table(log, 8).set_index("article").loc[3]
     alone = np.array([np.sum(log.user_ids == user) == 1 for user in log.user_ids])
-    asked = log.clicked == 3
-    shares = [rng.permutation(alone)[asked].mean() for _ in range(4000)]
-    expected = (alone[asked].mean() - np.mean(shares)) / np.std(shares)
-    found = readers_table(log, 8).set_index("article").loc[3]
-    assert found["alone"] == pytest.approx(expected, abs=0.1)
     held = [set(log.history.values[np.repeat(log.user_ids == u, log.history.lengths)]) for u in log.user_ids]
     gone = np.array([click not in own for click, own in zip(log.clicked, held, strict=True)])
-    shares = [rng.permutation(gone)[asked].mean() for _ in range(4000)]
-    assert found["gone"] == pytest.approx((gone[asked].mean() - np.mean(shares)) / np.std(shares), abs=0.1)
+    assert found["alone"] == pytest.approx(deviate(alone, asked), abs=0.1)
+    assert found["gone"] == pytest.approx(deviate(gone, asked), abs=0.1)
     assert (found["clicks"], found["users"]) == (asked.sum(), len(set(log.user_ids[asked])))
 
 
