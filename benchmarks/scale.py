@@ -13,6 +13,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -101,13 +102,39 @@ def measured(command: list[str], env: dict[str, str]) -> dict:
     return found if child.returncode == 0 else found | {"failed": said[-400:]}
 
 
+def read_input(folder: Path) -> None:
+    """What every command does before its own work, in this process: libraries, the log, all else of the input."""
+    from rec_trak.attribution.job import Run, fingerprint, read_job
+    from rec_trak.config.analysis import read_analysis_config
+    from rec_trak.config.reading import reading_of
+    from rec_trak.data.sources import read_data
+
+    config = read_analysis_config(folder / "trak.yaml")
+    os.environ["REC_TRAK_CACHE"] = str(folder / "cache")
+    steps = {
+        "libraries": lambda: None,
+        "the log": lambda: read_data(config.data_path, None, "train_clean", reading_of(config)),
+        "the job, the log again": lambda: fingerprint(read_job(Run(config, "train_clean", "clean"))),
+    }
+    before = 0.0
+    for name, step in steps.items():
+        step()
+        now, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(f"{name}: {now - before:.1f} s, peak so far {peak / 2**20:.2f} GB", flush=True)
+        before = now
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where data, results and the cache go; made where it is not there")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--articles", type=int, help="in the table (default: a tenth of the rows, at least 1,000)")
     parser.add_argument("--only", nargs="+", help="commands to run, in this order; all by default")
+    parser.add_argument("--input", action="store_true", help="read the input alone, of data that are there")
     args = parser.parse_args()
+    if args.input:
+        read_input(args.folder)
+        return
     if not (args.folder / "trak.yaml").exists():
         make(args.folder, args.rows, args.articles or max(args.rows // 10, 1_000))
     root = str(Path(__file__).parent.parent)
