@@ -20,4 +20,4 @@ def run(args: argparse.Namespace) -> None:
 
     comparison = compare_runs(args.clean_dir, args.poisoned_dir)
     say(*comparison.summary(), "", *comparison.movers().split("\n"), "")
-    print_paths(write_comparison(comparison, args.output_dir))
+    print_paths(write_comparison(comparison, args.output_dir, vector=True))

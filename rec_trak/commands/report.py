@@ -21,9 +21,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from rec_trak.page.page import write_page
     from rec_trak.results.files import rewrite_results
+    from rec_trak.runs.finished import open_run
 
-    paths = rewrite_results(args.results_dir)
+    run = open_run(args.results_dir)
+    paths = [path for one in (run.results, *run.target_sets()) for path in rewrite_results(one.folder)]
     command = shlex.join([Path(sys.executable).name, *sys.argv])
-    page = write_page(args.results_dir, args.compare_dir, args.output, command)
+    page = write_page(args.results_dir, args.compare_dir, args.output, command, vector=True)
     say(*page.facts, *(f"note: {line}" for line in page.left_aside))
     print_paths([*paths, *page.others, page.path])

@@ -14,7 +14,8 @@ from rec_trak.comparison.null_band import null_band
 from rec_trak.comparison.stats import statistics
 from rec_trak.comparison.text import movers_text, summary_lines
 from rec_trak.results.files import Results, as_csv, as_json, write_files
-from rec_trak.results.plots import DPI, SCORE_NAME, plot_score_comparison
+from rec_trak.results.plots import SCORE_NAME, plot_score_comparison
+from rec_trak.results.style import figure_files
 from rec_trak.runs.finished import open_run
 from rec_trak.words import outline
 
@@ -76,8 +77,8 @@ def compare_runs(clean_dir: str | Path, poisoned_dir: str | Path) -> Comparison:
     return Comparison(clean, poisoned, table[[*SHIFT_COLUMNS]], statistics(clean, poisoned, matched, null))
 
 
-def write_comparison(comparison: Comparison, output_dir: str | Path) -> list[Path]:
-    """Write model_comparison.png, rank_shift.csv and comparison_stats.json; their paths.
+def write_comparison(comparison: Comparison, output_dir: str | Path, vector: bool = False) -> list[Path]:
+    """Write model_comparison.png (with `vector`, PDF and SVG too), rank_shift.csv and comparison_stats.json; the paths.
 
     Raises:
         StoreError: a file cannot be written.
@@ -85,11 +86,10 @@ def write_comparison(comparison: Comparison, output_dir: str | Path) -> list[Pat
     clean, poisoned, table = comparison.clean, comparison.poisoned, comparison.table
     pairs = (table["clean_sample_idx"].to_numpy(), table["poisoned_sample_idx"].to_numpy())
     name = str(clean.metadata.get("score_name", SCORE_NAME))
-    figure = plot_score_comparison(
-        clean.scores, clean.labels, poisoned.scores, poisoned.labels, pairs=pairs, score_name=name
-    )
+    scores = (clean.scores, clean.labels, poisoned.scores, poisoned.labels)
+    draw = partial(plot_score_comparison, *scores, pairs=pairs, score_name=name)
     writers = {
-        "model_comparison.png": partial(figure.savefig, format="png", dpi=DPI),
+        **figure_files("model_comparison", lambda columns: draw(columns=columns), vector),
         "rank_shift.csv": as_csv(table),
         "comparison_stats.json": as_json(comparison.stats),
     }

@@ -25,12 +25,14 @@ from rec_trak.results.panels import (
     sharable,
     shift_histogram,
 )
+from rec_trak.results.style import screen
 
 DAYS_NAMED, DAY_NAME = 6, 14  # days with a name under their bar, and its characters
 WIDE = (5.6, 3.5)  # inches
 SQUARE = (5.2, 4.9)
 
 
+@screen()
 def distribution(name: str, scores: np.ndarray, labels: np.ndarray, score_name: str) -> Markup:
     """How the scores (N,) of each class spread; labels (N,) 1 fake, 0 real, -1 unknown."""
     figure, axes = _one_panel(WIDE)
@@ -40,6 +42,7 @@ def distribution(name: str, scores: np.ndarray, labels: np.ndarray, score_name: 
     return as_svg(figure, name, f"Histogram of {score_name} of {counted(labels)} clicks")
 
 
+@screen()
 def scatter(name: str, before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> Markup:
     """Ranks of n rows in two runs, as percentiles (n,)."""
     figure, axes = _one_panel(SQUARE)
@@ -47,6 +50,7 @@ def scatter(name: str, before: np.ndarray, after: np.ndarray, labels: np.ndarray
     return as_svg(figure, name, f"Ranks of {len(labels):,} clicks in the poisoned run against those in the clean run")
 
 
+@screen()
 def shifts(name: str, shift: np.ndarray, labels: np.ndarray, band: float | None = None) -> Markup:
     """How far n rows moved, in percentile points (n,), dotted lines where the null band ends."""
     figure, axes = _one_panel(WIDE)
@@ -57,6 +61,7 @@ def shifts(name: str, shift: np.ndarray, labels: np.ndarray, band: float | None 
     return as_svg(figure, name, f"Histogram of the change of rank of {len(labels):,} clicks")
 
 
+@screen()
 def precision_recall_curves(name: str, lines: Curves, base_rate: float) -> Markup:
     """Curves (name, recall, precision), and the precision of a random order."""
     figure, axes = _one_panel(SQUARE)
@@ -65,6 +70,7 @@ def precision_recall_curves(name: str, lines: Curves, base_rate: float) -> Marku
     return as_svg(figure, name, "Precision against recall of " + ", ".join(line[0] for line in lines))
 
 
+@screen()
 def roc_curves(name: str, lines: Curves) -> Markup:
     """Curves (name, false positive rate, true positive rate), and the diagonal."""
     figure, axes = _one_panel(SQUARE)
@@ -73,6 +79,7 @@ def roc_curves(name: str, lines: Curves) -> Markup:
     return as_svg(figure, name, "ROC curves of " + ", ".join(line[0] for line in lines))
 
 
+@screen()
 def over_days(name: str, days: list[str], sums: np.ndarray, rows: np.ndarray, score_name: str) -> Markup:
     """The sum of the scores of each day's clicks, bars in order of the days; `sums`, `rows` (D,)."""
     figure, axes = _one_panel(WIDE)

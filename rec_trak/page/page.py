@@ -32,7 +32,8 @@ from rec_trak.page.trust import trust
 from rec_trak.page.validated import validation
 from rec_trak.results.files import Results, Writer, as_csv, write_files
 from rec_trak.results.panels import labelled
-from rec_trak.results.plots import DPI, plot_detection_curves
+from rec_trak.results.plots import plot_detection_curves
+from rec_trak.results.style import figure_files
 from rec_trak.runs.finished import FinishedRun, open_run
 
 FILE = "report.html"
@@ -60,6 +61,7 @@ def write_page(
     compare_dir: str | Path | None = None,
     output: str | Path | None = None,
     command: str = "",
+    vector: bool = False,
 ) -> Page:
     """Write the page of a finished run.
 
@@ -68,6 +70,7 @@ def write_page(
         compare_dir: what scripts/compare.py wrote about this run and another; None for a page without that section.
         output: the file, or a folder for `report.html`; folders are made. None: in `results_dir`.
         command: what makes this page again, to stand in it.
+        vector: figures beside it as PDF and SVG too.
 
     Raises:
         DataError: a file of the run or of the comparison is missing or damaged, or the comparison is of other runs.
@@ -88,7 +91,9 @@ def write_page(
         second = rendered(content | {"index": in_script(content["index"])}, "rows.html.j2")
         pages[content["second"]] = lambda file: file.write(second)
     text = rendered(content | {"index": "" if content["second"] else in_script(content["index"])})
-    page, *others = write_files(place.parent, {place.name: lambda file: file.write(text), **pages, **_beside(content)})
+    page, *others = write_files(
+        place.parent, {place.name: lambda file: file.write(text), **pages, **_beside(content, vector)}
+    )
     return Page(page, others, [plain_text(line) for line in content["lines"]], run.left_aside)
 
 
@@ -158,13 +163,13 @@ def _tables(sections: dict[str, Any]) -> list[Table]:
     return [*sections["tables"], *(table for one in whole for table in one["tables"])]
 
 
-def _beside(content: dict[str, Any]) -> dict[str, Writer]:
-    """The figures as PNG and the tables as CSV that stand in the page alone."""
+def _beside(content: dict[str, Any], vector: bool) -> dict[str, Writer]:
+    """The figures (with `vector` those of a paper too) and the tables as CSV that stand in the page alone."""
     classes = as_csv(pd.DataFrame(content["own"]["classes"]))
     writers = {"classes.csv": classes} if content["labelled"] else {}
     if content["detection"] and content["detection"]["panels"]:
-        figure = plot_detection_curves(content["detection"]["panels"])
-        writers["detection_curves.png"] = partial(figure.savefig, format="png", dpi=DPI)
+        draw = partial(plot_detection_curves, content["detection"]["panels"])
+        writers |= figure_files("detection_curves", lambda columns: draw(columns=columns), vector)
     if "pairs" in content["agreement"]:
         writers["member_agreement.csv"] = as_csv(pd.DataFrame(content["agreement"]["pairs"]))
     return writers

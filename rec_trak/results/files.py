@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ from rec_trak.errors import DataError, StoreError, reason
 from rec_trak.results.belongs import bytes_sum, check_sums, claimed, run_digest, scoring_digest
 from rec_trak.results.cells import guarded, spreadsheet_safe, unguarded
 from rec_trak.results.nothing import named
-from rec_trak.results.plots import DPI, SCORE_NAME, plot_score_distribution, plot_top_influential_samples
+from rec_trak.results.plots import SCORE_NAME, plot_score_distribution, plot_top_influential_samples
 from rec_trak.results.ranking import (
     BOTTOM,
     LABELS,
@@ -40,13 +40,13 @@ from rec_trak.results.ranking import (
     ranking_table,
     rows_table,
 )
+from rec_trak.results.style import Writer, figure_files
 from rec_trak.words import outline
 
 SCORES, LABELS_FILE, ROWS, METADATA = "trak_scores.npy", "trak_labels.npy", "rows.csv", "metadata.json"
 GUARD = "spreadsheet_safe"  # in metadata.json: text cells of rows.csv have an apostrophe that is not the data's
 GRADIENTS = "trak_gradients.npy"
 AGAIN = "Run scripts/score.py again."
-Writer = Callable[[BinaryIO], Any]
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def write_results(
 
 
 def rewrite_results(folder: str | Path) -> list[Path]:
-    """Make the ranking CSVs and the figures of a finished run again; the paths written.
+    """Make the ranking CSVs and the figures of a finished run again, those of a paper too; the paths written.
 
     Raises:
         DataError: a file of the run is missing, damaged, or does not fit the others.
@@ -154,7 +154,7 @@ def rewrite_results(folder: str | Path) -> list[Path]:
     results = read_results(folder)
     if "top_k" not in results.metadata:
         raise DataError(f"{results.folder / METADATA}: `top_k` is missing. {AGAIN}")
-    return write_files(results.folder, _rankings(results), scoring_digest(results.metadata))
+    return write_files(results.folder, _rankings(results, vector=True), scoring_digest(results.metadata))
 
 
 def read_results(folder: str | Path) -> Results:
@@ -221,24 +221,21 @@ def as_json(content: Any) -> Writer:
     return lambda file: file.write(f"{text}\n".encode())
 
 
-def _rankings(results: Results) -> dict[str, Writer]:
-    """The files that are made from the finished run alone."""
+def _rankings(results: Results, vector: bool = False) -> dict[str, Writer]:
+    """The files that are made from the finished run alone; with `vector`, PDF and SVG too."""
     scores, labels, rows, metadata = results.scores, results.labels, results.rows, results.metadata
     top_k = clip_top_k(metadata["top_k"], len(scores))
     nothing = results.nothing
     table = ranking_table(scores, rows, top_k, nothing)
-    names = {"score_name": str(metadata.get("score_name", SCORE_NAME))}
-    model, dataset = metadata.get("model_type"), metadata.get("dataset_type")
-    title = f"TRAK scores: {model} model on {dataset}" if model and dataset else "TRAK scores"
+    told = {"score_name": str(metadata.get("score_name", SCORE_NAME)), "members": len(metadata.get("members") or [])}
     ranking = rank_training_samples(scores, labels, top_k, nothing)
-    figures = {
-        "score_distribution.png": plot_score_distribution(scores, labels, title=title, nothing=nothing, **names),
-        "top_influential_samples.png": plot_top_influential_samples(ranking, titles=rows["title"].tolist(), **names),
-    }
+    spread = partial(plot_score_distribution, scores, labels, nothing=nothing, **told)
+    tops = partial(plot_top_influential_samples, ranking, titles=rows["title"].tolist(), **told)
     return {
         "ranking_results.csv": as_csv(table[table["category"].isin((TOP, BOTTOM))]),
         "ranking_full.csv": as_csv(table),
-        **{name: partial(figure.savefig, format="png", dpi=DPI) for name, figure in figures.items()},
+        **figure_files("score_distribution", lambda columns: spread(columns=columns), vector),
+        **figure_files("top_influential_samples", lambda columns: tops(columns=columns), vector),
     }
 
 

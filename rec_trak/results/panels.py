@@ -5,12 +5,14 @@ Fake is vermillion, real blue (Okabe & Ito's colour-blind-safe palette), unknown
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
@@ -25,7 +27,6 @@ MARKERS = {1: "^", 0: "o", -1: "s"}
 ALL_ROWS = "#56708A"
 LINES = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # of the same palette, none that means a class
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2)))
-LEGEND = 9  # points
 SHARED_FROM = 20  # rows a class needs before a share of them says more than a count
 AXIS_NAME = 90  # characters
 Curves = Sequence[tuple[str, Any, Any]]
@@ -83,7 +84,7 @@ def class_histogram(
         name = f"{word}{len(own):,} row{'s' * (len(own) != 1)}, {middle}"
         weights = np.full(len(own), 100 / len(own) if shares else 1.0)
         look = filled(label, "50") if word else {"facecolor": f"{ALL_ROWS}50", "edgecolor": ALL_ROWS}
-        axes.hist(own, bins=edges, weights=weights, histtype="stepfilled", linewidth=1.3, label=name, **look)
+        axes.hist(own, bins=edges, weights=weights, histtype="stepfilled", linewidth=1, label=name, **look)
     return "% of the rows of each class" if shares else "rows"
 
 
@@ -95,13 +96,13 @@ def dress_histogram(
     axes.set_xscale(**scale)
     if scale["value"] != "linear":
         set_ticks(axes, *score_ticks(edges, scale))
-    axes.set(title=title, xlabel=drawable(x_name, AXIS_NAME) + words[scale["value"]], ylabel=y_name)
+    axes.set(title=title, xlabel=fitted(drawable(x_name, AXIS_NAME) + words[scale["value"]], axes), ylabel=y_name)
     axes.set(
         xlim=(edges[0], edges[-1]),
         ylim=(0, headroom(axes, len(axes.get_legend_handles_labels()[0])) * axes.get_ylim()[1]),
     )
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=y_name == "rows"))
-    axes.legend(loc="upper left", fontsize=LEGEND, framealpha=0.9)
+    axes.legend(loc="upper left", frameon=False)
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -109,15 +110,26 @@ def dress_histogram(
 def headroom(axes: Axes, lines: int) -> float:
     """How far the y axis goes beyond the highest bar, so that a legend of so many lines stands above all bars."""
     rows = axes.get_subplotspec().get_gridspec().nrows
-    height = max(72 * axes.figure.get_figheight() / rows - 70, 50)  # points; titles and names of axes take the rest
-    return 1 / (1 - min((1.6 * LEGEND * lines + 14) / height, 0.6))
+    size = float(rcParams["legend.fontsize"])
+    height = max(
+        72 * axes.get_figure(root=True).get_figheight() / rows - 7 * size, 50
+    )  # points; names of axes take the rest
+    return 1 / (1 - min((1.55 * size * lines + size) / height, 0.7))
 
 
-def bars(axes: Axes, scores: np.ndarray, labels: np.ndarray, apart: bool) -> None:
+def fitted(text: str, axes: Axes) -> str:
+    """The text on as many lines as a panel's width asks for."""
+    columns = axes.get_subplotspec().get_gridspec().ncols
+    points = 72 * axes.get_figure(root=True).get_figwidth() / columns - 40
+    return "\n".join(textwrap.wrap(text, max(20, int(points / (0.52 * float(rcParams["font.size"]))))))
+
+
+def bars(axes: Axes, scores: np.ndarray, labels: np.ndarray) -> None:
     """One horizontal bar a row, the first on top."""
     for label in classes(labels):
         own = np.flatnonzero(labels == label)
-        axes.barh(own + 1, scores[own], height=0.8 if apart else 1.0, linewidth=0.6 * apart, **filled(label, "B0"))
+        look = filled(label, "B0") if labelled(labels) else {"facecolor": f"{ALL_ROWS}B0", "edgecolor": ALL_ROWS}
+        axes.barh(own + 1, scores[own], height=0.75, linewidth=0.6, **look)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set(ylim=(len(scores) + 0.6, 0.4))
     axes.grid(axis="x", alpha=0.3)
@@ -132,11 +144,11 @@ def rank_scatter(axes: Axes, before: np.ndarray, after: np.ndarray, labels: np.n
         name = f"{LABELS[label]}: {own.sum():,}" if labelled(labels) else f"{own.sum():,} rows"
         axes.scatter(before[own], after[own], s=size, alpha=0.5, linewidths=0, label=name, **style)
     axes.plot([1, 100], [1, 100], color="black", linestyle="--", linewidth=1, label="same rank")
-    style = {"ncols": 4, "markerscale": (45 / size) ** 0.5, "frameon": False, "fontsize": 9, "borderaxespad": 0.1}
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), **style)
+    style = {"ncols": 2, "markerscale": (30 / size) ** 0.5, "frameon": False, "borderaxespad": 0.1}
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), columnspacing=1, handletextpad=0.3, **style)
     for place, run in ((axes.xaxis, "clean run"), (axes.yaxis, "poisoned run")):
         place.set_ticks([100, 75, 50, 25, 1])
-        place.set_label_text(f"rank in the {run} (percentile, 1 = highest score)")
+        place.set_label_text(f"rank in the {run} (percentile, 1 highest)")
     axes.set(xlim=(102, -1), ylim=(102, -1))
     axes.grid(alpha=0.3)
 
@@ -147,7 +159,7 @@ def shift_histogram(axes: Axes, shift: np.ndarray, labels: np.ndarray) -> None:
     y_name = class_histogram(axes, shift, labels, edges, sharable(labels), mean=True)
     axes.axvline(0, ymax=1 / headroom(axes, len(classes(labels))), color="black", linestyle="--", linewidth=1)
     x_name = "change of rank (percentile points; right of 0: rose in the poisoned run)"
-    dress_histogram(axes, "How far the rows moved", edges, {"value": "linear"}, x_name, y_name)
+    dress_histogram(axes, "", edges, {"value": "linear"}, x_name, y_name)
 
 
 def curves(axes: Axes, lines: Curves, steps: bool) -> None:
@@ -156,7 +168,7 @@ def curves(axes: Axes, lines: Curves, steps: bool) -> None:
     Each recall is reached with the precision given for it, as the average precision counts it.
     """
     for place, (name, x, y) in enumerate(lines):
-        style = {"color": LINES[place % len(LINES)], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.6}
+        style = {"color": LINES[place % len(LINES)], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.4}
         axes.plot(x, y, drawstyle="steps-pre" if steps else "default", label=drawable(name, 60), **style)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.grid(alpha=0.3)
@@ -166,7 +178,7 @@ def curves(axes: Axes, lines: Curves, steps: bool) -> None:
 def precision_recall(axes: Axes, lines: Curves, base_rate: float) -> None:
     """Curves (name, recall, precision), and the precision of a random order."""
     curves(axes, lines, steps=True)
-    axes.axhline(base_rate, color=COLOURS[-1], linewidth=1, linestyle=":", label=f"random order: {base_rate:.3f}")
+    axes.axhline(base_rate, color=COLOURS[-1], linewidth=1, linestyle=":", label="random order")
     axes.set(xlabel="recall (share of the poisoned clicks found)", ylabel="precision (share of the found that are)")
 
 
@@ -248,6 +260,24 @@ def drawable(text: str, width: int) -> str:
     if columns[-1] > width:
         line = line[: int(np.searchsorted(columns, width - 1, side="right"))].rstrip() + "…"
     return line.replace("$", r"\$")
+
+
+def within(text: str, points: float) -> str:
+    """The text, drawable, cut so that it is at most so many points wide in the font of this moment."""
+    size, widths = float(rcParams["font.size"]), _advances(tuple(FontProperties().get_family()))
+    ends = np.cumsum([size * widths.get(ord(c), 1.0) for c in text])
+    if not len(ends) or ends[-1] <= points:
+        return text
+    return text[: int(np.searchsorted(ends, points - size, side="right"))].rstrip(" \\…") + "…"
+
+
+@lru_cache
+def _advances(families: tuple[str, ...]) -> dict[int, float]:
+    """Code point -> width of its glyph, in sizes of the font, of Latin, Greek and Cyrillic letters."""
+    font = get_font(findfont(FontProperties(family=list(families[:1]))))
+    known = [code for code in range(0x20, 0x530) if code in font.get_charmap()]
+    font.set_size(100, 72)
+    return {code: font.load_char(code).linearHoriAdvance / 65536 / 100 for code in known}
 
 
 @lru_cache

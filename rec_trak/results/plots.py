@@ -1,7 +1,8 @@
 """Scores -> figures. Not here: any number that is not also in a CSV or JSON, nor the panels that figures are made of.
 
 Figures are built without pyplot, so nothing is shown, no global state changes, and a notebook's backend is left alone.
-`panels.py` and this module are the only ones that import matplotlib.
+Each is made for one or two columns of a paper (`columns`; style.py): 8 point type, no heading, how many rows and
+members it stands for said in it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from rec_trak.errors import DataError
 from rec_trak.results.panels import (
@@ -26,6 +28,7 @@ from rec_trak.results.panels import (
     drawable,
     dress_histogram,
     filled,
+    fitted,
     labelled,
     precision_recall,
     rank_scatter,
@@ -34,28 +37,32 @@ from rec_trak.results.panels import (
     score_axis,
     sharable,
     shift_histogram,
+    within,
 )
 from rec_trak.results.ranking import carrying_rows, check_scores, check_top_k, percentiles
+from rec_trak.results.style import POINTS, WIDTHS, paper, save
 
 SavePath = str | Path | None
 SCORE_NAME = "self-influence Q·h (margin units)"
-DPI = 150
-NAMED_BARS = 60  # a panel with more bars than this has no room for headlines
-HEADLINE, TITLE = 60, 90  # characters
-NOTE = {"fontsize": 11, "color": "#444444"}
+BARS, BARS_EACH = 20, 10  # of one panel at most, and of each of several: a line of type each
+HEADLINE, ROOM = {1: 24, 2: 60}, {1: 105, 2: 270}  # of a headline beside a bar: characters, and points
+TITLE, NAME = 90, {1: 44, 2: 60}  # characters of a heading, and of a name in a legend
+BAR, FRAME = 0.152, 0.62  # inches of a bar, and of what stands around a panel of bars
+WORDS = {1: "fake article clicked", 0: "real article clicked", -1: "not known whether fake"}
 
 
 def plot_score_distribution(
-    scores: Any, labels: Any, save_path: SavePath = None, title: str = "TRAK scores", score_name: str = SCORE_NAME,
-    nothing: Any = None,
+    scores: Any, labels: Any, save_path: SavePath = None, title: str = "", score_name: str = SCORE_NAME,
+    nothing: Any = None, members: int | None = None, columns: int = 2,
 ) -> Figure:  # fmt: skip
     """How the scores spread, over all rows and, where there are several, by class.
 
     Args:
         scores: (N,) scores, all finite. The axis is logarithmic (on both sides of 0) where they are heavily skewed.
         labels: (N,) 1 fake, 0 real, -1 unknown.
-        save_path, title, score_name: a PNG written if given; the heading, cut if long; the axis label with its unit.
+        save_path, title, score_name: a PNG written if given; a heading, none for a paper; the axis label with its unit.
         nothing: (N,) bool, rows that carry nothing, which are left out; None for none.
+        members, columns: checkpoints that the scores are the mean of, where known; of a paper, 1 or 2.
 
     Raises:
         NumericalError: a score is NaN or infinite.
@@ -66,66 +73,69 @@ def plot_score_distribution(
     scores, labels = scores[carries], labels[carries]
     which = f"All {len(scores):,} rows" if carries.all() else f"The {len(scores):,} rows that carry something"
     several = len(classes(labels)) > 1  # else a panel of classes would repeat the other
-    figure = _figure(13 if several else 8, 4.8, title)
-    everything, *by_class = figure.subplots(1, 1 + several, squeeze=False)[0]
-    edges, scale = score_axis(scores)
-    all_rows_histogram(everything, scores, edges)
-    dress_histogram(everything, which, edges, scale, score_name)
-    for panel in by_class:
-        y_name = class_histogram(panel, scores, labels, edges, sharable(labels))
-        dress_histogram(panel, "By class of the clicked article", edges, scale, score_name, y_name)
+    lines = 1 + several if columns == 1 else 1
+    with paper():
+        figure = _figure(columns, 2.5 * lines, title)
+        everything, *by_class = figure.subplots(lines, 1 + several if columns == 2 else 1, squeeze=False).flat
+        edges, scale = score_axis(scores)
+        all_rows_histogram(everything, scores, edges)
+        dress_histogram(everything, which + _mean_of(members), edges, scale, score_name)
+        for panel in by_class:
+            y_name = class_histogram(panel, scores, labels, edges, sharable(labels))
+            dress_histogram(panel, "By class of the clicked article", edges, scale, score_name, y_name)
     return _saved(figure, save_path)
 
 
 def plot_top_influential_samples(
-    ranking_results: dict[str, Any], save_path: SavePath = None, top_k: int = 50,
-    titles: Sequence[str] | None = None, score_name: str = SCORE_NAME,
+    ranking_results: dict[str, Any], save_path: SavePath = None, top_k: int = 50, titles: Sequence[str] | None = None,
+    score_name: str = SCORE_NAME, members: int | None = None, columns: int = 2,
 ) -> Figure:  # fmt: skip
     """Bars for the rows with the highest and, where some are below 0, the lowest scores, and for the highest of fake
-    and of real clicks where there are both.
+    and of real clicks where there are both; all on one scale.
 
     Args:
         ranking_results: what `rank_training_samples` returns.
         save_path, score_name: a PNG written if given; the axis label with its unit.
-        top_k: bars a panel at most; of the bottom list the lowest are taken.
-        titles: N headlines in row order, shown beside the row numbers where at most NAMED_BARS bars share a panel.
+        top_k: bars a panel at most, and never more than can be read: BARS of one panel, BARS_EACH of several. Of the
+            bottom list the lowest are taken.
+        titles: N headlines in row order, shown beside the row numbers.
+        members, columns: as `plot_score_distribution`.
 
     Raises:
         ConfigError: `top_k` is not a whole number of at least 1.
         DataError: fewer titles than rows.
     """
-    lists = _bar_lists(ranking_results, check_top_k(top_k))
+    top_k = min(check_top_k(top_k), BARS)
+    lists = _bar_lists(ranking_results, top_k)
+    if len(lists) > 1:
+        lists = _bar_lists(ranking_results, min(top_k, BARS_EACH))
     titles = _checked_titles(titles, max(rows.max(initial=0) for rows, _, _ in lists.values()))
-    longest = max(len(rows) for rows, _, _ in lists.values())
-    named = longest <= NAMED_BARS
-    height = 0.185 * max(longest, 4) + 1.1 if named else 7
-    lines, columns = (len(lists) + 1) // 2, min(len(lists), 2)
-    width = (9 if named and titles else 6.5) * columns
-    figure = _figure(width, lines * height + 0.8, "Rows by influence")
-    panels = figure.subplots(lines, columns, squeeze=False)
-    for axes in panels.flat[len(lists) :]:
-        axes.remove()
-    words = {1: "fake article clicked", 0: "real article clicked", -1: "not known whether fake"}
-    for axes, (name, (rows, scores, labels)) in zip(panels.flat, lists.items(), strict=False):
-        kinds = f" ({counted(labels)})" if labelled(labels) else ""
-        places = "" if name.endswith("clicked") else f": {len(rows):,} row{'s' * (len(rows) != 1)}{kinds}"
-        axes.set(title=name + places, xlabel=drawable(score_name, AXIS_NAME))
-        bars(axes, scores, labels, named)
-        if named:
-            axes.set_yticks(range(1, len(rows) + 1), [_row_name(row, titles) for row in rows.tolist()], fontsize=7.5)
-            axes.tick_params(axis="y", length=0)
-        else:
-            axes.set_ylabel("place in the list")
+    sizes = [max(len(rows), 2) * BAR + FRAME for rows, _, _ in lists.values()]
     present = classes(np.concatenate([labels for _, _, labels in lists.values()]))
-    if present != [-1]:
-        handles = [Patch(label=words[label], **filled(label, "B0")) for label in present]
-        figure.legend(handles=handles, loc="outside upper right", ncols=3, frameon=False)
+    with paper():
+        figure = _figure(columns, sum(sizes) + 0.2 * (present != [-1]), "")
+        panels = figure.subplots(len(lists), 1, squeeze=False, sharex=True, height_ratios=sizes)[:, 0]
+        for axes, (name, (rows, scores, labels)) in zip(panels, lists.items(), strict=True):
+            kinds = f" ({counted(labels)})" if labelled(labels) else ""
+            places = "" if name.endswith("clicked") else f": {len(rows):,} row{'s' * (len(rows) != 1)}{kinds}"
+            axes.set_title(fitted(name + places, axes), loc="right")
+            axes.set_xlabel(fitted(drawable(score_name, AXIS_NAME) + _mean_of(members), axes), loc="right")
+            axes.tick_params(labelbottom=True)
+            bars(axes, scores, labels)
+            axes.xaxis.set_major_locator(MaxNLocator(2 * columns, steps=[1, 2, 5, 10]))
+            axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}".replace("-", "\N{MINUS SIGN}"))
+            names = [_row_name(row, titles, columns) for row in rows.tolist()]
+            axes.set_yticks(range(1, len(rows) + 1), names)
+            axes.tick_params(axis="y", length=0)
+        if present != [-1]:
+            handles = [Patch(label=WORDS[label], **filled(label, "B0")) for label in present]
+            figure.legend(handles=handles, loc="outside upper left", ncols=columns + 1, frameon=False)
     return _saved(figure, save_path)
 
 
 def plot_score_comparison(
     clean_scores: Any, clean_labels: Any, poisoned_scores: Any, poisoned_labels: Any,
-    save_path: SavePath = None, pairs: tuple[Any, Any] | None = None, score_name: str = SCORE_NAME,
+    save_path: SavePath = None, pairs: tuple[Any, Any] | None = None, score_name: str = SCORE_NAME, columns: int = 2,
 ) -> Figure:  # fmt: skip
     """Two runs side by side: the scores of each, and where the rows that stand in both moved.
 
@@ -134,6 +144,7 @@ def plot_score_comparison(
         save_path, score_name: a PNG written if given; the axis label with its unit.
         pairs: (n,) clean and (n,) poisoned row numbers of the rows that stand in both. None: row i is the same row in
             both if N = N'; else nobody knows which rows belong together, and a sentence takes the panels' place.
+        columns: of a paper, 1 or 2.
 
     Raises:
         NumericalError: a score is NaN or infinite.
@@ -144,62 +155,74 @@ def plot_score_comparison(
     if pairs is None and len(clean[0]) == len(poisoned[0]):
         pairs = (np.arange(len(clean[0])),) * 2
     matched = pairs is not None
-    figure = _figure(13, 10.4 if matched else 5.6, "Clean run against poisoned run")
-    panels = figure.subplots(1 + matched, 2, squeeze=False)
-    edges, scale = score_axis(np.concatenate([clean[0], poisoned[0]]))
-    for axes, name, (scores, labels) in zip(panels[0], ("Clean", "Poisoned"), (clean, poisoned), strict=True):
-        y_name = class_histogram(axes, scores, labels, edges, sharable(clean[1], poisoned[1]))
-        dress_histogram(axes, f"{name} run, all {len(scores):,} rows", edges, scale, score_name, y_name)
-    if not matched:
-        counts = f"The runs have {len(clean[0]):,} and {len(poisoned[0]):,} rows, and nothing says which are the same."
-        figure.supxlabel(f"{counts}\nscripts/compare.py matches them by user, history and article.", **NOTE)
-    else:
-        rows, poisoned_rows = _checked_pairs(pairs)
-        before, after = percentiles(clean[0][rows]), percentiles(poisoned[0][poisoned_rows])
-        rank_scatter(panels[1, 0], before, after, clean[1][rows])
-        panels[1, 0].set_title(f"Rank of the {len(rows):,} rows that stand in both runs", pad=24)
-        shift_histogram(panels[1, 1], before - after, clean[1][rows])
+    lines = (1 + matched) * (3 - columns)
+    with paper():
+        figure = _figure(columns, 2.7 * lines + 0.4 * (not matched), "")
+        panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+        edges, scale = score_axis(np.concatenate([clean[0], poisoned[0]]))
+        for axes, name, (scores, labels) in zip(panels, ("Clean", "Poisoned"), (clean, poisoned), strict=False):
+            y_name = class_histogram(axes, scores, labels, edges, sharable(clean[1], poisoned[1]))
+            dress_histogram(axes, f"{name} run, all {len(scores):,} rows", edges, scale, score_name, y_name)
+        if not matched:
+            counts = f"The runs have {len(clean[0]):,} and {len(poisoned[0]):,} rows, and nothing says which are the"
+            figure.supxlabel(f"{counts} same.\nscripts/compare.py matches them by user, history and article.")
+        else:
+            rows, poisoned_rows = _checked_pairs(pairs)
+            before, after = percentiles(clean[0][rows]), percentiles(poisoned[0][poisoned_rows])
+            rank_scatter(panels[2], before, after, clean[1][rows], pixels=True)
+            panels[2].set_title(f"The {len(rows):,} rows in both runs", pad=28)
+            shift_histogram(panels[3], before - after, clean[1][rows])
+            panels[3].set_title("How far they moved")
     return _saved(figure, save_path)
 
 
-def plot_detection_curves(questions: Sequence[tuple[str, Curves, Curves, float]], save_path: SavePath = None) -> Figure:
-    """How the best rankings find poison, precision-recall and ROC curves side by side, a line of panels a question.
+def plot_detection_curves(
+    questions: Sequence[tuple[str, Curves, Curves, float]], save_path: SavePath = None, columns: int = 2
+) -> Figure:
+    """How the best rankings find poison, precision-recall and ROC curves, a pair of panels a question.
 
     Args:
         questions: (title, curves (ranking, recall, precision), curves (ranking, false positive rate, true positive
             rate), share of poisoned rows), at least one.
         save_path: a PNG written if given.
+        columns: of a paper, 1 or 2.
     """
-    figure = _figure(13, 5.6 * len(questions), "How well each ranking finds the poisoned clicks")
-    panels = figure.subplots(len(questions), 2, squeeze=False)
-    for (left, right), (title, recall, rates, base_rate) in zip(panels, questions, strict=True):
-        precision_recall(left, recall, base_rate)
-        roc(right, rates)
-        for axes in (left, right):
-            axes.set_title(drawable(title, TITLE), fontsize=11)
-            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.14), fontsize=9, frameon=False)
+    with paper():
+        heights = [(3.0 if columns == 2 else 5.6) + 0.16 * (len(recall) + 2) for _, recall, _, _ in questions]
+        figure = _figure(columns, sum(heights), "")
+        parts = figure.subfigures(len(questions), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for part, (title, recall, rates, base_rate) in zip(parts, questions, strict=True):
+            left, right = part.subplots(3 - columns, columns, squeeze=False).flat
+            precision_recall(left, recall, base_rate)
+            roc(right, rates)
+            left.set_title(fitted(f"{drawable(title, TITLE)} ({base_rate:.3f} at random)", left))
+            lines, names = left.get_legend_handles_labels()
+            part.legend(lines, [_cut(name, NAME[columns]) for name in names], loc="outside lower left", frameon=False)
     return _saved(figure, save_path)
 
 
 def plot_ridge_search(
-    curve: Sequence[dict[str, Any]], chosen: dict[str, float], run: dict[str, float], save_path: SavePath = None
-) -> Figure:
+    curve: Sequence[dict[str, Any]], chosen: dict[str, float], run: dict[str, float], save_path: SavePath = None,
+    columns: int = 2,
+) -> Figure:  # fmt: skip
     """The score of each ridge, a line for each K, on the half of subsets and targets that it was chosen on.
 
     Args:
         curve: a dict a setting with `K`, `lambda_rel`, `lds` and `interval`, at least one.
         chosen, run: `K` and `lambda_rel` of the best setting and of the run's own.
         save_path: a PNG written if given.
+        columns: of a paper, 1 or 2.
     """
-    figure = _figure(8, 5, "Which ridge and K predict retraining best")
-    axes = figure.subplots()
-    ridge_lines(axes, curve)
-    for setting, name, marker in ((chosen, "best here", "*"), (run, "the run's", "o")):
-        line = next(line for line in curve if all(line[key] == setting[key] for key in ("K", "lambda_rel")))
-        style = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": "black", "linestyle": ""}
-        label = f"{name}: K = {setting['K']}, lambda_rel {setting['lambda_rel']:g}"
-        axes.plot([line["lambda_rel"]], [line["lds"]], marker=marker, label=label, **style)
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9, frameon=False)
+    with paper():
+        figure = _figure(columns, 2.6 if columns == 2 else 3.4, "")
+        axes = figure.subplots()
+        ridge_lines(axes, curve)
+        for setting, name, marker in ((chosen, "best here", "*"), (run, "the run's", "o")):
+            line = next(line for line in curve if all(line[key] == setting[key] for key in ("K", "lambda_rel")))
+            style = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black", "linestyle": ""}
+            label = f"{name}: K = {setting['K']}, lambda_rel {setting['lambda_rel']:g}"
+            axes.plot([line["lambda_rel"]], [line["lds"]], marker=marker, label=label, **style)
+        figure.legend(loc="outside right upper" if columns == 2 else "outside lower left", frameon=False)
     return _saved(figure, save_path)
 
 
@@ -219,20 +242,29 @@ def _checked_titles(titles: Sequence[str] | None, last_row: int) -> list[str]:
     return titles
 
 
-def _row_name(row: int, titles: list[str]) -> str:
-    headline = drawable(titles[row], HEADLINE) if titles else ""
+def _row_name(row: int, titles: list[str], columns: int) -> str:
+    headline = within(drawable(titles[row], HEADLINE[columns]), ROOM[columns]) if titles else ""
     return f"{headline}  row {row}" if headline else f"row {row}"
 
 
-def _figure(width: float, height: float, title: str) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(drawable(title, TITLE) or "TRAK scores", fontsize=13, fontweight="bold")
+def _mean_of(members: int | None) -> str:
+    return f", mean of {members} checkpoints" if members and members > 1 else ""
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
+
+
+def _figure(columns: int, height: float, title: str) -> Figure:
+    figure = Figure(figsize=(WIDTHS[columns], height + 0.25 * bool(title)), layout="constrained")
+    if title:
+        figure.suptitle(drawable(title, TITLE), fontsize=POINTS, fontweight="bold")
     return figure
 
 
 def _saved(figure: Figure, save_path: SavePath) -> Figure:
     if save_path is not None:
-        figure.savefig(save_path, format="png", dpi=DPI)
+        save(figure, save_path)
     return figure
 
 

@@ -134,10 +134,12 @@ def write_validation(run_folder: Path, case: Case, content: dict[str, Any]) -> l
     """
     writers: dict[str, Writer] = {FILE: as_json(content), "validation.csv": as_csv(pd.DataFrame(content["lines"]))}
     if "ridge" in content:
-        from rec_trak.results.plots import DPI, plot_ridge_search  # matplotlib, for this part alone
+        from rec_trak.results.plots import plot_ridge_search  # matplotlib, for this part alone
+        from rec_trak.results.style import figure_files
 
-        figure = plot_ridge_search(content["ridge"]["curve"], content["ridge"]["chosen"], content["ridge"]["run"])
-        writers["validation_ridge.png"] = partial(figure.savefig, format="png", dpi=DPI)
+        settings = [content["ridge"][key] for key in ("curve", "chosen", "run")]
+        draw = partial(plot_ridge_search, *settings)
+        writers |= figure_files("validation_ridge", lambda columns: draw(columns=columns), vector=True)
     of = scoring_digest(case.results.metadata)
     paths = write_files(case.results.folder, writers, of)
     held = _read(run_folder / FILE).get("sets")
