@@ -112,7 +112,7 @@ def test_the_figure_has_a_line_a_size_and_marks_two_settings(tmp_path):
     settings = {"K": 16, "lambda_rel": 1.0}, {"K": 8, "lambda_rel": 0.0}
     figure = plot_ridge_search(curve, *settings, save_path=tmp_path / "ridge.png")
     (axes,) = figure.axes
-    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert words == ["best here: K = 16, lambda_rel 1", "the run's: K = 8, lambda_rel 0", "K = 8", "K = 16"]
     assert [len(lines[0].get_ydata()) for lines in axes.containers] == [3, 3]
     assert (tmp_path / "ridge.png").stat().st_size > 0
