@@ -70,7 +70,8 @@ def ten_lines(
 
 def plain_text(line: Line) -> str:
     """The line for a terminal."""
-    return f"{line['name']}: " + "".join(part if isinstance(part, str) else part["text"] for part in line["parts"])
+    shown = [part for part in line["parts"] if isinstance(part, str) or part["kind"] != "section"]
+    return f"{line['name']}: " + "".join(part if isinstance(part, str) else part["text"] for part in shown).rstrip()
 
 
 def mentioned(lines: list[Line], kind: str) -> list[str]:

@@ -169,6 +169,7 @@ def test_banner_until_there_is_a_validation_result(run):
     assert f"Retrained: {NOT_VALIDATED}" in write_page(run).facts
     assert 'id="not-validated"' in (run / "report.html").read_text()
     (run / "validation.json").write_text(json.dumps({"verdict": "LDS <b>.31</b>", "lds": 0.31, "points": [1, 2]}))
+    page_world.claim(run)
     assert "Retrained: LDS <b>.31</b>" in write_page(run).facts
     assert 'id="not-validated"' not in (run / "report.html").read_text()
     said = words(run / "report.html")

@@ -15,6 +15,7 @@ def change(run, **columns):
     """rows.csv with these columns."""
     table = pd.read_csv(run / "rows.csv", dtype=str, keep_default_na=False)
     table.assign(**columns).to_csv(run / "rows.csv", index=False)
+    page_world.claim(run)
 
 
 def headlines(items) -> list[str]:

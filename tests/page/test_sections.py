@@ -157,6 +157,7 @@ def kinds(tmp_path) -> tuple[Path, Path]:
         rows = pd.read_csv(folder / "rows.csv", dtype=str, keep_default_na=False)
         scores = np.load(folder / "trak_scores.npy")
         rows.assign(q=scores, leverage=-scores).to_csv(folder / "rows.csv", index=False)
+        page_world.claim(folder)
     return folders
 
 

@@ -100,6 +100,7 @@ def test_verdicts_on_other_scores_are_not_shown(run):
     write(run, content([*old, ranking(results)]))
     assert [line["ranking"] for line in trust(open_run(run))["lines"]] == ["self-influence"]
     np.save(run / "trak_scores.npy", results.scores[::-1])
+    page_world.claim(run)
     assert trust(open_run(run)) is None
 
 

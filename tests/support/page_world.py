@@ -10,7 +10,7 @@ from rec_trak.comparison.run import compare_runs, write_comparison
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
-from rec_trak.results.belongs import claimed, scoring_digest
+from rec_trak.results.belongs import RECORD, bytes_sum, claimed, scoring_digest
 from rec_trak.results.files import write_results
 
 HOSTILE = (
@@ -103,7 +103,8 @@ def write_everything(folder: Path) -> tuple[Path, Path]:
 def claim(folder: Path) -> None:
     """Say of all files in a folder that they are of its scoring, as the commands that write them do."""
     told = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
-    with claimed(folder, [path.name for path in folder.iterdir() if path.is_file()], scoring_digest(told)):
+    sums = {path.name: bytes_sum(path) for path in folder.iterdir() if path.is_file() and path.name != RECORD}
+    with claimed(folder, sums, scoring_digest(told)):
         pass
 
 
