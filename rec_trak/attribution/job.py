@@ -86,6 +86,11 @@ class Member:
 
     __repr__ = outline
 
+    @property
+    def code_base(self) -> str:
+        """Whose checkpoint it is; '' of a state dict in memory."""
+        return "" if isinstance(self.origin, dict) else self.origin.code_base
+
     def state_dict(self) -> dict[str, Tensor]:
         """The model's tensors; read anew each time, so that only one member is in memory."""
         state = self.origin if isinstance(self.origin, dict) else self.origin.state_dict(self.name)

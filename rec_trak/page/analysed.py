@@ -23,6 +23,11 @@ def analysed(results: Results) -> list[tuple[str, str]]:
         ("click log", metadata.get("dataset_type")),
         ("checkpoints of", metadata.get("model_type")),
         ("model", _model(metadata.get("model") or {})),
+        (
+            "code base",
+            ", ".join(dict.fromkeys(filter(None, (m.get("code_base") for m in metadata.get("members") or [])))),
+        ),
+        ("scored on", metadata.get("date")),
         ("rows", f"{len(rows):,} by {rows['user_id'].nunique():,} users on {rows['article_id'].nunique():,} articles"),
         ("of them", f"{fake:,} click a fake article, {real:,} a real one{unknown}" if fake or real else ""),
         ("known to the model", _known(metadata.get("coverage") or {})),

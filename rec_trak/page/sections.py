@@ -64,7 +64,8 @@ def group_tables(run: FinishedRun, key: str, of: Results | None = None, lines: i
     paths = {path.name: path for path in run.files("by_*.csv", of)}
     names = [*(name for name in GROUPS if name in paths), *sorted(paths.keys() - GROUPS.keys())]
     titles = {name: GROUPS.get(name, f"By {shown(name[3:-4].replace('_', ' '), 60)}") for name in names}
-    return [read_table(paths[name], f"{key}-{name[:-4]}", title, lines, run.folder) for name, title in titles.items()]
+    tables = [read_table(paths[name], f"{key}-{name[:-4]}", title, lines, run.folder) for name, title in titles.items()]
+    return [table for table in tables if table.total]
 
 
 def days_figure(run: FinishedRun, key: str, score_name: str, of: Results | None = None) -> Markup | str:

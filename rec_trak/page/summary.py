@@ -58,7 +58,7 @@ def ten_lines(
         ("Articles", _articles(primary, order, titles)),
         ("Clicks", _clicks(primary, order, titles)),
         ("Users", _users(primary, order)),
-        ("Of them", [" ".join(told)] if len(order) else []),
+        ("Of them", [" ".join(told)] if len(order) > 1 else []),
         ("Injected", _found(sections["detection"])),
         ("Other model", _compared(sections["comparison"])),
         ("How sure", _sure(run, sets, sections["trust"])),
@@ -135,8 +135,12 @@ def _joined(parts: Iterable[list[Part]], between: str = ", ") -> list[Part]:
 def _asked(run: FinishedRun, sets: list[Results], titles: Titles) -> list[Part]:
     n, members = len(run.results.scores), len(run.metadata.get("members") or [])
     by = f"{members} checkpoint{'s' * (members != 1)}" if members else "one model"
-    model = " ".join(str(run.metadata[key]) for key in ("model_type",) if run.metadata.get(key))
-    which = f"Which of {n:,} training click{'s' * (n != 1)} "
+    model, architecture = (
+        shown(run.metadata.get("model_type") or ""),
+        (run.metadata.get("model") or {}).get("architecture"),
+    )
+    by = f"{architecture}, {by}" if architecture else by
+    which = f"Which of {n:,} training clicks " if n > 1 else "What the one training click "
     if not sets:
         return [f"{which}does the {model} model ({by}) rest on by themselves?".replace("  ", " ")]
     name, score = shown(sets[0].folder.name, 60), sets[0].metadata.get("score") or {}
@@ -151,15 +155,14 @@ def _asked(run: FinishedRun, sets: list[Results], titles: Titles) -> list[Part]:
 
 
 def _articles(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]:
-    if not len(order):
+    if len(order) < 2:  # what the one click is says the line of clicks
         return []
     counts = Counter(primary.rows["article_id"].iloc[order])
     named = counts.most_common(NAMED)
     parts = [[_article(article, titles), f" ({count:,})"] for article, count in named]
     rest = len(counts) - len(named)
     ending = f"; the others are on {rest:,} more articles." if rest else "."
-    which = f"The {len(order):,} strongest clicks" if len(order) > 1 else "The strongest click"
-    return [f"{which} most often chose ", *_joined(parts), ending]
+    return [f"The {len(order):,} strongest clicks most often chose ", *_joined(parts), ending]
 
 
 def _clicks(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]:
@@ -172,7 +175,7 @@ def _clicks(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]:
 
 
 def _users(primary: Results, order: np.ndarray) -> list[Part]:
-    if not len(order):
+    if len(order) < 2:
         return []
     counts = Counter(primary.rows["user_id"].iloc[order])
     named = counts.most_common(NAMED)

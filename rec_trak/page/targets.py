@@ -40,7 +40,8 @@ def _target_set(run: FinishedRun, results: Results, titles: Titles, key: str) ->
     name, score = shown(results.folder.name, 60), results.metadata.get("score") or {}
     return {
         "name": name,
-        "folder": results.folder.name,
+        "folder": shown(results.folder.name, None),
+        "explained": bool(run.files("explain_*.csv", results)),
         "count": score.get("target_count"),
         "file": shown(results.metadata.get("targets_file", ""), None),
         "notes": [shown(note, None) for note in results.metadata.get("targets_notes") or []],

@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -271,13 +272,15 @@ def describe(run: Run, job: Job, score: dict[str, Any], diagnostics: tuple[Diagn
         "coverage": {one.what: {"known": one.known, "shown": one.shown} for one in job.coverage},
         "score": score,
         "members": [
-            {"checkpoint": member.name, "digest": member.digest, **dataclasses.asdict(numbers)}
+            {"checkpoint": member.name, "digest": member.digest, "code_base": member.code_base}
+            | dataclasses.asdict(numbers)
             for member, numbers in zip(job.members, diagnostics, strict=True)
         ],
         "parameters": job.parameter_count,
         "save_dir": str(job.save_dir),
         "recorded": manifest.get("recorded", {}),
         "proof": [proofs.get(member.digest) for member in job.members],
+        "date": date.today().isoformat(),
         "versions": versions(),
         "notes": [*job.impressions.notes, NOT_A_COUNTERFACTUAL],
     }

@@ -34,3 +34,11 @@ def test_a_checkpoint_stands_beside_its_proof():
     assert told["checkpoint 0"] == "a.pt (digest a), validation AUC 0.6801, 0.6801 by the checkpoint"
     assert told["checkpoint 1"] == "b.pt (digest b), validation AUC 0.5000"
     assert told["checkpoint 2"] == "c.pt (digest c)"
+
+
+def test_whose_checkpoints_they_are_and_when_they_were_scored():
+    """Law: code base and day stand in the page, each code base once; nothing where an older run does not say."""
+    members = [{"checkpoint": f"{i}.pt", "digest": "d", "code_base": "plm4newsrs"} for i in range(2)]
+    told = told_of(members=members, date="2020-02-03")
+    assert (told["code base"], told["scored on"]) == ("plm4newsrs", "2020-02-03")
+    assert not {"code base", "scored on"} & told_of().keys()

@@ -1,0 +1,81 @@
+"""The first screen: what it says is what the numbers say, of any run, in at most ten lines."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from support import page_world
+
+from rec_trak.page.page import write_page
+from rec_trak.page.rows import known_titles
+from rec_trak.page.summary import FIRST, picture, ten_lines
+from rec_trak.runs.finished import open_run
+
+MISSING = {"trust": None, "validation": None, "detection": None, "comparison": None}
+
+
+def lines_of(run, sections=MISSING) -> dict[str, list]:
+    """Name -> parts."""
+    opened = open_run(run)
+    sets = opened.target_sets()
+    return {line["name"]: line["parts"] for line in ten_lines(opened, sets, known_titles(opened), sections, ["a", "b"])}
+
+
+def plain(parts: list) -> str:
+    return "".join(part if isinstance(part, str) else part["text"] for part in parts)
+
+
+def named(parts: list, kind: str) -> list[str]:
+    return [part["id"] for part in parts if not isinstance(part, str) and part["kind"] == kind]
+
+
+def test_names_are_those_of_the_strongest_clicks(tmp_path):
+    """Law: the articles and users that most of the first rows have, and the first three clicks, against a count."""
+    run = page_world.write_everything(tmp_path)[0]
+    told = open_run(run).target_set()
+    order = [i for i in np.argsort(-told.scores, kind="stable")[:FIRST].tolist() if told.scores[i] > 0]
+    lines = lines_of(run)
+    for name, column, kind in (("Articles", "article_id", "article"), ("Users", "user_id", "user")):
+        counts = Counter(told.rows[column].iloc[order]).most_common(3)
+        assert named(lines[name], kind) == [identity for identity, _ in counts]
+        assert all(f"({count})" in plain(lines[name]) for _, count in counts)
+    assert named(lines["Clicks"], "user") == told.rows["user_id"].iloc[order[:3]].tolist()
+    assert all(f"(row {row})" in plain(lines["Clicks"]) for row in order[:3])
+    assert "4 recommendations “<s>promoted” of" in plain(lines["Asked"])
+    assert len(lines) <= 10
+
+
+def test_the_picture_adds_up(tmp_path):
+    """Law: bars are sums over the clicks on an article, the largest and the lowest, as long as they are large."""
+    told = open_run(page_world.write_everything(tmp_path)[0]).target_set()
+    drawn = picture(told, {})
+    sums = told.rows.assign(score=told.scores.astype(float)).groupby("article_id")["score"].sum()
+    assert [bar["sum"] for bar in drawn["bars"]] == pytest.approx([sums[bar["article_id"]] for bar in drawn["bars"]])
+    assert drawn["bars"][0]["sum"] == pytest.approx(sums.max())
+    assert drawn["bars"][-1]["sum"] == pytest.approx(sums.min())
+    for bar in drawn["bars"]:
+        assert bar["width"] == pytest.approx(100 * abs(bar["sum"]) / (sums.max() - sums.min()), abs=0.01)
+        edge = bar["start"] if bar["sum"] > 0 else bar["start"] + bar["width"]
+        assert edge == pytest.approx(drawn["zero"], abs=0.02)
+
+
+@pytest.mark.parametrize("scores", [[2.0], [-1.0], [0.0]])
+def test_one_click_and_none_with_influence(tmp_path, scores):
+    """Law: a run of one row, or without a positive score, has a first screen too."""
+    rows = page_world.write_run(tmp_path / "run", np.concatenate([scores, -np.ones(page_world.N - 1)]))
+    lines = lines_of(rows)
+    assert ("No click has a positive influence." in plain(lines["Clicks"])) == (scores[0] <= 0)
+    assert not {"Articles", "Users", "Of them"} & lines.keys()
+    assert plain(lines["Next"]).startswith("Ask about recommendations")
+    write_page(rows)
+
+
+def test_what_is_not_to_be_used_is_not_acted_on(tmp_path):
+    """Law: the advice follows the verdict on what was asked; an earlier validation says that it is one."""
+    run = page_world.write_everything(tmp_path)[0]
+    line = {"folder": "targets/<s>promoted", "word": "do not use", "reason": "noise", "improvement": "more members"}
+    checked = {"verdict": "", "sets": [{"name": "<s>promoted", "verdict": "It predicts.", "stale": True}]}
+    lines = lines_of(run, MISSING | {"trust": {"lines": [line]}, "validation": checked})
+    assert plain(lines["Next"]) == "Do not act on this ranking. Better: more members."
+    assert plain(lines["How sure"]).startswith("do not use: other random numbers")
+    assert plain(lines["Retrained"]).startswith("It predicts. That was an earlier ranking: run `scripts/validate.py`")
