@@ -11,7 +11,7 @@ from support import tiny
 from support.commands import fail, succeed
 
 from rec_trak import room
-from rec_trak.attribution import session
+from rec_trak.attribution import ways
 from rec_trak.runs import making as analysis
 
 SETS = {"exposed": {"article": "n3", "users": "train", "count": 6}}
@@ -107,7 +107,7 @@ def test_scoring_again_costs_no_gradient_and_no_pass(run, monkeypatch):
     def refuses(*arguments, **more):
         raise AssertionError
 
-    monkeypatch.setattr(session.Way, "batch", refuses)
+    monkeypatch.setattr(ways.Way, "batch", refuses)
     monkeypatch.setattr("rec_trak.attribution.explain.row_margin", refuses)
     succeed("score", *flags, "--targets", "exposed", "--top_k", "3", "--save_matrix")
     assert read(folder / "targets" / "exposed" / "proponents.csv")["rank"].max() <= 3
