@@ -101,7 +101,7 @@ def _staged(setting: Setting, influence: np.ndarray, loss: np.ndarray) -> dict[s
     attack = setting.attack
     rows, count = attack.rows, len(setting.ground.articles)
     if attack.kind == "S":
-        key = summed({"co": _co_shown(setting), "in": influence}, {"co": 1.0, "in": 0.5}, attack.asked)
+        key = summed({"co": _co_shown(setting), "in": influence}, {"co": 1.0, "in": 1.0}, attack.asked)
         co = in_question_first(attack.asked, _co_shown(setting))
         return {
             "shown first, co-reading": co,
@@ -114,9 +114,9 @@ def _staged(setting: Setting, influence: np.ndarray, loss: np.ndarray) -> dict[s
     found[f"{FIRST[through]}, then influence"] = in_question_first(whole.among, influence, influence)
     parts = whole.signals | {INFLUENCE: influence, "loss": loss}
     if through == HISTORIES:
-        key = summed(parts, {CO_READING: 1.0, INFLUENCE: 0.5}, whole.among)
+        key = summed(parts, {CO_READING: 1.0, INFLUENCE: 1.0}, whole.among)
         found[f"{FIRST[through]}, then co-reading and influence"] = in_question_first(whole.among, key)
-    key = summed(parts, {CO_READING: 1.0, INFLUENCE: 0.5, "loss": 0.5}, whole.among)
+    key = summed(parts, {CO_READING: 1.0, INFLUENCE: 1.0, "loss": 0.5}, whole.among)
     found[f"tried: {FIRST[through]}, then co-reading, influence and loss"] = in_question_first(whole.among, key)
     return found
 
@@ -125,7 +125,7 @@ def _co_shown(setting: Setting) -> np.ndarray:
     """Co-reading of the rows that are shown an article and click another."""
     attack, rows = setting.attack, setting.attack.rows
     shown = [(a, np.flatnonzero(holds(rows.candidates, [a]) & attack.asked)) for a in attack.promoted]
-    return co_reading_of(reading_of(rows, len(setting.ground.articles)), shown)
+    return co_reading_of(reading_of(rows, len(setting.ground.articles), without=attack.promoted), shown)
 
 
 def _tried(setting: Setting, told: Solved, influence: np.ndarray) -> dict[str, np.ndarray]:

@@ -37,13 +37,14 @@ class Reading:
     __repr__ = outline
 
 
-def reading_of(rows: Impressions, articles: int, clicks: bool = False) -> Reading:
+def reading_of(rows: Impressions, articles: int, clicks: bool = False, without: Iterable[int] = ()) -> Reading:
     """The reading of rows.
 
     Args:
         rows: N rows.
         articles: A, the length of their table.
         clicks: whether a row's click is part of its reading.
+        without: articles that are no part of any reading.
     """
     n, lengths = len(rows), rows.history.lengths
     where, what = np.repeat(np.arange(n, dtype=np.int32), lengths), rows.history.values
@@ -51,7 +52,9 @@ def reading_of(rows: Impressions, articles: int, clicks: bool = False) -> Readin
         where, what = np.concatenate([where, np.arange(n, dtype=np.int32)]), np.concatenate([what, rows.clicked])
     table = csr_array((np.ones(len(what), dtype=np.float32), (where, what)), shape=(n, articles))  # sums what is twice
     readers = np.bincount(table.indices, minlength=articles)
-    table.data = np.log((1 + n) / (1 + readers)).astype(np.float32)[table.indices]
+    weights = np.log((1 + n) / (1 + readers)).astype(np.float32)
+    weights[list(without)] = 0
+    table.data = weights[table.indices]
     squares = np.bincount(_rows(table), weights=np.square(table.data, dtype=np.float64), minlength=n)
     numbers: dict[str, int] = {}
     users = np.fromiter((numbers.setdefault(str(user), len(numbers)) for user in rows.user_ids), np.int64, n)

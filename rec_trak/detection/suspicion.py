@@ -2,10 +2,11 @@
 
 Clicks first that are on one of the articles (through histories: rows that have one in their history), and among them
 
-    clicks      co-reading + 0.5 influence       in standardised ranks
+    clicks      co-reading + influence       in standardised ranks
     histories   co-reading
 
-with influence the renormalised influence on the targets times root Q. Weights were fixed on attacks planted into real
+with influence the renormalised influence on the targets times root Q. All articles in question are left out of what
+rows read: bots that click several of them would look like each other. Weights were fixed on attacks planted into real
 clicks, never on labels of the log at hand; docs/detection.md has the figures on others. A run without co-reading's
 answer to give (nobody reads anything else) ranks by influence alone, since tied ranks add nothing.
 """
@@ -30,7 +31,7 @@ from rec_trak.words import outline
 
 CLICKS, HISTORIES = "clicks", "histories"
 CO_READING, INFLUENCE, KNOWN = "co_reading", "influence", "known_rows"
-RULES = {CLICKS: {CO_READING: 1.0, INFLUENCE: 0.5}, HISTORIES: {CO_READING: 1.0}}
+RULES = {CLICKS: {CO_READING: 1.0, INFLUENCE: 1.0}, HISTORIES: {CO_READING: 1.0}}
 FIRST = {CLICKS: "promoted article clicked", HISTORIES: "promoted article in history"}
 SUSPICION, SUSPICIOUS = "suspicion.csv", "suspicion"  # the file, and its column that it is ranked by
 COLUMNS = ("sample_idx", "user_id", "article_id", "title", "source_lines")
@@ -74,7 +75,7 @@ def co_reading_among(rows: Impressions, count: int, promoted: list[int], through
         promoted: positions of the articles.
         through: CLICKS; or HISTORIES, for which a row's click is part of its reading.
     """
-    read = reading_of(rows, count, clicks=through == HISTORIES)
+    read = reading_of(rows, count, through == HISTORIES, promoted)
     return co_reading_of(read, [(a, np.flatnonzero(in_question(rows, [a], through))) for a in promoted])
 
 

@@ -68,3 +68,14 @@ def test_of_several_articles_the_strangest_counts():
     found = co_reading_of(read, of.items())
     assert found[1] == max(single[1][1], single[3][1])
     assert found.tolist()[2::2] == [0, 0]
+
+
+def test_articles_in_question_are_no_reading():
+    """Two bots that click the same two articles, one after the other, do not look alike for it."""
+    rows = impressions(["bot", "bot2", "a", "b"], [[1, 5, 8], [2, 6, 8], [3, 4], [3, 4]], [9, 9, 9, 9])
+    asked = np.arange(4)
+    with_both = co_reading(reading_of(rows, 10), 9, asked)
+    alone = co_reading(reading_of(rows, 10, without=[8, 9]), 9, asked)
+    assert (alone[:2] > with_both[:2]).all()
+    taken_out = impressions(rows.user_ids, [[1, 5], [2, 6], [3, 4], [3, 4]], [9, 9, 9, 9])
+    np.testing.assert_allclose(alone, co_reading(reading_of(taken_out, 10), 9, asked), atol=1e-9)
