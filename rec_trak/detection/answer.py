@@ -11,9 +11,9 @@ from rec_trak.detection.suspicion import CLICKS, KNOWN, RULES, Suspicion, suspic
 
 SHOWN = 20  # rows and users that the record names
 NAMED, REMOVED = 5, 10  # of them that a line names, and that the command removes
-MEASURED = {  # AUROC of the rule on real clicks with planted attacks, docs/detection.md: the least and the best attack
-    "clicks": (0.70, 0.93),
-    "histories": (0.80, 0.80),
+MEASURED = {  # AUROC of the rule on real clicks with planted attacks, docs/detection.md
+    "clicks": "70 to 95 of 100 pairs (bots that read like its readers were put last)",
+    "histories": "75 of 100 pairs",
 }
 WHAT = {"clicks": "clicks on", "histories": "rows with a history that holds"}
 
@@ -81,9 +81,8 @@ def _sure(content: dict[str, Any]) -> str:
             "How sure: by the labels, this order sets an injected one above a genuine one in "
             f"{100 * own['auroc']:.0f} of 100 pairs ({own['n_poisoned']} of these {own['n']} rows are injected)."
         )
-    low, high = (round(100 * x) for x in MEASURED[told["through"]])
-    pairs = f"{low}" if low == high else f"{low} to {high}"
     return (
         "How sure: nobody said which of these are injected, and some or none may be. Where bots were planted into real "
-        f"clicks, this order set one above a genuine reader in {pairs} of 100 pairs: an order to look in, no proof."
+        f"clicks, this order set one above a genuine reader in {MEASURED[told['through']]}: an order to look in, no "
+        "proof."
     )
