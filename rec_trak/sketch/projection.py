@@ -192,9 +192,9 @@ def add_outer_by_product(
     flat = out.new_zeros(-(-rows * stride // k) * k)
     tile, folds = flat[: rows * stride].view(rows, stride)[:, :cols], flat.view(-1, k)
     for sketch, pieces in zip(out, own, strict=True):
-        for first, (left, right) in enumerate(pieces):
-            tile.addmm_(left.t(), right, beta=min(first, 1))
-        if pieces:
+        if pieces:  # one product of all: each pass over the tile costs more than a few places' products
+            left, right = pieces[0] if len(pieces) == 1 else map(torch.cat, zip(*pieces, strict=True))
+            tile.addmm_(left.t(), right, beta=0)
             if signs is not None:
                 tile *= signs
             folded = folds.sum(dim=0)
