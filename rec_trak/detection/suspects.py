@@ -110,8 +110,8 @@ def answer_of(table: pd.DataFrame, level: float) -> list[str]:
     return [
         *lines,
         "A score says that its clickers are not its readers, not why: a push by the platform itself looks alike.",
-        f"Which clicks: score the exposure of one (targets: {{article: {found['article_id'].iloc[0]}, users: val}}), "
-        "then rec-trak detect.",
+        f"Which clicks: put `asked: {{article: {found['article_id'].iloc[0]}, users: val}}` under `targets` in the "
+        "YAML of an analysis, then rec-trak score --targets asked, then rec-trak detect.",
     ]
 
 
