@@ -7,6 +7,7 @@ members it stands for said in it.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ BARS, BARS_EACH = 20, 10  # of one panel at most, and of each of several: a line
 HEADLINE, ROOM = {1: 24, 2: 60}, {1: 105, 2: 270}  # of a headline beside a bar: characters, and points
 TITLE, NAME = 90, {1: 44, 2: 60}  # characters of a heading, and of a name in a legend
 BAR, FRAME = 0.152, 0.62  # inches of a bar, and of what stands around a panel of bars
+MARK = "\u200e"  # left to right
 WORDS = {1: "fake article clicked", 0: "real article clicked", -1: "not known whether fake"}
 
 
@@ -244,6 +246,8 @@ def _checked_titles(titles: Sequence[str] | None, last_row: int) -> list[str]:
 
 def _row_name(row: int, titles: list[str], columns: int) -> str:
     headline = within(drawable(titles[row], HEADLINE[columns]), ROOM[columns]) if titles else ""
+    if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in headline):
+        headline = f"{MARK}{headline}{MARK}"  # else the row's number would stand at the headline's other end
     return f"{headline}  row {row}" if headline else f"row {row}"
 
 

@@ -58,11 +58,19 @@ def figure_files(name: str, draw: Callable[[int], Figure], vector: bool = False)
             before any file is written.
         vector: see above.
     """
-    wide = draw(2)
+    wide = _laid_out(draw(2))
     files: dict[str, Writer] = {f"{name}.png": partial(save, wide)}
     if vector:
-        narrow = draw(1)
+        narrow = _laid_out(draw(1))
         for kind in ("pdf", "svg"):
             files[f"{name}.{kind}"] = partial(save, wide, kind=kind)
             files[f"{name}_column.{kind}"] = partial(save, narrow, kind=kind)
     return files
+
+
+def _laid_out(figure: Figure) -> Figure:
+    """The figure with its parts where they are to stand, so that each file does not find their places anew."""
+    with paper():
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure

@@ -228,6 +228,7 @@ def test_hostile_titles_are_drawn_without_a_warning(tmp_path):
     assert re.fullmatch("W{20,40}…  row 4", names["4"])
     assert names["6"] == "two lines tab[0m  row 6"
     assert {"row 1", "row 5"} <= set(names)
+    assert names["3"] == "\u200eمرحبا بالعالم خبر\u200e  row 3"
     plot_score_distribution([1.0, 2.0], [0, 1], tmp_path / "d.png", title="$\\frac{ 日本 😀 " * 40)
 
 
