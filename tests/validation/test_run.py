@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from support import tiny, validated
 from support.commands import call
+from support.marked import sum_again
 
 from rec_trak.errors import ConfigError, DataError, NumericalError, StoreError
 from rec_trak.page.page import write_page
@@ -167,10 +168,12 @@ def test_the_page_tells_it(copied):
     assert "of an earlier ranking" not in text
     scores = results / "targets" / validated.TARGETS / "trak_scores.npy"
     np.save(scores, np.load(scores) + 1)
+    sum_again(scores.parent, scores.name)
     assert "of an earlier ranking" in write_page(results).path.read_text()
     path = results / "validation.json"
     told = json.loads(path.read_text())
     del told["sets"][validated.TARGETS]["lds"]["scores"][RUN]["lds"]
     path.write_text(json.dumps(told))
+    sum_again(results, path.name)
     with pytest.raises(DataError, match=r"validation\.json: its parts do not go together\. Got KeyError 'lds'"):
         write_page(results)
