@@ -96,7 +96,7 @@ def describe_checkpoint(path: str | Path) -> dict[str, Any]:
         "sizes": {
             "embeddings": _embeddings(own),
             "word_dim": _word_dim(model.state),
-            "heads": {name: n for name, n in settings.items() if "head" in name and type(n) is int},
+            "heads": {name: n for name, n in settings.items() if "head" in name and type(n) is int and n > 0},
         },
         "trained_with": settings,
         "progress": _plain({k: v for k, v in read.extras.items() if isinstance(v, int | float | str)}, [MOST]),

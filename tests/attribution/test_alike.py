@@ -182,7 +182,7 @@ def test_ends_and_figures_go_without_such_rows(tmp_path):
     assert ends["category"].value_counts().to_dict() == {"top_influential": 5, "bottom_influential": 5}
     lowest = full[full["score"] > 0].tail(5)["sample_idx"].tolist()
     assert ends[ends["category"] == "bottom_influential"]["sample_idx"].tolist() == lowest
-    told = own_rows(read_results(run.folder), {})
+    told = own_rows(open_run(run.folder), {})
     assert sum(line["rows"] for line in told["classes"]) == len(full) - 2
     assert all(line["low"] > 0 for line in told["classes"])
 
