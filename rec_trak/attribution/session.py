@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rec_trak.attribution.filling import fill_rows, fill_targets, plan_rows
 from rec_trak.attribution.job import Job, fingerprint, versions
@@ -33,9 +33,6 @@ from rec_trak.store.manifest import (
 )
 from rec_trak.words import quoted
 from rec_trak.workers import agreed, is_first
-
-if TYPE_CHECKING:
-    pass
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
