@@ -5,12 +5,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DEMO ?= demo
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-all lint docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python scripts/demo.py --folder $(DEMO)
 
 test: $(VENV)/installed-test lint
+	$(BIN)/python -m pytest -n 2 -m "not long"
+
+test-all: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/installed-test

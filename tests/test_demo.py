@@ -156,6 +156,7 @@ def test_two_demos_in_one_folder(tmp_path):
         run_demo(demo, say=say)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", range(4))
 def test_a_demo_that_was_stopped_goes_on_from_its_leftovers(tmp_path, step):
     """Whatever it had written is replaced; a mark half written counts; other files in its folder stay."""

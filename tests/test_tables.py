@@ -107,6 +107,7 @@ def test_a_notebook_shows_text_as_text(tmp_path):
     assert run.influence().head(3).attrs["units"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", ["import rec_trak.trust.run", "pass"])
 def test_trust_is_a_package_and_a_function(first):
     """Law: whichever is used first, `rec_trak.trust(...)` is called and `rec_trak.trust.run` imported."""

@@ -76,6 +76,7 @@ def test_the_whole_job(home, form):
         assert len((home / "less").read_text().splitlines()) == rows - 1
 
 
+@pytest.mark.long
 def test_ebnerd_benchmark_on_its_own_data(home):
     """Law: Keras weights as ebnerd-benchmark writes them, with settings nearby, are analysed on EB-NeRD as proposed."""
     pytest.importorskip("h5py")

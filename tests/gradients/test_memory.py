@@ -74,6 +74,7 @@ READABLE = pytest.mark.skipif(
 
 
 @READABLE
+@pytest.mark.long
 def test_peak_memory_does_not_grow_with_the_vocabulary():
     """The peak beyond the model is the same within 20 % for 20,000 and 400,000 words."""
     small, large = peak_beyond_the_model(20_000), peak_beyond_the_model(400_000)
@@ -82,6 +83,7 @@ def test_peak_memory_does_not_grow_with_the_vocabulary():
 
 
 @READABLE
+@pytest.mark.long
 def test_peak_memory_of_spans_does_not_grow_with_anything():
     """Where articles are taken once each, three times the rows with ten times the articles and twenty times the words
     add less than a quarter to the peak of spans of one size."""

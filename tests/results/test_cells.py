@@ -106,6 +106,7 @@ def cells(folder):
     return found
 
 
+@pytest.mark.long
 def test_every_command_takes_the_flag_and_finds_the_same(tmp_path):
     """No cell of any file that they write begins as a formula; what they read back is the data, and so are verdicts."""
     flags = hostile(tmp_path)
