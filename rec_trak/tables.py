@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from rec_trak.data.tables import DIGITS
-from rec_trak.errors import ConfigError, DataError
-from rec_trak.results.files import Results
+from rec_trak.errors import ConfigError, DataError, reason
+from rec_trak.results.files import Results, read_table
 from rec_trak.results.histories import row_read
 from rec_trak.results.ranking import HISTORY_READ, best_first
 from rec_trak.runs.finished import FinishedRun
@@ -314,10 +314,11 @@ def _current(run: FinishedRun, one: dict[str, Any]) -> bool:
 
 
 def _read(path: Path) -> pd.DataFrame:
+    table = read_table(path)
+    numbers = [name for name in ("kernel", "influence", "sum", "mean") if name in table]
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-        numbers = [name for name in ("kernel", "influence", "sum", "mean") if name in table]
         return table.astype(dict.fromkeys(numbers, float) | ({"rows": int} if "rows" in table else {}))
-    except (ValueError, OSError) as error:
-        problem = harmless(str(error)).rstrip(".")
-        raise DataError(f"{path}: cannot be read ({problem}). Run the script that writes it again.") from None
+    except ValueError as error:
+        raise DataError(
+            f"{path}: not the numbers of a run ({reason(error)}). Run the script that writes it again."
+        ) from None

@@ -61,7 +61,7 @@ def fill_rows(job: Job, way: Way, plan: dict[str, Any], bar: tqdm) -> None:
 
 
 def plan_targets(job: Job, name: str, count: int, way: Way, manifest: dict[str, Any]) -> dict[str, Any]:
-    """As `_plan`, of a target set's maps."""
+    """As `plan_rows`, of a target set's maps."""
     saver = make_traker(job, way, "softmax").saver
     saver.adopt_all(manifest)
     work = []

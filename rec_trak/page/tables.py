@@ -17,9 +17,7 @@ import pandas as pd
 from rec_trak.config.documents import load_json
 from rec_trak.errors import DataError
 from rec_trak.page.glossary import place_of
-from rec_trak.results.cells import unguarded
-from rec_trak.results.files import GUARD, METADATA
-from rec_trak.store.manifest import read_whole
+from rec_trak.results.files import read_table as read_table_of_results
 from rec_trak.words import harmless
 
 LINES = 1000  # of a table in the page at most; the CSV has the rest
@@ -96,20 +94,12 @@ def read_table(path: Path, name: str, title: str, lines: int = LINES, root: Path
 
 
 def read_csv(path: Path) -> pd.DataFrame | None:
-    """A CSV as text, None where there is no such file; without the apostrophes of `--spreadsheet_safe`.
+    """A CSV as text, None where there is no such file.
 
     Raises:
         DataError: it cannot be read.
     """
-    if not path.is_file():
-        return None
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
-        problem = shown(error).rstrip(".")
-        raise DataError(f"{path}: cannot be read ({problem}). Run the script that writes it again.") from None
-    told = read_whole(path.parent / METADATA) or {}
-    return unguarded(table) if told.get(GUARD) is True else table
+    return read_table_of_results(path) if path.is_file() else None
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

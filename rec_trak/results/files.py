@@ -41,6 +41,7 @@ from rec_trak.results.ranking import (
     rows_table,
 )
 from rec_trak.results.style import Writer, figure_files
+from rec_trak.store.manifest import read_whole
 from rec_trak.words import outline
 
 SCORES, LABELS_FILE, ROWS, METADATA = "trak_scores.npy", "trak_labels.npy", "rows.csv", "metadata.json"
@@ -177,6 +178,20 @@ def read_results(folder: str | Path) -> Results:
     rows = _read(folder / ROWS, lambda path: pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8"))
     rows = unguarded(rows) if metadata.get(GUARD) is True else rows
     return Results(folder, scores, labels, _checked_rows(folder / ROWS, rows, labels), metadata)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV of a results folder as text, without the apostrophes of `--spreadsheet_safe`.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+        raise DataError(f"{path}: cannot be read ({reason(error)}). Run the script that writes it again.") from None
+    told = read_whole(path.parent / METADATA) or {}
+    return unguarded(table) if told.get(GUARD) is True else table
 
 
 def write_files(folder: str | Path, writers: dict[str, Writer], of: str | None = None) -> list[Path]:

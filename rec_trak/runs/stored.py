@@ -54,7 +54,7 @@ class Stored:
         Raises:
             StoreError: they are gone or damaged.
         """
-        return _read(self.save_dir, model_id)
+        return read_member(self.save_dir, model_id)
 
     def targets(self, model_id: int, name: str, count: int | None = None) -> np.ndarray:
         """Projected gradients (M, K) of a target set, as a read-only map.
@@ -88,7 +88,7 @@ def open_stored(results: Results, rows: Callable[[], Impressions]) -> Stored:
         StoreError: the directory is gone, or holds another run's gradients or those of other rows.
     """
     told, save_dir = results.metadata, stored_gradients(results)
-    count, impressions = len(_read(save_dir, 0)[1]), len(results.scores)
+    count, impressions = len(read_member(save_dir, 0)[1]), len(results.scores)
     owner = np.arange(count) if count == impressions else expand(rows(), told["features"]["loss"])[1]
     if len(owner) != count:
         raise StoreError(
@@ -118,15 +118,6 @@ def stored_gradients(results: Results) -> Path:
     models = {str(i): member["digest"] for i, member in enumerate(told["members"])}
     check_manifest(save_dir, read_manifest(save_dir), {"features": told["features"] | told["rows"], "models": models})
     return save_dir
-
-
-def _read(save_dir: Path, model_id: int) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        return read_member(save_dir, model_id)
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{save_dir / str(model_id)}: no gradients of checkpoint {model_id} ({error}). Run scripts/featurize.py."
-        ) from None
 
 
 def stored_self_influence(stored: Stored, form: str) -> np.ndarray:

@@ -177,6 +177,8 @@ def describe(settings: Mapping[str, Any], state: Mapping[str, Tensor], articles:
     check_settings(said, held | {"attributes2encode": views_said, "use_plm": plm}, where)
     late, topical = _late(state), architecture == "naml" and "subcategory" in views
     _warn_of_batches(architecture, late, plm, where)
+    if architecture == "lstur" and {"title", "body"} <= {*views} and list(state) == sorted(state):
+        _warn_of_order(views, where)
     users = architecture == "lstur" and not late
     topics = shapes.get(TOPICS)
     tables = {"word2index.tsv": not plm, "categ2index.tsv": "category" in views}
@@ -214,6 +216,18 @@ def _warn_of_batches(architecture: str, late: bool, plm: bool, where: str) -> No
             RecTrakWarning,
             stacklevel=3,
         )
+
+
+def _warn_of_order(views: tuple[str, ...], where: str) -> None:
+    """Its vectors stand side by side in the order of its texts, which only unsorted names tell."""
+    texts = [VIEWS[view] for view in views if view in LENGTHS]
+    warnings.warn(
+        f"{where}: the names in the checkpoint are sorted, as safetensors writes them: the order of its texts is lost. "
+        f"They are read as {' and '.join(texts)}: scores are right only if it was trained so. Give the file that it "
+        "was made from.",
+        RecTrakWarning,
+        stacklevel=3,
+    )
 
 
 def _names(folder: Path, file: str, column: str, shape: Sequence[int]) -> tuple[str, ...]:
