@@ -26,7 +26,7 @@ GOOD, OLDER, UNRECORDED, FOREIGN, MISSING, DAMAGED = (
     *("missing", "damaged"),
 )
 BAD = (MISSING, DAMAGED)
-OURS = ("report.html", "articles.html", RECORD, LOCK)
+OURS = (RECORD, LOCK, "report.html", "report_rows.html", "classes.csv", "member_agreement.csv", "detection_curves*.*")
 TRAKERS = (MANIFEST, "metadata.json", "experiments.json", LOCK)
 FEATURIZE, SCORE = "scripts/featurize.py", "scripts/score.py"
 
@@ -97,7 +97,7 @@ def _results(folder: Path, root: Path) -> Iterator[Found]:
             yield Found(_named(path, root), GOOD if record[name] == scoring else OLDER)
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name not in record and path.name not in core:
-            yield Found(_named(path, root), UNRECORDED if path.name in OURS else FOREIGN)
+            yield Found(_named(path, root), UNRECORDED if any(map(path.match, OURS)) else FOREIGN)
 
 
 def _maker(name: str) -> str:

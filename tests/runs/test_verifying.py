@@ -55,6 +55,15 @@ def test_one_flipped_bit_is_damage_of_that_file(run, name):
     assert words(run)[name] == DAMAGED
 
 
+def test_what_the_page_leaves_is_ours(run):
+    """It stands beside the scores without being of one scoring, and is not foreign."""
+    before = words(run)
+    assert call("report", "--results_dir", run).returncode == 0
+    after = words(run)
+    assert {"report.html", "classes.csv"} <= {name for name in after if name not in before}
+    assert FOREIGN not in after.values()
+
+
 def test_missing_and_foreign(run):
     """A map, a marker, a recorded file that are gone; files that nobody of ours wrote."""
     (run / "rows.csv").unlink()
