@@ -3,6 +3,7 @@
     python benchmarks/growth.py                       # the table of docs/performance.md
     python benchmarks/growth.py --curve               # time a row against N at a fixed number of articles
     python benchmarks/growth.py --of nrms-512 --rows 4000
+    python benchmarks/growth.py --of nrms-512 --traker    # traker, all parameters, beside both
 
 Both paths are processes of their own, alive at once; rounds alternate, medians count. The article path takes the whole
 log each round, the pair path a sample of its rows, since its cost a row does not depend on N. Logs are MIND-like:
@@ -31,6 +32,7 @@ CASES = {  # name -> settings; reach and aim at 4.6 and at 34 rows an article
 }
 BASE = {"batch": 32, "rows": 10_000, "sample": 128, "memory": 2.0, "threads": 2, "gradient": "articles"}
 IMPRESSIONS = 4.7  # of a user, on average
+TRAKER_ROWS = 8  # a second each
 
 
 def make_log(s: dict):
@@ -136,6 +138,14 @@ def articles(s: dict):
     return run, len(inputs), {"least": plan.least, "share": plan.share, "promised": promised, "span": plan.rows}
 
 
+def traker(s: dict):
+    """traker 0.3.2 as a user gets it, all parameters, of a few rows: its cost a row does not depend on N."""
+    from contenders import traker_all
+
+    sizes = {"rows": TRAKER_ROWS, "batch": TRAKER_ROWS, "history": 50, "vocabulary": 20_000}
+    return *traker_all({"model": s["model"], "proj_dim": s["proj_dim"]} | sizes), {}
+
+
 def work(name: str, settings: dict) -> None:
     """One path: a round for each line on stdin, seconds and peak memory on stdout."""
     import torch
@@ -144,9 +154,9 @@ def work(name: str, settings: dict) -> None:
 
     torch.set_num_threads(settings["threads"])
     keep_heap()
-    run, rows, told = {"pairs": pairs, "articles": articles}[name](settings)
-    if name == "pairs":
-        run()  # the first round pays for what a run pays once; the other path's plan has paid it
+    run, rows, told = {"pairs": pairs, "articles": articles, "traker": traker}[name](settings)
+    if name != "articles":
+        run()  # the first round pays for what a run pays once; the plan of the article path has paid it
     print(json.dumps({"rows": rows} | told), flush=True)
     for _ in sys.stdin:
         clock = time.process_time if settings["processor"] else time.perf_counter
@@ -159,7 +169,7 @@ def work(name: str, settings: dict) -> None:
 def measure(settings: dict, rounds: int) -> dict:
     """Median milliseconds a row of both paths, their ratio, peaks in MB, and what the plan said."""
     workers = {}
-    for name in ("pairs", "articles"):
+    for name in ("pairs", "articles", *(["traker"] if settings["traker"] else [])):
         command = [sys.executable, __file__, "--worker", name, "--settings", json.dumps(settings)]
         workers[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         workers[name].first = json.loads(workers[name].stdout.readline())
@@ -173,6 +183,8 @@ def measure(settings: dict, rounds: int) -> dict:
         worker.wait()
     ms = {n: 1000 * statistics.median(t for t, _ in found[n]) / w.first["rows"] for n, w in workers.items()}
     peak = {f"{n}_mb": max(p for _, p in found[n]) for n in workers}
+    if "traker" in ms:
+        print(f"traker {ms['traker']:.1f} ms a row, {ms['traker'] / ms['articles']:.0f} times the articles' path")
     return (
         {"pairs_ms": ms["pairs"], "articles_ms": ms["articles"], "ratio": ms["articles"] / ms["pairs"]}
         | peak
@@ -198,6 +210,7 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=BASE["memory"], help="GB of a span")
     parser.add_argument("--threads", type=int, default=BASE["threads"], help="threads of each path")
     parser.add_argument("--processor", action="store_true", help="processor time, for a machine that is busy")
+    parser.add_argument("--traker", action="store_true", help="traker beside both, on a few rows")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each path")
     parser.add_argument("--curve", action="store_true", help="N from 500 on at 1,200 articles, NRMS, K = 512")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -206,7 +219,7 @@ def main() -> None:
     if args.worker:
         work(args.worker, args.settings)
         return
-    given = BASE | {key: getattr(args, key) for key in ("rows", "sample", "memory", "threads", "processor")}
+    given = BASE | {key: getattr(args, key) for key in ("rows", "sample", "memory", "threads", "processor", "traker")}
     print("| case | rows an article | N | pairs ms | articles ms | ratio | reach | aim | least | share | promised "
           "| pairs MB | articles MB |\n" + "|---" * 13 + "|", flush=True)  # fmt: skip
     if args.curve:
