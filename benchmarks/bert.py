@@ -30,7 +30,7 @@ from workload import make_inputs
 
 from rec_trak.clicks import ClickOutput, margin
 from rec_trak.config.model import ModelConfig, TextConfig
-from rec_trak.data.batches import Inputs
+from rec_trak.data.inputs import Inputs
 from rec_trak.gradients.computers import FactoredComputer, make_batch, select_parameters, without_gradient
 from rec_trak.gradients.memory import keep_heap
 from rec_trak.models.build import build_model

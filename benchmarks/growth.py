@@ -42,7 +42,7 @@ def make_log(s: dict):
     import numpy as np
     from workload import make_inputs
 
-    from rec_trak.data.batches import Inputs
+    from rec_trak.data.inputs import Inputs
     from rec_trak.data.ragged import Ragged
 
     rows, articles = s["rows"], max(20, round(s["rows"] / s["per_article"]))
@@ -70,7 +70,7 @@ def make_world(s: dict):
         return inputs, make_model(s["model"])
     from bert import make_titles, make_transformer
 
-    from rec_trak.data.batches import Inputs
+    from rec_trak.data.inputs import Inputs
 
     return Inputs(
         inputs.impressions, {"title": make_titles(len(inputs.views["title"]))}, inputs.users

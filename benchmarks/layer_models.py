@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rec_trak.data.batches import Batch, Inputs
+from rec_trak.data.batches import Batch
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import Inputs
 from rec_trak.data.ragged import Ragged
 
 D, WORDS, TITLE = 8, 30, 5

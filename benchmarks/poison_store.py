@@ -19,7 +19,8 @@ from rec_trak.attribution.session import featurize, featurize_targets
 from rec_trak.clicks import margin
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.data.articles import build_vocabulary
-from rec_trak.data.batches import Inputs, build_inputs, unique_batch
+from rec_trak.data.batches import unique_batch
+from rec_trak.data.inputs import Inputs, build_inputs
 from rec_trak.detection.places import of_rows
 from rec_trak.models.build import build_model
 from rec_trak.runs.stored import Stored

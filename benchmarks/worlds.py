@@ -21,8 +21,8 @@ from rec_trak.attribution.session import featurize, featurize_targets
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.config.reading import Reading
 from rec_trak.data.articles import Articles, build_vocabulary
-from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions, read_slates
+from rec_trak.data.inputs import Inputs, build_inputs
 from rec_trak.data.sources import read_data
 from rec_trak.data.synthetic import write_demo_world
 from rec_trak.models.build import build_model

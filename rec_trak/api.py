@@ -29,8 +29,9 @@ from rec_trak.config.analysis import (
 )
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.articles import Articles
-from rec_trak.data.batches import Batch, Inputs, build_inputs, unique_batch
+from rec_trak.data.batches import Batch, unique_batch
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import Inputs, build_inputs
 from rec_trak.data.own_tokens import is_own
 from rec_trak.errors import ConfigError
 from rec_trak.models.build import build_model

@@ -8,8 +8,9 @@ from trak.gradient_computers import FunctionalGradientComputer
 
 from rec_trak.clicks import LOSSES, ClickOutput, expand, flatten_padded, margin, residual, row_loss
 from rec_trak.config.model import ModelConfig, TextConfig
-from rec_trak.data.batches import Batch, Inputs, padded_batch, pair_batch, unique_batch
+from rec_trak.data.batches import Batch, padded_batch, pair_batch, unique_batch
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import Inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.models.build import build_model

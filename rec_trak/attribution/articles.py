@@ -16,7 +16,8 @@ import torch
 
 from rec_trak.attribution.job import Job
 from rec_trak.clicks import ClickOutput
-from rec_trak.data.batches import Inputs, article_views, moved
+from rec_trak.data.batches import article_views, moved
+from rec_trak.data.inputs import Inputs
 from rec_trak.data.spans import Span, make_span
 from rec_trak.errors import told
 from rec_trak.gradients.articles import ArticleComputer, like_length

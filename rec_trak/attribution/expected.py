@@ -13,7 +13,7 @@ from rec_trak.arrays import read_array
 from rec_trak.attribution.job import Job
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.config.analysis import AnalysisConfig
-from rec_trak.data.batches import build_inputs
+from rec_trak.data.inputs import build_inputs
 from rec_trak.data.tables import DIGITS, read_csv
 from rec_trak.errors import CheckpointError, ConfigError, DataError
 from rec_trak.training.evaluation import impression_scores

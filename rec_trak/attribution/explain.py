@@ -25,8 +25,9 @@ from rec_trak.attribution.session import featurize_targets
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import ClickOutput
 from rec_trak.data.articles import Articles
-from rec_trak.data.batches import Pairs, build_inputs
+from rec_trak.data.batches import Pairs
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import build_inputs
 from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError, told
 from rec_trak.gradients.computers import computer_class, make_batch, row_batch, row_margin

@@ -14,7 +14,7 @@ from trak import TRAKer
 from rec_trak.attribution.job import Job
 from rec_trak.attribution.ways import Way, agreed_way
 from rec_trak.clicks import ClickOutput
-from rec_trak.data.batches import Inputs
+from rec_trak.data.inputs import Inputs
 from rec_trak.errors import NumericalError
 from rec_trak.progress import progress
 from rec_trak.scoring.solve import RidgeScoreComputer

@@ -32,8 +32,8 @@ from rec_trak.attribution.ways import choose
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import ClickOutput, expand
 from rec_trak.data.articles import Articles
-from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import Inputs, build_inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError, listed

@@ -24,9 +24,9 @@ from rec_trak.config.analysis import AnalysisConfig, checkpoint_paths
 from rec_trak.config.model import ModelConfig
 from rec_trak.config.reading import Reading
 from rec_trak.data.articles import Articles
-from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.coverage import Coverage, check_coverage, coverage
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import Inputs, build_inputs
 from rec_trak.data.places import plain_name
 from rec_trak.errors import ConfigError, RecTrakWarning
 from rec_trak.gradients.computers import select_parameters

@@ -27,8 +27,8 @@ from rec_trak.checkpoints.stated import Stated, stated_auc
 from rec_trak.config.analysis import MODEL_TYPES
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.articles import Articles
-from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import Inputs, build_inputs
 from rec_trak.data.places import click_log_path, data_format, validation_name
 from rec_trak.data.validation import find_validation
 from rec_trak.errors import DataError, RecTrakError, RecTrakWarning, told

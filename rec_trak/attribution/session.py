@@ -12,8 +12,8 @@ from rec_trak.attribution.job import Job, fingerprint, versions
 from rec_trak.attribution.needs import require_room_for_features, require_room_for_targets
 from rec_trak.attribution.ways import agreed_way
 from rec_trak.data.articles import Articles
-from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import Inputs, build_inputs
 from rec_trak.data.targets import Targets
 from rec_trak.errors import ConfigError, StoreError
 from rec_trak.gradients.memory import keep_heap

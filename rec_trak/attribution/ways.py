@@ -13,7 +13,7 @@ from trak.gradient_computers import AbstractGradientComputer
 from rec_trak.attribution.articles import Plan, plan_articles
 from rec_trak.attribution.job import Job
 from rec_trak.checkpoints.state_dicts import load_into
-from rec_trak.data.batches import Inputs
+from rec_trak.data.inputs import Inputs
 from rec_trak.data.spans import make_span
 from rec_trak.errors import ConfigError
 from rec_trak.gradients.articles import ArticleComputer

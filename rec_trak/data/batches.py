@@ -1,21 +1,17 @@
-"""Rows -> tuples of tensors, and the decision which articles are encoded. Not here: weights or losses."""
+"""Inputs -> tuples of tensors, and the decision which articles are encoded. Not here: weights or losses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rec_trak.config.model import ModelConfig
-from rec_trak.data.articles import Articles, encode_articles
-from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import Inputs
 from rec_trak.data.ragged import Ragged
-from rec_trak.errors import ConfigError, DataError
-from rec_trak.words import outline
+from rec_trak.errors import DataError
 
 TEXTS = ("title", "body")  # views that are cut to the longest text; all others are as they are
 
@@ -58,76 +54,6 @@ class Pairs(NamedTuple):
     owners: tuple[Tensor, ...]
     order: Tensor
     batch: Batch
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Everything a batch is cut from: N rows (histories already truncated), the articles' views, the users' numbers.
-
-    Attributes:
-        impressions: N rows.
-        views: view name -> (A, T) or (A,) int32 array over the whole `Articles` table, or (A, ...) of a view of the
-            user's own; one article without any text, all zeros, stands behind them where histories are padded.
-        users: (N,) int64 numbers for the user embedding, 0 for an unknown user.
-    """
-
-    impressions: Impressions
-    views: dict[str, np.ndarray]
-    users: np.ndarray
-
-    __repr__ = outline
-
-    def __len__(self) -> int:
-        return len(self.impressions)
-
-
-def build_inputs(impressions: Impressions, articles: Articles, config: ModelConfig) -> Inputs:
-    """The rows as one model reads them: histories cut to `max_history`, articles encoded, users numbered.
-
-    Raises:
-        DataError: no article has anything to read in a view, or the rows show one that a view of the user's own lacks.
-        ConfigError: the model reads nothing of an article.
-    """
-    views = encode_articles(articles, config.text, config.views)
-    empty = [f"`{name}`" for name, values in views.items() if not values.any()]
-    if empty:
-        known = "a word" if empty[0] in ("`title`", "`body`") else "a name that the model knows"
-        raise DataError(
-            f"{articles.source}: nothing to read in view(s) {', '.join(empty)}. Got none in {len(articles)} articles, "
-            f"expected {known} in some. Give articles that have them, or leave them out of the model's `views`."
-        )
-    numbers = {user: i + 1 for i, user in enumerate(config.users)}
-    users = np.array([numbers.get(str(user), 0) for user in impressions.user_ids], dtype=np.int64)
-    history = _truncated(impressions.history, config.max_history, config.history_truncation)
-    if articles.further is not None:
-        used = np.unique(np.concatenate([history.values, impressions.candidates.values]))
-        views |= articles.further.of(articles.ids, used)
-    if not views:
-        said = "Got neither `views` in `model_config` nor `article_ids` in the YAML, expected one of them. Give it."
-        raise ConfigError(f"model: nothing of an article is read. {said}")
-    if config.history_padding != "none":
-        history = _left_padded(history, config.max_history, len(articles), config.history_padding == "left_cut")
-        views = {name: np.concatenate([values, np.zeros_like(values[:1])]) for name, values in views.items()}
-    return Inputs(replace(impressions, history=history), views, users)
-
-
-def _truncated(history: Ragged, most: int, kept: str) -> Ragged:
-    """The `first` or `last` so many of each sequence."""
-    lengths = np.minimum(history.lengths, most)
-    starts = history.offsets[:-1] if kept == "first" else history.offsets[1:] - lengths
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-    return Ragged(history.values[places], offsets)
-
-
-def _left_padded(history: Ragged, width: int, padding: int, cut: bool) -> Ragged:
-    """Each sequence filled up to `width` from the left with article `padding`, an article without any text; with `cut`
-    only the first so many of that as the sequence has entries, at least one."""
-    filled = np.full((len(history), width), padding, dtype=np.int64)
-    filled[np.arange(width) >= width - history.lengths[:, None]] = history.values
-    kept = np.maximum(history.lengths, 1) if cut else np.full(len(history), width)
-    offsets = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
-    return Ragged(filled[np.arange(width) < kept[:, None]], offsets)
 
 
 def unique_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> Batch:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rec_trak.data.batches import Batch, Inputs, article_views, by_length, pair_places
+from rec_trak.data.batches import Batch, article_views, by_length, pair_places
+from rec_trak.data.inputs import Inputs
 
 GROUPS = 6  # of like text length, see `batches.grouped_pairs`
 WIDER = 4  # batches of rows that go together where hardly an article is encoded with them

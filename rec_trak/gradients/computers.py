@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from trak.gradient_computers import AbstractGradientComputer
 
 from rec_trak.clicks import ClickOutput, flatten_padded, margin, residual
-from rec_trak.data.batches import Batch, Inputs, Pairs, grouped_pairs, moved, padded_batch
+from rec_trak.data.batches import Batch, Pairs, grouped_pairs, moved, padded_batch
+from rec_trak.data.inputs import Inputs
 from rec_trak.errors import ConfigError
 from rec_trak.gradients.factors import Factors, Recorder
 from rec_trak.gradients.functional import FunctionalComputer

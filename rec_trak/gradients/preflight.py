@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from trak.gradient_computers import AbstractGradientComputer
 
 from rec_trak.clicks import ClickOutput, flatten_padded
-from rec_trak.data.batches import Batch, Inputs, moved, padded_batch
+from rec_trak.data.batches import Batch, moved, padded_batch
+from rec_trak.data.inputs import Inputs
 from rec_trak.errors import ConfigError, NumericalError, RecTrakError, RecTrakWarning, told
 from rec_trak.gradients.computers import (
     COMPUTERS,

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rec_trak.data.batches import Inputs, moved, unique_batch
+from rec_trak.data.batches import moved, unique_batch
+from rec_trak.data.inputs import Inputs
 from rec_trak.models.language import LanguageModel
 from rec_trak.models.passes import as_trained, values_only
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rec_trak.data.batches import Inputs, article_views, moved, unique_batch
+from rec_trak.data.batches import article_views, moved, unique_batch
+from rec_trak.data.inputs import Inputs
 from rec_trak.models.passes import values_only
 from rec_trak.training.metrics import ranking_quality
 

@@ -19,9 +19,9 @@ from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.config.reading import reading_of
 from rec_trak.config.training import TrainingConfig
 from rec_trak.data.articles import Articles, build_vocabulary, read_word_vectors
-from rec_trak.data.batches import Inputs, build_inputs
 from rec_trak.data.coverage import LITTLE
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import Inputs, build_inputs
 from rec_trak.data.places import click_log_path, data_format, plain_name, validation_name
 from rec_trak.data.sources import read_data
 from rec_trak.data.validation import in_its_language, read_validation

@@ -15,7 +15,7 @@ import torch
 from rec_trak.checkpoints.records import file_digest, read_record
 from rec_trak.checkpoints.state_dicts import check_model_config, weights_of, write_model_config
 from rec_trak.config.model import ModelConfig
-from rec_trak.data.batches import Inputs
+from rec_trak.data.inputs import Inputs
 from rec_trak.disk import beside, put_in_place
 from rec_trak.errors import CheckpointError, ConfigError
 from rec_trak.locks import locked

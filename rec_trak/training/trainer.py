@@ -15,7 +15,8 @@ from torch import nn
 
 from rec_trak.clicks import LOSSES, check_loss, expand, row_loss
 from rec_trak.config.model import ModelConfig
-from rec_trak.data.batches import Batch, Inputs, moved, unique_batch
+from rec_trak.data.batches import Batch, moved, unique_batch
+from rec_trak.data.inputs import Inputs
 from rec_trak.errors import ConfigError, DataError, NumericalError
 from rec_trak.models.build import build_model
 from rec_trak.progress import progress, tell

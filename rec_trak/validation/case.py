@@ -13,8 +13,8 @@ from rec_trak.attribution.session import featurize_targets, require_finished
 from rec_trak.attribution.target_sets import named_targets
 from rec_trak.config.training import TrainingConfig
 from rec_trak.data.articles import Articles
-from rec_trak.data.batches import build_inputs
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import build_inputs
 from rec_trak.errors import ConfigError
 from rec_trak.results.files import Results
 from rec_trak.runs.finished import check_made_by, scored_set

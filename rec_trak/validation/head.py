@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rec_trak.data.batches import Batch, Inputs, moved, unique_batch
+from rec_trak.data.batches import Batch, moved, unique_batch
+from rec_trak.data.inputs import Inputs
 from rec_trak.errors import ConfigError, told
 from rec_trak.models.passes import values_only
 from rec_trak.validation import glm

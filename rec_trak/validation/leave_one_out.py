@@ -17,8 +17,8 @@ from rec_trak.attribution.job import Job
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import expand
 from rec_trak.data.articles import Articles
-from rec_trak.data.batches import build_inputs
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import build_inputs
 from rec_trak.errors import ConfigError
 from rec_trak.validation import glm, ladder, projection_law
 from rec_trak.validation.head import head_rows

@@ -12,8 +12,9 @@ from torch import nn
 
 from rec_trak.clicks import margin
 from rec_trak.data.articles import Articles
-from rec_trak.data.batches import Inputs, unique_batch
+from rec_trak.data.batches import unique_batch
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import Inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.models.passes import values_only
 from rec_trak.training.metrics import exposure

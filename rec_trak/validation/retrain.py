@@ -17,7 +17,7 @@ import torch
 
 from rec_trak.config.documents import DocumentError, read_json
 from rec_trak.config.model import ModelConfig
-from rec_trak.data.batches import Inputs
+from rec_trak.data.inputs import Inputs
 from rec_trak.disk import sweep
 from rec_trak.errors import ConfigError, DataError, NumericalError, StoreError, reason
 from rec_trak.locks import locked

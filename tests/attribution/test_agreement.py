@@ -9,8 +9,8 @@ from support.small_world import SMALL
 from rec_trak.clicks import ClickOutput
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.data.articles import build_vocabulary, read_news_items
-from rec_trak.data.batches import build_inputs
 from rec_trak.data.impressions import read_pairwise
+from rec_trak.data.inputs import build_inputs
 from rec_trak.data.synthetic import write_demo_world
 from rec_trak.gradients.computers import FactoredComputer, make_batch
 from rec_trak.sketch.projectors import make_projector

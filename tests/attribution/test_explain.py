@@ -10,7 +10,8 @@ from rec_trak.attribution.explain import USER_ENCODER, WHOLE, explain, margins
 from rec_trak.attribution.influence import self_influence, target_influence
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import ClickOutput, margin
-from rec_trak.data.batches import build_inputs, pair_batch
+from rec_trak.data.batches import pair_batch
+from rec_trak.data.inputs import build_inputs
 from rec_trak.errors import ConfigError
 from rec_trak.gradients.computers import row_batch, row_margin
 from rec_trak.scoring.solve import gram, solve

@@ -15,7 +15,7 @@ from rec_trak.attribution.influence import target_influence
 from rec_trak.attribution.session import featurize
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import ClickOutput, residual
-from rec_trak.data.batches import build_inputs
+from rec_trak.data.inputs import build_inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError
 from rec_trak.gradients.computers import row_batch, row_gradient

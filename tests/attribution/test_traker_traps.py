@@ -16,7 +16,7 @@ from rec_trak.attribution.influence import self_influence, target_influence
 from rec_trak.attribution.job import choose_device
 from rec_trak.attribution.session import featurize, featurize_targets
 from rec_trak.clicks import ClickOutput
-from rec_trak.data.batches import Inputs
+from rec_trak.data.inputs import Inputs
 from rec_trak.data.targets import read_targets
 from rec_trak.errors import NumericalError, StoreError
 from rec_trak.gradients.computers import LoopComputer, make_batch

@@ -8,8 +8,9 @@ import torch
 
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.data.articles import Articles, read_news_items
-from rec_trak.data.batches import Batch, build_inputs, padded_batch, pair_batch, unique_batch
+from rec_trak.data.batches import Batch, padded_batch, pair_batch, unique_batch
 from rec_trak.data.impressions import Impressions, read_pairwise
+from rec_trak.data.inputs import build_inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import DataError
 

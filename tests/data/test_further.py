@@ -10,10 +10,11 @@ from support import tiny
 from rec_trak.clicks import flatten_padded
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.data.articles import read_news_items
-from rec_trak.data.batches import build_inputs, grouped_pairs, padded_batch, pair_batch, unique_batch
+from rec_trak.data.batches import grouped_pairs, padded_batch, pair_batch, unique_batch
 from rec_trak.data.coverage import coverage
 from rec_trak.data.further import Further, read_further
 from rec_trak.data.impressions import read_pairwise
+from rec_trak.data.inputs import build_inputs
 from rec_trak.errors import ConfigError, DataError
 
 IDS = ("n0", "n1", "n2")

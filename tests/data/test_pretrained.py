@@ -12,8 +12,8 @@ from support import tiny_lm
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.data import pretrained
 from rec_trak.data.articles import encode_articles, read_news_items
-from rec_trak.data.batches import build_inputs
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import build_inputs
 from rec_trak.data.pretrained import read_pretrained, token_ids
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning

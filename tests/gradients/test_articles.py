@@ -9,7 +9,7 @@ from support.recommenders import MODELS, topic_world, world
 from support.spans import article_path, exact_sketches, span_sketches, worst
 
 from rec_trak.clicks import ClickOutput
-from rec_trak.data.batches import Inputs
+from rec_trak.data.inputs import Inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.spans import make_span
 from rec_trak.errors import NumericalError

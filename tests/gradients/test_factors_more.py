@@ -9,8 +9,9 @@ from torch import nn
 
 from rec_trak.clicks import LOSSES, ClickOutput
 from rec_trak.config.model import ModelConfig, TextConfig
-from rec_trak.data.batches import Batch, Inputs, Pairs, unique_batch
+from rec_trak.data.batches import Batch, Pairs, unique_batch
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import Inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError
 from rec_trak.gradients.computers import FactoredComputer, make_batch, row_gradient, without_gradient

@@ -16,7 +16,8 @@ from rec_trak.api import TRAKScorer, load_train_data
 from rec_trak.attribution.digests import state_digest
 from rec_trak.clicks import ClickOutput, expand
 from rec_trak.data.articles import build_vocabulary, read_news_items
-from rec_trak.data.batches import build_inputs, unique_batch
+from rec_trak.data.batches import unique_batch
+from rec_trak.data.inputs import build_inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, NumericalError
 from rec_trak.gradients.computers import COMPUTERS, make_batch, row_gradient, select_parameters

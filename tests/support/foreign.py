@@ -12,8 +12,9 @@ from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import ClickOutput
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.articles import Articles
-from rec_trak.data.batches import build_inputs, unique_batch
+from rec_trak.data.batches import unique_batch
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import build_inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.gradients.computers import COMPUTERS, make_batch, row_gradient
 from rec_trak.gradients.factors import Factors

@@ -7,8 +7,8 @@ import torch
 from rec_trak.clicks import expand
 from rec_trak.config.model import ModelConfig, TextConfig, read_model_config
 from rec_trak.data.articles import build_vocabulary, read_news_items
-from rec_trak.data.batches import build_inputs
 from rec_trak.data.impressions import read_pairwise
+from rec_trak.data.inputs import build_inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.gradients.factors import Factors
 from rec_trak.models.build import build_model

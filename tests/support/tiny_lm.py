@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from rec_trak.config.model import ModelConfig, TextConfig
-from rec_trak.data.batches import Inputs
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import Inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.models.build import build_model
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from rec_trak.config.model import ModelConfig, TextConfig
-from rec_trak.data.batches import Inputs
 from rec_trak.data.impressions import Impressions
+from rec_trak.data.inputs import Inputs
 from rec_trak.data.ragged import Ragged
 
 CONFIG = ModelConfig(

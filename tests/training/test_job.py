@@ -10,7 +10,7 @@ from support.tiny import SIZES, write_tree
 
 from rec_trak.config.model import read_model_config
 from rec_trak.config.training import TrainingConfig
-from rec_trak.data.batches import build_inputs
+from rec_trak.data.inputs import build_inputs
 from rec_trak.data.sources import read_data
 from rec_trak.errors import DataError
 from rec_trak.training import job

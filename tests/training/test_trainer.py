@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.training_inputs import CONFIG, make_inputs
 
-from rec_trak.data.batches import Inputs
+from rec_trak.data.inputs import Inputs
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, DataError, NumericalError
 from rec_trak.progress import telling

@@ -13,7 +13,8 @@ from support.keras_models import BODY, FILTERS, HEAD_DIM, HEADS, HISTORY, TITLE,
 from rec_trak.checkpoints.code_bases import keras
 from rec_trak.checkpoints.source import read_source
 from rec_trak.checkpoints.state_dicts import read_state_dict
-from rec_trak.data.batches import build_inputs, unique_batch
+from rec_trak.data.batches import unique_batch
+from rec_trak.data.inputs import build_inputs
 from rec_trak.errors import CheckpointError, ConfigError, RecTrakWarning
 
 SIZES = {"title_size": TITLE, "body_size": BODY, "his_size": HISTORY, "head_num": HEADS}

@@ -23,7 +23,8 @@ from torch import nn
 
 from rec_trak.checkpoints.code_bases import newsreclib
 from rec_trak.checkpoints.source import read_source
-from rec_trak.data.batches import build_inputs, unique_batch
+from rec_trak.data.batches import unique_batch
+from rec_trak.data.inputs import build_inputs
 from rec_trak.errors import CheckpointError, ConfigError, RecTrakWarning
 
 WIDTH, HEADS, FILTERS, TITLE, ABSTRACT, HISTORY = 12, 3, 8, 6, 8, 4

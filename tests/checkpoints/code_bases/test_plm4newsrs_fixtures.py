@@ -15,8 +15,9 @@ from rec_trak.clicks import ClickOutput, row_loss
 from rec_trak.config.model import ModelConfig
 from rec_trak.config.reader import read_mapping
 from rec_trak.data.articles import Articles, read_news_items
-from rec_trak.data.batches import Inputs, build_inputs, unique_batch
+from rec_trak.data.batches import unique_batch
 from rec_trak.data.impressions import Impressions, read_pairwise
+from rec_trak.data.inputs import Inputs, build_inputs
 from rec_trak.gradients.computers import FactoredComputer, make_batch, row_gradient, select_parameters
 from rec_trak.models.build import build_model
 

@@ -14,7 +14,8 @@ from rec_trak.checkpoints.state_dicts import read_state_dict
 from rec_trak.clicks import ClickOutput
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.config.reading import Reading
-from rec_trak.data.batches import build_inputs, unique_batch
+from rec_trak.data.batches import unique_batch
+from rec_trak.data.inputs import build_inputs
 from rec_trak.data.sources import read_data
 from rec_trak.errors import CheckpointError, ConfigError
 from rec_trak.gradients.computers import COMPUTERS, make_batch
