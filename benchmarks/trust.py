@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from trust_settings import Measured, measured, quality
+from trust_settings import Measured, measured, quality, words
 from worlds import WORLDS, World, make_world_job, prepare, read_world
 
 from rec_trak import cli
@@ -141,10 +141,14 @@ def table(told: dict) -> str:
 
 def main(args) -> None:
     torch.set_num_threads(1)
-    worlds = [read_world(name, args.folder, args.data) for name in WORLDS]
     if args.only_cost:
+        for world in (read_world(name, args.folder, args.data, args.only_cost) for name in WORLDS):
+            print(world.name, len(world.rows), json.dumps(cost(world)), flush=True)
+        return
+    worlds = [read_world(name, args.folder, args.data) for name in WORLDS]
+    if args.words:
         for world in worlds:
-            print(world.name, json.dumps(cost(world)), flush=True)
+            print("\n".join(f"{setting}: {word}" for setting, word in words(world).items()), flush=True)
         return
     prepare(args.folder, args.data, 1)
     found = {world.name: measured(world) for world in worlds}
@@ -176,5 +180,6 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path, help="the pairwise tree of real shares")
     parser.add_argument("--folder", type=Path, default=Path("runs/lds"), help="where everything is kept")
     parser.add_argument("--cost", action="store_true", help="time the measuring beside featurizing and scoring, too")
-    parser.add_argument("--only_cost", action="store_true", help="that alone; trains the members and nothing else")
+    parser.add_argument("--only_cost", type=int, metavar="N", help="that alone, of N rows; trains members and no more")
+    parser.add_argument("--words", action="store_true", help="verdicts alone, to be compared with another build's")
     cli.run_script(main, parser)

@@ -22,6 +22,7 @@ from rec_trak.errors import RecTrakWarning
 from rec_trak.scoring.solve import gram, relative_ridge
 from rec_trak.trust.measures import Measures, measure
 from rec_trak.trust.prediction import foretold, kept
+from rec_trak.trust.verdict import judge
 from rec_trak.validation.lds import spearman
 from rec_trak.validation.ridge import fold
 
@@ -78,6 +79,17 @@ def measured(world: World) -> list[Measured]:
             print(world.name, *one, f"LDS {lds:.3f}, {time.perf_counter() - start:.1f} s", flush=True)
     order = {_key(_named(one)): one for one in settings()}
     return [_read(order[_key(line)], line) for line in lines if _key(line) in order]
+
+
+def words(world: World) -> dict[str, str]:
+    """The verdict on every setting, and what it rests on, without retraining: what two builds may be compared by."""
+    held, told = {kind: features(world, kind) for kind in {one.kind for one in settings()}}, {}
+    for one in settings():
+        stored = held[one.kind]
+        phis, targets = ([_sketch(part[m], one) for m in range(one.members)] for part in (stored.phis, stored.targets))
+        found = predicted_anew(measure(phis, stored.qs[: one.members], targets, one.lambda_rel))
+        told[" ".join(str(part) for part in (world.name, *one))] = f"{judge(found).word}, {found.predicted:.3f}"
+    return told
 
 
 def quality(found: list[Measured]) -> np.ndarray:

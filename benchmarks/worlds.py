@@ -108,13 +108,14 @@ class Features:
     job: Job
 
 
-def read_world(name: str, folder: str | Path, data: str | Path | None = None) -> World:
+def read_world(name: str, folder: str | Path, data: str | Path | None = None, size: int = ROWS) -> World:
     """A world, its data written or read.
 
     Args:
         name: one of WORLDS.
         folder: of the benchmark; the world takes `<folder>/<name>`.
         data: the pairwise tree of `politifact`; unused for `demo`.
+        size: rows that it is cut to; another size wants a folder of its own.
     """
     own = Path(folder) / name
     tree = own / "data" if name == "demo" else Path(data)
@@ -126,7 +127,7 @@ def read_world(name: str, folder: str | Path, data: str | Path | None = None) ->
     words = build_vocabulary(articles, "regex", ("title",), 1)
     config = ModelConfig("nrms", ("title",), SIZES, TextConfig(words=words))
     settings = TrainSettings(epochs=12, learning_rate=RATES[name], patience=2)
-    return World(name, own, articles, _cut(rows, ROWS), validation, _cut(targets, TARGETS), config, settings)
+    return World(name, own, articles, _cut(rows, size), validation, _cut(targets, TARGETS), config, settings)
 
 
 def _cut(rows: Impressions, size: int) -> Impressions:

@@ -27,6 +27,7 @@ from rec_trak.errors import NumericalError, RecTrakWarning
 from rec_trak.scoring.memory import require_systems
 
 BLOCK, DOUBLE_BLOCK = 8192, 2048  # rows at once, in single and in double precision
+PANEL = 256  # columns at once of Phi'Phi, of which only one side of the diagonal is multiplied
 ROUNDING = {"float32": 1e-5, "bf16": 3e-2}  # of the rows' root mean square: a shorter gradient is rounding
 SAFE_LAMBDA = 1e-3
 POWER_STEPS = 20  # of the power iteration
@@ -126,16 +127,23 @@ def gram(phi: np.ndarray | Tensor, weights: np.ndarray | None = None, lambda_rel
     require_systems(phi.shape[1])
     total = torch.zeros(phi.shape[1], phi.shape[1], dtype=torch.float64)
     for rows, part in blocks(phi, weights, torch.float64 if needs_double(lambda_rel) else torch.float32):
-        product = part.T @ part
-        if not torch.isfinite(product).all():
-            bad = torch.nonzero(~torch.isfinite(part).all(dim=1)).flatten()
-            where = f"row {rows.start + int(bad[0])}" if len(bad) else f"rows {rows.start}-{rows.stop - 1}, by overflow"
-            raise NumericalError(
-                f"scoring: projected gradients are not finite in {where}. Got NaN or Inf, expected finite numbers. "
-                "Featurize again into a new save directory."
-            )
-        total += product.double()
+        for start in range(0, len(total), PANEL):
+            product = part[:, start : start + PANEL].T @ part[:, start:]
+            _require_finite(product, part, rows)
+            total[start : start + PANEL, start:] += product.double()
+    for start in range(PANEL, len(total), PANEL):
+        total[start : start + PANEL, :start] = total[:start, start : start + PANEL].T
     return total
+
+
+def _require_finite(product: Tensor, part: Tensor, rows: slice) -> None:
+    if not torch.isfinite(product).all():
+        bad = torch.nonzero(~torch.isfinite(part).all(dim=1)).flatten()
+        where = f"row {rows.start + int(bad[0])}" if len(bad) else f"rows {rows.start}-{rows.stop - 1}, by overflow"
+        raise NumericalError(
+            f"scoring: projected gradients are not finite in {where}. Got NaN or Inf, expected finite numbers. "
+            "Featurize again into a new save directory."
+        )
 
 
 def relative_ridge(xtx: Tensor, n_rows: int, lambda_rel: float) -> float:

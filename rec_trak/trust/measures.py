@@ -27,7 +27,7 @@ from rec_trak.trust.members import Member, Scores, see_member, views_of
 from rec_trak.trust.prediction import CURVATURE, FOLLOWING, NOISE, foretold, kept
 from rec_trak.trust.repeats import Groups, groups_of, of_members, of_sketch
 
-ROWS, TARGETS = 20_000, 60  # looked at, at most: a seeded sample
+ROWS, TARGETS = 1_500, 60  # looked at, at most: a seeded sample, as large as those that verdicts were judged on
 SHUFFLES = 5
 TOP = 0.01
 
