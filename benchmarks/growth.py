@@ -32,7 +32,7 @@ CASES = {  # name -> settings; reach and aim at 4.6 and at 34 rows an article
 }
 BASE = {"batch": 32, "rows": 10_000, "sample": 128, "memory": 2.0, "threads": 2, "gradient": "articles"}
 IMPRESSIONS = 4.7  # of a user, on average
-TRAKER_ROWS = 8  # a second each
+TRAKER_ROWS = 32  # a batch, a second for each row
 
 
 def make_log(s: dict):

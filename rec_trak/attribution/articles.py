@@ -25,6 +25,7 @@ from rec_trak.gradients.colouring import Structure
 from rec_trak.gradients.computers import FactoredComputer, is_method, make_batch, row_batch, row_gradient
 from rec_trak.gradients.preflight import TOLERANCE, unlike_rows
 from rec_trak.gradients.structures import find_structure
+from rec_trak.gradients.threads import one_thread
 from rec_trak.sketch.projectors import make_projector
 from rec_trak.sketch.spans import TOGETHER, SpanProjector
 
@@ -230,8 +231,9 @@ def _measured(tried: _Tried) -> _Times:
     chunks = list(like_length(span, TOGETHER if tried.articles.structure else 1))
     at, views = chunks[len(chunks) // 2]
     most = None if tried.articles.structure else TRIED_DIRECTIONS
-    example = tried.projector.jacobians(gradients, views, most)
-    seconds = _seconds(lambda: tried.projector.jacobians(gradients, views, most), clocks, job.device)
+    with one_thread():  # as they are taken
+        example = tried.projector.jacobians(gradients, views, most)
+        seconds = _seconds(lambda: tried.projector.jacobians(gradients, views, most), [], job.device)
     seconds *= 1 if most is None else max(1.0, example.shape[1] / most)
     cotangents = torch.zeros(SERVED, example.shape[1], dtype=example.dtype, device=job.device)
     served = _seconds(lambda: cotangents @ example[0], clocks, job.device) / SERVED

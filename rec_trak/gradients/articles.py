@@ -8,6 +8,7 @@ its places. All other articles go with their row, as in the factored path.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,13 +66,19 @@ class SpanGradients:
         """Positions among the span's `often`, up to `count`, of articles of like length, and their views."""
         yield from like_length(self.span, count)
 
+    @contextmanager
+    def weights_held(self) -> Iterator[None]:
+        """Around passes of several threads, which otherwise would change the model's flags under one another."""
+        with without_gradient(self.computer.model), as_trained():
+            yield
+
     def jacobian(self, views: dict[str, Tensor], plain: bool = False, most: int | None = None) -> Jacobian:
         """The Jacobians of some articles; `plain` takes every direction by itself, or the first `most`.
 
         Raises:
             CannotCut: they cannot be taken in the way that is known.
         """
-        with without_gradient(self.computer.model), as_trained():
+        with self.weights_held():
             structure = None if plain else self.structure
             return take_jacobian(self.computer.model, views, self.computer.parameters, structure, most)
 
@@ -79,7 +86,7 @@ class SpanGradients:
         """Plain factors of the sum, as one row's, of what cotangents (n, D) of n articles add."""
         recorder = Recorder(self.computer.parameters, 1, TAKERS, FOLLOWERS)
         recorder.owner = torch.zeros(len(cotangents), dtype=torch.int64, device=cotangents.device)
-        with without_gradient(self.computer.model), torch.enable_grad(), as_trained(), recorder:
+        with self.weights_held(), torch.enable_grad(), recorder:
             f = (self.computer.model.encode(views) * cotangents).sum().unsqueeze(0)
         return recorder.factors(f)
 

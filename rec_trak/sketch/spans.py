@@ -14,6 +14,7 @@ from rec_trak.errors import NumericalError
 from rec_trak.gradients.articles import SpanGradients
 from rec_trak.gradients.factors import Factors
 from rec_trak.gradients.jacobians import CannotCut
+from rec_trak.gradients.threads import side_by_side
 from rec_trak.sketch.jacobians import sketch_jacobian
 from rec_trak.sketch.projection import SketchProjector, check_finite
 
@@ -48,11 +49,15 @@ class SpanProjector(SketchProjector):
         cotangents, span = grads.cotangents.to(out.dtype), grads.span
         owners = torch.from_numpy(span.owners).to(out.device)
         count = max(1, min(TOGETHER, ROOM // max(1, 4 * self.proj_dim * cotangents.shape[-1])))
-        for at, views in grads.articles(count):
-            sketched = self.jacobians(grads, views)
-            for article, own in zip(at.tolist(), sketched, strict=True):
-                places = slice(int(span.starts[article]), int(span.starts[article + 1]))
-                out.index_add_(0, owners[places], cotangents[places] @ own)
+
+        def taken(some: tuple[np.ndarray, dict[str, Tensor]]) -> tuple[np.ndarray, Tensor]:
+            return some[0], self.jacobians(grads, some[1])
+
+        with grads.weights_held():
+            for at, sketched in side_by_side(taken, grads.articles(count), span.device):
+                for article, own in zip(at.tolist(), sketched, strict=True):
+                    places = slice(int(span.starts[article]), int(span.starts[article + 1]))
+                    out.index_add_(0, owners[places], cotangents[places] @ own)
 
     def jacobians(self, grads: SpanGradients, views: dict[str, Tensor], most: int | None = None) -> Tensor:
         """S J' (n, D, K) of n articles, compared with plain factors.
