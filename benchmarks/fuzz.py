@@ -1,6 +1,7 @@
 """Small corruptions of a finished run: is each refused with a word, harmless, wrong in silence, or a traceback?
 
 python benchmarks/fuzz.py --tries 1000
+python benchmarks/fuzz.py --inputs --tries 20000
 
 A tiny run (two members, one target set) is harmed in one file at a time: a flipped bit, a cut-off end, half a JSON, an
 emptied file. Then everything that reads it is asked for its numbers, which are compared with those of before.
@@ -73,7 +74,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tries", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--inputs", action="store_true", help="whatever is read, not the run alone; see fuzz_inputs.py")
+    parser.add_argument("--only", nargs="+", default=[], metavar="KIND", help="with --inputs: these kinds")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="with --inputs: copies of what ended badly go there"
+    )
     args = parser.parse_args()
+    if args.inputs:
+        import fuzz_inputs
+
+        fuzz_inputs.run(args.tries, args.seed, args.only, args.keep, print)
+        return
     rng, counts = np.random.default_rng(args.seed), collections.Counter()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as made:

@@ -38,7 +38,7 @@ from rec_trak.models.build import build_model
 from rec_trak.models.formats import in_float32, warn_of_formats
 from rec_trak.models.own import as_own
 from rec_trak.models.tables import standing_still
-from rec_trak.results.files import as_csv, write_files, write_results
+from rec_trak.results.files import write_results
 from rec_trak.results.histories import ARTICLES, articles_table, read_ids
 from rec_trak.results.nothing import carry_nothing
 from rec_trak.results.ranking import HISTORY_READ
@@ -254,7 +254,6 @@ def compute_trak_scores(
         | carry_nothing(results["nothing"]),
         extra={HISTORY_READ: read_ids(train_loader.inputs.impressions.history, train_loader.articles)},
         gradients=results["gradients"],
+        tables={ARTICLES: articles_table(train_loader.impressions, train_loader.articles)},
     )
-    table = articles_table(train_loader.impressions, train_loader.articles)
-    write_files(scorer.save_dir, {ARTICLES: as_csv(table)})
     return results

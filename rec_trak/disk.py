@@ -91,11 +91,13 @@ def replacing(path: Path) -> Iterator[Path]:
         put_in_place({path: temporary})
 
 
-def put_in_place(places: dict[Path, Path]) -> None:
+def put_in_place(places: dict[Path, Path], mark: Path | None = None) -> None:
     """Rename files that are complete to what they are going to be called, in this order, when all are on the disk.
 
     Args:
         places: final name -> name of now.
+        mark: the last of them, if it says that all belong together: what lies there goes before the first is renamed,
+            so that nobody takes files of before and after for one.
 
     Raises:
         OSError: one cannot be brought to the disk or renamed.
@@ -103,6 +105,8 @@ def put_in_place(places: dict[Path, Path]) -> None:
     for temporary in places.values():
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
+    if mark is not None:
+        mark.unlink(missing_ok=True)
     for path, temporary in places.items():
         os.replace(temporary, path)
 

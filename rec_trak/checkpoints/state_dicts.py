@@ -51,6 +51,16 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu() for name, value in model.state_dict().items()}
 
 
+def save_weights(path: str | Path, model: nn.Module) -> None:
+    """Write the model's state_dict into a file; equal weights give equal bytes.
+
+    Raises:
+        OSError, RuntimeError: the file cannot be written; torch reports a full disk as a RuntimeError.
+    """
+    with open(path, "wb") as file:  # given a path, torch writes its name into the file, that of a temporary one too
+        torch.save(weights_of(model), file)
+
+
 def write_state_dict(path: str | Path, model: nn.Module) -> None:
     """Write the model's state_dict, on the CPU, so that `path` holds either all of it or what it held before.
 
@@ -60,8 +70,8 @@ def write_state_dict(path: str | Path, model: nn.Module) -> None:
     path = Path(path)
     try:
         with replacing(path) as temporary:
-            torch.save(weights_of(model), temporary)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            save_weights(temporary, model)
+    except (OSError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: cannot be written ({error}). Free some space or give another folder."
         ) from error

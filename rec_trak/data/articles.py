@@ -18,10 +18,12 @@ from rec_trak.data.own_tokens import is_own, own_tokens
 from rec_trak.data.pretrained import token_ids
 from rec_trak.data.tables import DIGITS, FLAGS, read_csv, read_lines
 from rec_trak.errors import ConfigError, DataError, RecTrakWarning
+from rec_trak.room import require_memory
 from rec_trak.words import QUOTE, outline, plain, quoted
 
 MIND_COLUMNS = ("id", "category", "subcategory", "title", "abstract", "url", "title entities", "abstract entities")
 HEADINGS = ("category", "subcategory", "title", "abstract", "url")
+SMALL = 2**26  # word ids that need no look at the memory
 WORDS_AND_SIGNS = re.compile(r"\w+|[.,!?;|]")
 
 
@@ -231,6 +233,7 @@ def encode_articles(articles: Articles, text: TextConfig, views: Sequence[str]) 
         `category` and `subcategory` (A,) int32, 0 for none or unknown.
 
     Raises:
+        RoomError: the ids do not fit into memory.
         ConfigError: a view or the tokeniser is not known, the language model's cannot be read, or the data do not say
             how a text was split where the tokeniser is `parsed`.
     """
@@ -245,6 +248,7 @@ def encode_articles(articles: Articles, text: TextConfig, views: Sequence[str]) 
     for view in views:
         if view in texts:
             strings, length = texts[view]
+            _require_room(view, len(articles), length)
             if text.tokeniser == "pretrained":
                 encoded[view] = token_ids(strings, text.pretrained, length)
                 continue
@@ -262,6 +266,12 @@ def encode_articles(articles: Articles, text: TextConfig, views: Sequence[str]) 
                 f"views: unknown view. Got {quoted(view)}, expected title, body, category or subcategory."
             )
     return encoded
+
+
+def _require_room(view: str, count: int, length: int) -> None:
+    if count * length > SMALL:
+        what = f"`{view}_length`: {length:,} words of each of {count:,} articles"
+        require_memory(4 * count * length, what, f"Lower `{view}_length`, or give the one that the model has.")
 
 
 def _tokens(articles: Articles, view: str, strings: Sequence[str], text: TextConfig) -> Iterable[Sequence[str | int]]:

@@ -4,6 +4,7 @@ dictionaries. Not here: what a number means to a model.
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,8 +33,11 @@ def read_numbers(path: str | Path, name: str, number: str) -> dict[str, int]:
     return {name: int(number) for name, number in zip(names, numbers, strict=True)}
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads numbers, strings and containers of them. Anything else would have to be imported, which is refused."""
+class _PlainUnpickler(pickle._Unpickler):
+    """Reads numbers, strings and containers of them. Anything else would have to be imported, which is refused.
+
+    It is the one that is written in Python: the other takes as much memory as a damaged file asks for.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it names {module}.{name}")
@@ -48,8 +52,8 @@ def read_dictionary(path: str | Path) -> dict[str, int]:
     path = Path(path)
     advice = "Give a pickled dictionary, or the same as .json."
     try:
-        with open(path, "rb") as file:
-            content = load_json(file.read()) if path.suffix == ".json" else _PlainUnpickler(file).load()
+        document = path.read_bytes()
+        content = load_json(document) if path.suffix == ".json" else _PlainUnpickler(io.BytesIO(document)).load()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. {advice}") from None
     except Exception as error:  # a damaged or foreign pickle makes the unpickler raise almost anything

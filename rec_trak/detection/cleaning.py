@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from rec_trak.data.trained import only_trained
 from rec_trak.detection.labels import read_row_numbers
 from rec_trak.detection.suspicion import SUSPICIOUS, suspicion_scores
 from rec_trak.errors import ConfigError, DataError, listed
+from rec_trak.results.belongs import bytes_sum
 from rec_trak.results.files import Results, as_csv, write_files
 from rec_trak.results.ranking import best_first
 from rec_trak.runs.click_log import ClickLog, line_numbers
@@ -88,7 +89,9 @@ def clean_log(
 ) -> Cleaned:
     """Write the click log of a finished run without the chosen rows, and beside it `<name>_dropped.csv`.
 
-    Rows that the run did not score (outside its sample) stay. The new file is read again before it takes its place.
+    Rows that the run did not score (outside its sample) stay. The new file is read again before it takes its place. A
+    file that is there is as good as written if it is the same byte for byte, so that a command that was killed can be
+    given again.
 
     Args:
         results_dir: what scripts/score.py wrote, or a target set's folder below it.
@@ -97,7 +100,7 @@ def clean_log(
         data_path, news_items_path: where the data are now, see `click_log.read_click_log`.
 
     Raises:
-        ConfigError: the choice cannot be meant or names no row, or the output is there already.
+        ConfigError: the choice cannot be meant or names no row, or the output is there already and other.
         DataError: the run is not finished, or its click log changed since.
         StoreError: a file cannot be written.
     """
@@ -109,8 +112,8 @@ def clean_log(
         _check_lines(log)
         output = Path(output)
         record = output.with_name(f"{output.stem}_dropped.csv")
-        _check_new(output, log.path)
-        _check_new(record, log.path)
+        _check_not_itself(output, log.path)
+        _check_not_itself(record, log.path)
     places = log.places[rows]
     left = np.setdiff1d(np.arange(len(log.everything)), places)
     if not len(left):
@@ -120,7 +123,7 @@ def clean_log(
     paths = []
     if output is not None:
         writers = {output.name: partial(_write, log, gone, changes, left), record.name: as_csv(dropped)}
-        paths = write_files(output.parent, writers)
+        paths = write_files(output.parent, writers, check=_check_new)
     return Cleaned(log.path, dropped, len(gone), len(changes), len(left), paths, run.left_aside)
 
 
@@ -198,11 +201,20 @@ def _check_lines(log: ClickLog) -> None:
         )
 
 
-def _check_new(path: Path, source: Path) -> None:
-    """Refuse to write over anything, the click log above all."""
-    if path.exists():
-        what = "it is the click log itself" if path.samefile(source) else "it is there already"
-        raise ConfigError(f"--output: {path} cannot be written, {what}. Expected a new file. Choose another name.")
+def _check_not_itself(path: Path, source: Path) -> None:
+    if path.exists() and path.samefile(source):
+        _refuse_output(path, "it is the click log itself")
+
+
+def _check_new(places: dict[Path, Path]) -> None:
+    """Refuse to write over anything that is not just what would be written."""
+    for path, written in places.items():
+        if path.exists() and not (path.is_file() and bytes_sum(path) == bytes_sum(written)):
+            _refuse_output(path, "it is there already")
+
+
+def _refuse_output(path: Path, what: str) -> NoReturn:
+    raise ConfigError(f"--output: {path} cannot be written, {what}. Expected a new file. Choose another name.")
 
 
 def _record(results: Results, rows: np.ndarray, scores: np.ndarray, reason: str) -> pd.DataFrame:

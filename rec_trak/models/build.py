@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ from rec_trak.data.own_tokens import is_own
 from rec_trak.errors import ConfigError
 from rec_trak.models import lstur, naml, nrms
 from rec_trak.models.own import build_own
+from rec_trak.room import require_memory
 
+SMALL, NO_TENSOR = 2**26, 2**62  # parameters that need no look at the memory, and more than any has
 ARCHITECTURES = {
     "nrms": (nrms.Nrms, nrms.NrmsSizes, nrms.VIEWS),
     "naml": (naml.Naml, naml.NamlSizes, naml.VIEWS),
@@ -41,6 +45,7 @@ def build_model(config: ModelConfig, word_vectors: np.ndarray | None = None) -> 
         ConfigError: an unknown architecture, view or size, a view without a vocabulary, LSTUR without users,
             word vectors of another shape or not finite, or a frozen pattern that matches nothing; of an own model,
             as `build_own`.
+        RoomError: its parameters do not fit into memory.
     """
     if config.architecture == OWN:
         _check_inputs(config, VIEWS)
@@ -57,11 +62,24 @@ def build_model(config: ModelConfig, word_vectors: np.ndarray | None = None) -> 
             got = getattr(sizes, name)
             raise ConfigError(f"model {config.architecture}: `{name}` is too large. Got {got}, expected less than 1.")
     _check_inputs(config, views)
+    _require_room(config, partial(module, sizes, config))
     model = module(sizes, config)
     if word_vectors is not None:
         _set_word_vectors(model, word_vectors, config.architecture)
     _freeze(model, config)
     return model
+
+
+def _require_room(config: ModelConfig, make: Callable[[], nn.Module]) -> None:
+    """Refuse sizes whose parameters do not fit into memory, before any of them takes some."""
+    what = f"model {config.architecture}: parameters of the sizes that `sizes` and the vocabulary say"
+    try:
+        with torch.device("meta"):
+            count = sum(parameter.numel() for parameter in make().parameters())
+    except (RuntimeError, TypeError, OverflowError):  # a number that no tensor can have; all else is building's to tell
+        count = NO_TENSOR if any(type(one) is int and one > 2**30 for one in config.sizes.values()) else 0
+    if count > SMALL:
+        require_memory(4 * count, what, "Lower them, or give the model.json that the checkpoint was trained with.")
 
 
 def read_sizes(config: ModelConfig) -> tuple[Any, ModelConfig]:

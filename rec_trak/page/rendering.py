@@ -63,7 +63,7 @@ def _template(name: str) -> Template:
 
 
 def _shown_number(value: float) -> str:
-    return re.sub("e([+-])0*", r"e\1", f"{value + 0.0:.3g}").replace("-", "−")
+    return f"{value + 0.0:.3g}".replace("-", "−", 1)
 
 
 def with_code(text: str) -> Markup:

@@ -20,6 +20,7 @@ from rec_trak.errors import DataError
 from rec_trak.store.manifest import digest, write_json
 
 RECORD = "belongs.json"
+LOSS = "loss_gradient"  # scores of this form are of another scoring than those of the usual one
 
 
 def scoring_parts(metadata: dict[str, Any]) -> dict[str, Any] | None:
@@ -34,11 +35,24 @@ def scoring_parts(metadata: dict[str, Any]) -> dict[str, Any] | None:
 def scoring_digest(metadata: dict[str, Any]) -> str | None:
     """16 hex digits for what a file beside this metadata.json is of: a scoring, of a set with its targets; or None."""
     parts, targets = scoring_parts(metadata), metadata.get("targets_digest")
-    return None if parts is None else digest(parts, *([targets] if targets else []))
+    if parts is None:
+        return None
+    form = metadata["score"].get("form")
+    if form == LOSS and metadata.get("scoring") != digest(parts):  # earlier builds did not tell it apart
+        parts |= {"form": form}
+    return digest(parts, *([targets] if targets else []))
 
 
-def run_digest(metadata: dict[str, Any]) -> str | None:
-    """The same without the targets: one for self-influence and all target sets of a scoring."""
+def run_digest(metadata: dict[str, Any], above: dict[str, Any] | None = None) -> str | None:
+    """The same without the targets: one for self-influence and all target sets of a scoring.
+
+    Args:
+        metadata: of the run, or of a set.
+        above: of the run that the set lies in, whose scores may be of another form.
+    """
+    score, own = metadata.get("score"), (above or {}).get("score")
+    if isinstance(score, dict) and isinstance(own, dict):
+        metadata = metadata | {"score": score | {"form": own.get("form")}, "scoring": above.get("scoring")}
     return scoring_digest(metadata | {"targets_digest": None})
 
 

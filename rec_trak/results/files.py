@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,7 @@ def write_results(
     extra: dict[str, Any] | None = None,
     score_name: str = SCORE_NAME,
     gradients: np.ndarray | None = None,
+    tables: Mapping[str, pd.DataFrame] = MappingProxyType({}),
 ) -> list[Path]:
     """Write a run's results; the paths written.
 
@@ -111,6 +113,7 @@ def write_results(
         extra: further columns of rows.csv and ranking_full.csv, name -> (N,) values.
         score_name: the axis label of the figures, with the unit.
         gradients: (N, K) projected gradients, written to trak_gradients.npy if given.
+        tables: file name -> what else is of this scoring.
 
     Raises:
         NumericalError: a score is NaN or infinite.
@@ -140,6 +143,7 @@ def write_results(
     }
     if gradients is not None:
         writers[GRADIENTS] = lambda file: np.save(file, gradients)
+    writers |= {name: as_csv(table) for name, table in tables.items()}
     return write_files(folder, writers | {METADATA: as_json(content)}, scoring_digest(content))
 
 
@@ -194,15 +198,22 @@ def read_table(path: Path) -> pd.DataFrame:
     return unguarded(table) if told.get(GUARD) is True else table
 
 
-def write_files(folder: str | Path, writers: dict[str, Writer], of: str | None = None) -> list[Path]:
+def write_files(
+    folder: str | Path,
+    writers: dict[str, Writer],
+    of: str | None = None,
+    check: Callable[[dict[Path, Path]], None] = lambda places: None,
+) -> list[Path]:
     """Write files so that an interruption leaves the old ones whole; their paths.
 
-    All are written beside their places first, and take them only when the last one is complete.
+    All are written beside their places first, and take them only when the last one is complete. Where metadata.json is
+    among them, it is the last, and while they take their places there is none.
 
     Args:
         folder: made where it does not exist.
         writers: file name -> function that writes its content to a binary file.
         of: the scoring that the files are of (`belongs.scoring_digest`); None where they are of none.
+        check: given each file's place and where it lies whole, before any takes its place; what it raises stops that.
 
     Raises:
         StoreError: a file cannot be written (no room, no permission, a file in the folder's place).
@@ -217,8 +228,9 @@ def write_files(folder: str | Path, writers: dict[str, Writer], of: str | None =
                 places[path] = stack.enter_context(beside(path))
                 with open(places[path], "wb") as file:
                     write(file)
+            check(places)
             with claimed(folder, {path.name: bytes_sum(temporary) for path, temporary in places.items()}, of):
-                put_in_place(places)
+                put_in_place(places, folder / METADATA if METADATA in writers else None)
     except OSError as error:
         reason = error.strerror or error
         raise StoreError(f"{path}: cannot be written ({reason}). Make room, or choose another folder.") from None

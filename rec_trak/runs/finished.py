@@ -7,17 +7,15 @@ and target sets, verdicts or explanations of an earlier scoring may lie in it. N
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rec_trak.config.analysis import AnalysisConfig, analysis_config
-from rec_trak.config.documents import read_json
 from rec_trak.errors import ConfigError, DataError
-from rec_trak.results.belongs import check_sums, read_record, scoring_digest, scoring_parts
+from rec_trak.results.belongs import check_sums, scoring_digest
 from rec_trak.results.files import METADATA, Results, read_results
+from rec_trak.runs.aside import SETS, again, belongs, difference, metadata_of, other_parent, own_file, stale_files
 from rec_trak.words import outline, quoted
 
 if TYPE_CHECKING:  # each brings torch, which reading scores does without
@@ -25,18 +23,6 @@ if TYPE_CHECKING:  # each brings torch, which reading scores does without
     from rec_trak.runs.click_log import ClickLog
     from rec_trak.runs.members import Members
     from rec_trak.runs.stored import Stored
-
-SETS = "targets"
-AGAIN = {  # files that are made from a scoring, and what makes them again
-    "detection.*": "scripts/detect.py",
-    "suspicion.csv": "scripts/detect.py",
-    "suspects.*": "scripts/suspects.py",
-    "trust.*": "scripts/trust.py",
-    "validation.*": "scripts/validate.py",
-    "history.csv": "scripts/score.py with --targets and --history",
-    "explain_*.csv": "scripts/score.py with --explain",
-    "by_*.csv": "scripts/score.py with --group_by",
-}
 
 
 @dataclass(frozen=True)
@@ -122,18 +108,13 @@ class FinishedRun:
 
         A file of an earlier scoring is none: `left_aside` names it.
         """
-        held = self.results if of is None else of
-        path = held.folder / name
-        if not (path.is_file() and _belongs(held, name)):
-            return None
-        check_sums(held.folder, [name], _again(name))
-        return path
+        return own_file(self.results if of is None else of, name)
 
     def files(self, pattern: str, of: Results | None = None) -> list[Path]:
         """All such files whose names fit a pattern, sorted."""
         held = self.results if of is None else of
-        found = sorted(path for path in held.folder.glob(pattern) if path.is_file() and _belongs(held, path.name))
-        check_sums(held.folder, [path.name for path in found], _again(pattern))
+        found = sorted(path for path in held.folder.glob(pattern) if path.is_file() and belongs(held, path.name))
+        check_sums(held.folder, [path.name for path in found], again(pattern))
         return found
 
     def stored(self, log: ClickLog | None = None) -> Stored:
@@ -200,10 +181,10 @@ def open_run(folder: str | Path) -> FinishedRun:
         NumericalError: a score is NaN or infinite.
     """
     results = read_results(folder)
-    belonging, aside = [], [*_other_parent(results), *_stale_files(results, f"{results.folder.name}/")]
+    belonging, aside = [], [*other_parent(results), *stale_files(results, f"{results.folder.name}/")]
     for path in sorted((results.folder / SETS).glob(f"*/{METADATA}")):
-        name, metadata = path.parent.name, _metadata(path)
-        differing = _difference(results.metadata, metadata)
+        name, metadata = path.parent.name, metadata_of(path)
+        differing = difference(results.metadata, metadata)
         if differing:
             aside.append(
                 f"{SETS}/{name} left aside: scored with another {differing} than the run that it lies in. Score both "
@@ -211,7 +192,7 @@ def open_run(folder: str | Path) -> FinishedRun:
             )
             continue
         belonging.append(name)
-        aside += _stale_files(dataclasses.replace(results, folder=path.parent, metadata=metadata), f"{SETS}/{name}/")
+        aside += stale_files(dataclasses.replace(results, folder=path.parent, metadata=metadata), f"{SETS}/{name}/")
     return FinishedRun(results, tuple(belonging), tuple(aside))
 
 
@@ -253,54 +234,3 @@ def check_made_by(results: Results, job: Job, count: int) -> None:
                 f"{results.folder / METADATA}: the scores are of another run, `{key}` differs. Got {value} now, scored "
                 f"with {held[key]}. Run scripts/score.py with --targets again."
             )
-
-
-def _other_parent(results: Results) -> Iterator[str]:
-    """A sentence where a target set is opened by itself and the run it lies in is of another scoring."""
-    above = results.folder.resolve().parent
-    path = above.parent / METADATA
-    if above.name == SETS and path.is_file():
-        differing = _difference(results.metadata, _metadata(path))
-        if differing:
-            yield f"{above.parent.name} left aside: self-influence was scored with another {differing} than this set."
-
-
-def _metadata(path: Path) -> dict[str, Any]:
-    """The content of a set's metadata.json; {} where it is damaged, which whoever reads the set is told."""
-    try:
-        content = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _difference(own: dict[str, Any], theirs: dict[str, Any]) -> str:
-    """The first part by which two scorings differ; '' where they are one, or do not say."""
-    ours, others = scoring_parts(own), scoring_parts(theirs)
-    if ours is None or (others is None and "scoring" not in own):
-        return ""
-    others = others or {}
-    differing = [key for key in ours.keys() | others.keys() if ours.get(key) != others.get(key)]
-    order = ("checkpoints", "row_count", "rows", "proj_dim", "lambda_rel")
-    known = [key for key in order if key in differing]
-    return f"`{(known or sorted(differing))[0]}`" if differing else ""
-
-
-def _stale_files(held: Results, where: str) -> Iterator[str]:
-    """A sentence for the files of each kind that are of another scoring."""
-    for pattern, command in AGAIN.items():
-        names = [path.name for path in sorted(held.folder.glob(pattern)) if path.is_file()]
-        stale = [name for name in names if not _belongs(held, name)]
-        if stale:
-            named = ", ".join(stale[:3]) + (f" and {len(stale) - 3} more" if len(stale) > 3 else "")
-            yield f"{where}{named} left aside: of an earlier scoring. {command} makes them again."
-
-
-def _again(name: str) -> str:
-    command = next((command for pattern, command in AGAIN.items() if fnmatch(name, pattern)), "scripts/score.py")
-    return f"Run {command} again."
-
-
-def _belongs(held: Results, name: str) -> bool:
-    """Whether a file is of the scoring that it lies beside. Folders from before that was recorded are taken as one."""
-    return "scoring" not in held.metadata or read_record(held.folder).get(name) == scoring_digest(held.metadata)

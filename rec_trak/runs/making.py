@@ -77,10 +77,12 @@ def score_rows(run: Run, job: Job, group_by: Sequence[str] = ()) -> tuple[SelfIn
         extra={HISTORY_READ: _read(job), "leverage": result.leverage, "q": result.q},
         score_name=SCORE_NAMES[config.score],
         gradients=_projected(job) if config.save_embeddings else None,
+        tables={
+            ARTICLES: articles_table(job.impressions, job.articles),
+            **_groups(result.scores, job, group_by),
+        },
     )
-    of = _scoring(job)
-    paths += write_files(run.folder, {ARTICLES: as_csv(articles_table(job.impressions, job.articles))}, of)
-    return result, paths + _write_groups(run.folder, result.scores, job, group_by, of)
+    return result, paths
 
 
 def score_targets(
@@ -119,6 +121,8 @@ def score_targets(
         "targets_notes": [*targets.impressions.notes, *nothing_targets_notes(result.nothing_targets)],
         "ends_of_each_target": ends,
     }
+    f = margins(job, targets.name, targets.impressions, targets.articles)
+    rows = rows_table(job.impressions, job.articles)
     paths = write_results(
         folder,
         result.plain,
@@ -128,19 +132,15 @@ def score_targets(
         _with_nothing(metadata, result.nothing, result.nothing_targets),
         extra={HISTORY_READ: _read(job), "renormalised": result.renormalised, "kernel": result.kernel},
         score_name=f"mean influence on {targets.name} (margin units)",
+        tables={
+            "targets.csv": targets_table(targets.impressions, targets.articles, f),
+            "proponents.csv": ends_table(result.proponents, 1, rows),
+            "opponents.csv": ends_table(result.opponents, -1, rows),
+            ARTICLES: articles_table(targets.impressions, targets.articles),
+            **_groups(result.plain, job, group_by),
+        },
     )
-    f = margins(job, targets.name, targets.impressions, targets.articles)
-    rows = rows_table(job.impressions, job.articles)
-    tables = {
-        "targets.csv": targets_table(targets.impressions, targets.articles, f),
-        "proponents.csv": ends_table(result.proponents, 1, rows),
-        "opponents.csv": ends_table(result.opponents, -1, rows),
-        ARTICLES: articles_table(targets.impressions, targets.articles),
-    }
-    of = _scoring(job, targets.name)
-    paths += write_files(folder, {name: as_csv(table) for name, table in tables.items()}, of)
-    paths += [matrix] if matrix else []
-    return result, paths + _write_groups(folder, result.plain, job, group_by, of)
+    return result, paths + ([matrix] if matrix else [])
 
 
 def help_with_targets(run: Run, job: Job, wanted: str) -> None:
@@ -225,10 +225,8 @@ def _folder(run: Run, targets: NamedTargets) -> Path:
     return run.folder / "targets" / targets.name
 
 
-def _write_groups(folder: Path, values: np.ndarray, job: Job, columns: Sequence[str], of: str | None) -> list[Path]:
-    """The tables of `groups`, beside the rankings."""
-    tables = group_tables(values, job.impressions, _histories(job), job.articles, columns)
-    return write_files(folder, {name: as_csv(table) for name, table in tables.items()}, of)
+def _groups(values: np.ndarray, job: Job, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
+    return group_tables(values, job.impressions, _histories(job), job.articles, columns)
 
 
 def _histories(job: Job) -> Ragged:
@@ -242,12 +240,12 @@ def _read(job: Job) -> list[str]:
     return read_ids(_histories(job), job.articles)
 
 
-def _scoring(job: Job, targets: str | None = None) -> str | None:
-    """The digest of what a file is of: the job with its ridge, and the target set if it is of one."""
+def _scoring(job: Job, targets: str) -> str | None:
+    """The digest of what a file of a target set is of: the job with its ridge, and the set."""
     known = fingerprint(job)
     members = [{"digest": digest} for digest in known["models"].values()]
     told = {"features": known["features"], "rows": {}, "members": members, "score": {"lambda_rel": job.lambda_rel}}
-    return scoring_digest(told | ({"targets_digest": _targets_digest(job, targets)} if targets else {}))
+    return scoring_digest(told | {"targets_digest": _targets_digest(job, targets)})
 
 
 def _targets_digest(job: Job, name: str) -> str:

@@ -16,7 +16,7 @@ from rec_trak.errors import DataError, StoreError
 from rec_trak.locks import LOCK
 from rec_trak.results.belongs import RECORD, bytes_sum, read_record, read_sums, scoring_digest
 from rec_trak.results.files import LABELS_FILE, METADATA, ROWS, SCORES
-from rec_trak.runs.finished import AGAIN, SETS
+from rec_trak.runs.aside import AGAIN, SETS
 from rec_trak.store.blocks import Cut, cut_rows, cut_targets, damaged, rows_unfinished
 from rec_trak.store.layout import Maps, mapped, member_maps, target_maps
 from rec_trak.store.manifest import MANIFEST, digest, read_manifest, read_whole

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from rec_trak.checkpoints.records import file_digest, read_record
-from rec_trak.checkpoints.state_dicts import check_model_config, weights_of, write_model_config
+from rec_trak.checkpoints.state_dicts import check_model_config, save_weights, write_model_config
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.inputs import Inputs
 from rec_trak.disk import beside, put_in_place
 from rec_trak.errors import CheckpointError, ConfigError
-from rec_trak.locks import locked
+from rec_trak.locks import locked, remove_dead
 from rec_trak.training.trainer import Trained, TrainSettings, half, train
 from rec_trak.words import quoted
 from rec_trak.workers import agreed, drawn, is_first
@@ -80,6 +79,8 @@ def train_members(
                 seen, plan = plans[path]
                 how = (settings, plan["seed"], seen, word_vectors, device, f"train {path.stem}")
                 _write_member(path, train(config, inputs, validation, *how), plan | told, config)
+    elif is_first():
+        remove_dead(folder)  # of a process that was killed with all done
     return list(plans)
 
 
@@ -121,14 +122,14 @@ def _write_member(path: Path, trained: Trained, plan: dict[str, Any], config: Mo
     try:
         with ExitStack() as stack:
             places = {one: stack.enter_context(beside(one)) for one in (rows, record, path)}
-            torch.save(weights_of(trained.model), places[path])
+            save_weights(places[path], trained.model)
             with open(places[rows], "wb") as file:
                 np.save(file, trained.seen)
             content = {**plan, "checkpoint": file_digest(places[path]), "epochs": trained.history}
             places[record].write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
             write_model_config(path.parent / "model.json", config)
             put_in_place(places)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+    except (OSError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: cannot be written ({error}). Free some space or give another folder."
         ) from error

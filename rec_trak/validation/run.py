@@ -19,7 +19,8 @@ import pandas as pd
 from rec_trak.config.documents import DocumentError, read_json
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.belongs import run_digest, scoring_digest
-from rec_trak.results.files import Writer, as_csv, as_json, write_files
+from rec_trak.results.files import METADATA, Writer, as_csv, as_json, write_files
+from rec_trak.store.manifest import read_whole
 from rec_trak.validation.case import Case
 from rec_trak.validation.estimates import baseline_scores, group_scores
 from rec_trak.validation.lds import lds
@@ -145,7 +146,7 @@ def write_validation(run_folder: Path, case: Case, content: dict[str, Any]) -> l
     held = _read(run_folder / FILE).get("sets")
     sets = (held if isinstance(held, dict) else {}) | {case.name: content}
     sets = {name: one for name, one in sets.items() if (run_folder / "targets" / name / FILE).is_file()}
-    of_run = run_digest(case.results.metadata)
+    of_run = run_digest(case.results.metadata, above=read_whole(run_folder / METADATA))
     told = " ".join(f"{name}: {one['verdict']}" for name, one in sets.items())
     return paths + write_files(run_folder, {FILE: as_json({"verdict": told, "sets": sets})}, of_run)
 

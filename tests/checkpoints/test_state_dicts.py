@@ -45,6 +45,13 @@ def test_what_is_written_is_read(tmp_path):
         assert all(torch.equal(p, q) for p, q in zip(model.parameters(), other.parameters(), strict=True))
 
 
+def test_equal_weights_are_equal_bytes(tmp_path):
+    """Whatever the file is called, and was called before it took its place."""
+    for name in ("a.pt", "another name.pt"):
+        write_state_dict(tmp_path / name, small(0))
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another name.pt").read_bytes()
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     """Law: a checkpoint is replaced whole or not at all."""
     path = tmp_path / "a.pt"
@@ -52,7 +59,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     before = path.read_bytes()
 
     def fill_the_disk(_, target):
-        target.write_bytes(b"half")
+        target.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", fill_the_disk)

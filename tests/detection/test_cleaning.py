@@ -1,5 +1,6 @@
 """A click log without the chosen rows: what is left is byte for byte the same, and reads as exactly the other rows."""
 
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from support import finished, tiny
 from support.commands import fail, succeed
+from support.killed import killed_before
 
 from rec_trak.config.reading import Reading
 from rec_trak.data.impressions import read_pairwise
@@ -180,6 +182,22 @@ def test_suspicion_is_read_from_what_detection_wrote(folder):
         path.write_text(f"rank,sample_idx,suspicion\n1,7,{value}\n", encoding="utf-8")
         with pytest.raises(DataError, match="`suspicion` is wrong. Got something else than numbers above 0.*Run it ag"):
             clean_log(folder, None, choice)
+
+
+def test_killed_and_given_again(tmp_path, folder):
+    """Wherever it is killed, the same command ends well with the same files, also where all was done; another choice
+    is refused, since it would write over them."""
+    output, act = tmp_path / "out" / "new.csv", 1
+    whole = {path.name: path.read_bytes() for path in clean_log(folder, output, Choice(top=2)).paths}
+    while killed_before(act, lambda: clean_log(folder, output, Choice(top=2)), tmp_path):
+        if act % 2:
+            shutil.rmtree(output.parent, ignore_errors=True)
+        act += 1
+    assert act > 4
+    assert {path.name: path.read_bytes() for path in output.parent.iterdir()} == whole
+    with pytest.raises(ConfigError, match="new.csv cannot be written, it is there already"):
+        clean_log(folder, output, Choice(top=3))
+    assert {path.name: path.read_bytes() for path in output.parent.iterdir()} == whole
 
 
 def test_nothing_is_written_over(tmp_path, path, folder):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from support import page_world
+from support.marked import sum_again
 
 from rec_trak.comparison import run as run_module
 from rec_trak.comparison.run import compare_runs, write_comparison
@@ -62,6 +63,7 @@ def test_files_of_a_target_set_must_go_together(folders, tmp_path):
     """Law: a list that names a row or a target that is not there is refused; without the lists there are no targets."""
     shutil.copytree(next((folders[0] / "targets").iterdir()), tmp_path / "set")
     (tmp_path / "set" / "targets.csv").write_text("target,title\n0,x\n")
+    sum_again(tmp_path / "set", "targets.csv")
     with pytest.raises(DataError, match=r"set: its files do not go together\. Got KeyError"):
         single_targets(read_results(tmp_path / "set"), {})
     (tmp_path / "set" / "proponents.csv").unlink()

@@ -14,7 +14,7 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, DataError, NumericalError, StoreError
-from rec_trak.results.belongs import read_record
+from rec_trak.results.belongs import RECORD, read_record
 from rec_trak.results.files import as_json, read_results, rewrite_results, write_files, write_results
 
 N = 6
@@ -174,20 +174,22 @@ def test_an_interrupted_write_leaves_the_old_files_whole(tmp_path):
 
 def test_killed_at_every_moment(tmp_path):
     """Law: wherever writers of two scorings in turn are killed, each file is whole, what is said to be of a scoring is,
-    and nothing stays beside the files when one of them ends well."""
+    where there is a metadata.json all are of its scoring, and nothing stays beside the files when one ends well."""
+    names = ("a", "b", "metadata.json")
 
     def write_of(scoring):
-        parts = {name: lambda file, name=name: file.write(f"{name} of {scoring}".encode()) for name in "abc"}
+        parts = {name: lambda file, name=name: file.write(f"{name} of {scoring}".encode()) for name in names}
         write_files(tmp_path / "run", parts, scoring)
 
     act = 1
     while killed_before(act, lambda scoring=f"s{act % 2}": write_of(scoring), tmp_path):
-        whole = {path.name: path.read_text() for path in (tmp_path / "run").glob("?")}
-        assert set(whole.values()) <= {f"{name} of s{i}" for name in "abc" for i in range(2)}
+        whole = {path.name: path.read_text() for path in (tmp_path / "run").glob("[abm]*") if path.name != RECORD}
+        assert set(whole.values()) <= {f"{name} of s{i}" for name in names for i in range(2)}
+        assert "metadata.json" not in whole or len({text[-2:] for text in whole.values()}) == 1
         assert all(whole[name] == f"{name} of {of}" for name, of in read_record(tmp_path / "run").items())
         act += 1
     assert act > 15
-    assert read_record(tmp_path / "run") == dict.fromkeys("abc", f"s{act % 2}")
+    assert read_record(tmp_path / "run") == dict.fromkeys(names, f"s{act % 2}")
     assert left_over(tmp_path) == []
 
 
