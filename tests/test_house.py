@@ -32,7 +32,7 @@ LINE = (
     *("demo", "api", "tables", "commands", "cli", "__main__"),
 )
 APART = [("training", "gradients"), ("store", "scoring"), ("detection", "comparison"), ("comparison", "trust")]
-PLOTTERS = {"results.plots", "results.panels", "results.style", "page.figures", "page.svg"}
+PLOTTERS = {"results.plots", "results.panels", "results.fonts", "results.style", "page.figures", "page.svg"}
 
 
 @cache

@@ -87,7 +87,8 @@ def write_comparison(comparison: Comparison, output_dir: str | Path, vector: boo
     pairs = (table["clean_sample_idx"].to_numpy(), table["poisoned_sample_idx"].to_numpy())
     name = str(clean.metadata.get("score_name", SCORE_NAME))
     scores = (clean.scores, clean.labels, poisoned.scores, poisoned.labels)
-    draw = partial(plot_score_comparison, *scores, pairs=pairs, score_name=name)
+    members = tuple(len(run.metadata.get("members") or []) for run in (clean, poisoned))
+    draw = partial(plot_score_comparison, *scores, pairs=pairs, score_name=name, members=members)
     writers = {
         **figure_files("model_comparison", lambda columns: draw(columns=columns), vector),
         "rank_shift.csv": as_csv(table),

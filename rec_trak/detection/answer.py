@@ -53,7 +53,7 @@ def answer_lines(content: dict[str, Any]) -> list[str]:
     users = ", ".join(str(user["user_id"]) for user in told["first_users"][:NAMED])
     return [
         f"Asked about: {told['rows']:,} {what}, by {told['users']:,} users.",
-        f"Look first at rows (sample_idx) {rows} and users {users}: {_why(told)}.",
+        f"Look first at rows (sample_idx) {rows} and users {users}: {why_first(told)}.",
         *([content["known"]["told"]] if content["known"] else []),
         *([] if content["known"] and content["known"]["used"] else [_sure(content)]),
         f"To remove the first {min(told['rows'], REMOVED)} of them: rec-trak clean --results_dir "
@@ -62,7 +62,8 @@ def answer_lines(content: dict[str, Any]) -> list[str]:
     ]
 
 
-def _why(told: dict[str, Any]) -> str:
+def why_first(told: dict[str, Any]) -> str:
+    """Why the first rows of a `suspicion_record` come first: the rest of a sentence on them."""
     if told["first_rows"] and KNOWN in told["first_rows"][0]:
         return "they are most like the known injected ones"
     readers = "clicked it" if told["through"] == CLICKS else "have it in their history"

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from rec_trak.page.rows import reading
 from rec_trak.page.tables import shown
 from rec_trak.results.files import Results
 
@@ -31,6 +32,7 @@ def analysed(results: Results) -> list[tuple[str, str]]:
         ("rows", f"{len(rows):,} by {rows['user_id'].nunique():,} users on {rows['article_id'].nunique():,} articles"),
         ("of them", f"{fake:,} click a fake article, {real:,} a real one{unknown}" if fake or real else ""),
         ("known to the model", _known(metadata.get("coverage") or {})),
+        ("read of histories", reading(results)),
         ("parameters differentiated", _counted(metadata.get("parameters"))),
         ("K, numbers kept of each gradient", _counted(metadata.get("proj_dim"))),
         ("projector", features.get("projector")),

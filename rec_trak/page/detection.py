@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from rec_trak.detection.answer import WHAT, why_first
 from rec_trak.errors import DataError
 from rec_trak.page.figures import precision_recall_curves, roc_curves
 from rec_trak.page.tables import make_table, read_json, shown
@@ -62,7 +63,19 @@ def _told(content: dict[str, Any]) -> dict[str, Any]:
         sentences.append(f"Labels: {shown(content['labels'], None)}. Intervals: bootstrap, {100 * level:.0f} %.")
     parts = {"tables": tables, "figures": figures, "panels": panels}
     plain = _plain(content, sentences[0])
-    return {"answer": answer, "verdict": sentences[0], "plain": plain, "sentences": [*answer, *sentences], **parts}
+    told, why = _suspicion(content.get("suspicion"))
+    whole = {"answer": answer, "suspicion": told, "why": why, "verdict": sentences[0], "plain": plain}
+    return whole | {"sentences": [*answer, *sentences], **parts}
+
+
+def _suspicion(told: dict[str, Any] | None) -> tuple[dict[str, Any] | None, str]:
+    """What looks injected, and why, where the file tells it apart from its sentences."""
+    if not told:
+        return None, ""
+    rows = [{"sample_idx": int(row["sample_idx"]), "user_id": str(row["user_id"])} for row in told["first_rows"]]
+    articles = [{"id": str(one["id"]), "title": str(one["title"])} for one in told["articles"]]
+    kept = {"rows": int(told["rows"]), "through": WHAT[told["through"]], "articles": articles, "first_rows": rows}
+    return kept, shown(why_first(told), None)
 
 
 def _plain(content: dict[str, Any], verdict: str) -> str:
@@ -107,7 +120,8 @@ def _panel(title: str, question: dict[str, Any]) -> tuple[str, Curves, Curves, f
              for found in question["curves"].values()]  # fmt: skip
     recall = [(name, curve["recall"], curve["precision"]) for name, curve, _ in drawn]
     rates = [(name, curve["false_positive_rate"], curve["true_positive_rate"]) for name, _, curve in drawn]
-    return title, recall, rates, question["poisoned"] / question["rows"]
+    counted = f"{title}, {question['poisoned']:,} of {question['rows']:,} rows"
+    return counted, recall, rates, question["poisoned"] / question["rows"]
 
 
 def _figures(place: int, title: str, recall: Curves, rates: Curves, base_rate: float) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from rec_trak.page.advice import NOT_VALIDATED
 from rec_trak.page.analysed import analysed
 from rec_trak.page.compared import compared
 from rec_trak.page.detection import detection
@@ -23,9 +24,9 @@ from rec_trak.page.finder import MOST, row_index, size
 from rec_trak.page.glossary import entries
 from rec_trak.page.naming import names_of, people, shelf
 from rec_trak.page.rendering import embedded, in_script, rendered
-from rec_trak.page.rows import known_titles
+from rec_trak.page.rows import known_titles, reading
 from rec_trak.page.sections import agreement, group_tables, own_rows
-from rec_trak.page.summary import NOT_VALIDATED, mentioned, picture, plain_text, ten_lines
+from rec_trak.page.summary import mentioned, picture, plain_text, ten_lines
 from rec_trak.page.tables import Table, shown
 from rec_trak.page.targets import SETS, target_sets
 from rec_trak.page.trust import trust
@@ -135,6 +136,7 @@ def page_content(run: FinishedRun, compare_dir: Path | None, command: str) -> di
         "more_sets": more_sets,
         "glossary": entries(),
         "analysed": analysed(results),
+        "reading": reading(results),
         "notes": [shown(note, None) for note in [*(results.metadata.get("notes") or []), *run.left_aside]],
         "commands": _commands(results, sets, compare, compare_dir, command),
         "absent": _absent(results, sections),

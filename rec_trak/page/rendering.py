@@ -63,7 +63,7 @@ def _template(name: str) -> Template:
 
 
 def _shown_number(value: float) -> str:
-    return f"{value + 0.0:.3g}".replace("-", "−", 1)
+    return re.sub("e([+-])0*", r"e\1", f"{value + 0.0:.3g}").replace("-", "−")
 
 
 def with_code(text: str) -> Markup:

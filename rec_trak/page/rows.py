@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from rec_trak.page.reasons import Asked, reasons
 from rec_trak.page.tables import read_csv, shown
 from rec_trak.results.files import Results
-from rec_trak.results.histories import ARTICLES, row_read
-from rec_trak.results.ranking import best_first
+from rec_trak.results.histories import ARTICLES, histories_read, row_read
+from rec_trak.results.ranking import HISTORY_READ, best_first
 from rec_trak.runs.finished import FinishedRun
 
 LISTED = 10  # rows in a list
 READ = 6  # headlines of a history at first sight, the newest that the model reads
+UNREAD = 50  # headlines that it does not read, unfolded; rows.csv has all
 SHORT, LONG = 180, 20_000  # characters of a headline at first sight, and unfolded
 TITLED = (ARTICLES, "by_article.csv", "by_history_article.csv")
 NUMBERS = ("kernel", "q", "leverage")  # of a row, where its scoring tells them
@@ -40,12 +43,35 @@ def known_titles(run: FinishedRun, sets: Sequence[Results] = ()) -> Titles:
     return found
 
 
-def strongest(results: Results, titles: Titles, lowest: bool = False) -> list[dict[str, Any]]:
+def reading(results: Results) -> str:
+    """How much of the histories the model reads, and how much it does not, in a sentence; '' without histories."""
+    rows, model = results.rows, results.metadata.get("model") or {}
+    if "history_ids" not in rows:
+        return ""
+    total = sum(len(text.split()) for text in rows["history_ids"])
+    if not total:
+        return ""
+    if HISTORY_READ in rows:
+        read = sum(len(text.split()) for text in rows[HISTORY_READ])
+    else:
+        found = histories_read(rows, model)
+        if found is None:
+            return "This run does not tell what of a history the model reads."
+        read = sum(map(len, found))
+    most, end = model.get("max_history"), model.get("history_truncation")
+    kept = f", the {end} {most} of each at most" if type(most) is int and end in ("first", "last") else ""
+    told = f"The model reads {read:,} of the {total:,} articles that histories hold{kept}"
+    return f"{told}; the other {total - read:,} it does not read." if read < total else f"{told}: all of them."
+
+
+def strongest(
+    results: Results, titles: Titles, lowest: bool = False, asked: Asked | None = None
+) -> list[dict[str, Any]]:
     """The LISTED highest rows with a score above 0, or the lowest with one below 0, the strongest first."""
     order = best_first(-results.scores if lowest else results.scores)[:LISTED]
     order = [row for row in order.tolist() if (results.scores[row] < 0 if lowest else results.scores[row] > 0)]
     largest = max((abs(float(results.scores[row])) for row in order), default=1.0)
-    return [card(results, row, float(results.scores[row]), largest, titles, True) for row in order]
+    return [card(results, row, float(results.scores[row]), largest, titles, True, asked) for row in order]
 
 
 def headline(title: str) -> dict[str, str]:
@@ -55,19 +81,24 @@ def headline(title: str) -> dict[str, str]:
 
 
 def card(
-    results: Results, number: int, score: float, largest: float, titles: Titles, own: bool = False
-) -> dict[str, Any]:
+    results: Results, number: int, score: float, largest: float, titles: Titles, own: bool = False,
+    asked: Asked | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """What a list says of a row; its bar is `score` as a share of the list's `largest`.
 
     `read` are the headlines that the model reads of the history, in order, those of `earlier` before the newest READ;
-    `unread` counts the others. Where the run does not say what was read, `read` is the log's history and `told` False.
-    `others` are the candidates that the click was preferred to; `numbers`, what the score is made of, where it is the
-    row's `own` in this scoring.
+    `unread` counts the others, `skipped` are the first UNREAD of them. Where the run does not say what was read, `read`
+    is the log's history and `told` False. `others` are the candidates that the click was preferred to; `numbers`, what
+    the score is made of, where it is the row's `own` in this scoring; `why`, what it has in common with what was
+    `asked`.
     """
     row = results.rows.iloc[number]
     history, read = row["history_ids"].split(), row_read(row, results.metadata.get("model"))
     told, read = read is not None, history if read is None else read
-    items = list(_read(read, titles))
+    items, skipped = list(_read(read, titles)), _skipped(history, read)
+    others = row["other_candidates"].split()
+    made = row if asked is None or asked.q is None else {"q": asked.q[number], **row}
+    numbers = {name: float(made[name]) for name in NUMBERS if own and is_number(made.get(name))}
     first = max(0, len(items) - READ)
     return {
         "title": headline(row["title"]),
@@ -78,16 +109,32 @@ def card(
         "user": shown(row["user_id"], 60),
         "article_id": row["article_id"],
         "row": int(row["sample_idx"]),
-        "numbers": {name: float(row[name]) for name in NUMBERS if own and is_number(row.get(name))},
-        "others": list(_read(row["other_candidates"].split(), titles)),
+        "numbers": numbers,
+        "others": list(_read(others, titles)),
+        "why": [] if asked is None else reasons(asked, row["article_id"], others, read, titles),
         "source": shown(row["source_lines"], 60),
         "score": score,
         "width": round(100 * abs(score) / largest, 1) if largest else 0.0,
         "read": items[first:],
         "earlier": items[:first],
-        "unread": len(history) - len(read),
+        "unread": len(skipped),
+        "skipped": list(_read(skipped[:UNREAD], titles)),
         "told": told,
     }
+
+
+def _skipped(history: list[str], read: list[str]) -> list[str]:
+    """The articles of a history that are not read, in order; models read one end of it."""
+    count = len(history) - len(read)
+    if history[count:] == read:
+        return history[:count]
+    left, skipped = Counter(read), []
+    for article in history:
+        if left[article]:
+            left[article] -= 1
+        else:
+            skipped.append(article)
+    return skipped
 
 
 def is_number(text: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rec_trak.page.advice import Part, how_sure, retrained, what_next
 from rec_trak.page.naming import sums_by_article
 from rec_trak.page.rows import Titles
 from rec_trak.page.tables import read_csv, shown
@@ -22,22 +23,11 @@ from rec_trak.runs.aside import own_file
 from rec_trak.runs.finished import FinishedRun
 
 FIRST = 100  # rows that are called the strongest
-PERCENT = 1  # of the rows, proposed for a look and a trial removal
 NAMED = 3  # articles, clicks and users named in a line
+SUSPECTED = 5  # rows that look injected, named in a line
 DRAWN, DRAWN_LOW = 6, 2  # bars of the picture, of articles with the largest sums and the lowest
 TITLE = 70  # characters of a headline in a line
 
-PLAINLY = {
-    "stable": "with other random numbers, or other trainings of the same model, the order would come out much the same",
-    "indicative": "the top of the order is a lead, but other random numbers or trainings would change part of it",
-    "do not use": "other random numbers or trainings would give another order",
-}
-NOT_VALIDATED = (
-    "Not validated: nobody has trained again without these clicks yet. Take ranks as a lead, not as a proof."
-)
-SURE = {"kind": "section", "id": "trust", "text": "Why?"}
-
-Part = str | dict[str, str]
 Line = dict[str, Any]
 
 
@@ -60,11 +50,11 @@ def ten_lines(
         ("Clicks", _clicks(primary, order, titles)),
         ("Users", _users(primary, order)),
         ("Of them", [" ".join(told)] if len(order) > 1 else []),
-        ("Injected", _found(sections["detection"])),
+        ("Injected", _found(primary, order, titles, sections["detection"])),
         ("Other model", _compared(sections["comparison"])),
-        ("How sure", _sure(run, sets, sections["trust"])),
-        ("Retrained", _retrained(sections["validation"], sets)),
-        ("Next", _next(run, sets, sections)),
+        ("How sure", how_sure(run, sets, sections["trust"])),
+        ("Retrained", retrained(sections["validation"], sets)),
+        ("Next", what_next(run, sets, sections)),
     ]
     return [{"name": name, "parts": parts} for name, parts in lines if parts]
 
@@ -122,6 +112,11 @@ def _article(article: str, titles: Titles) -> Part:
     return {"kind": "article", "id": article, "text": f"“{_title(article, titles)}”"}
 
 
+def _class(article: str, titles: Titles) -> str:
+    label = titles.get(article, ("", ""))[1]
+    return f", {label}" if label else ""
+
+
 def _user(user: str) -> Part:
     return {"kind": "user", "id": user, "text": shown(user, 60)}
 
@@ -161,9 +156,9 @@ def _articles(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]
         return []
     counts = Counter(primary.rows["article_id"].iloc[order])
     named = counts.most_common(NAMED)
-    parts = [[_article(article, titles), f" ({count:,})"] for article, count in named]
+    parts = [[_article(article, titles), f" ({count:,}{_class(article, titles)})"] for article, count in named]
     rest = len(counts) - len(named)
-    ending = f"; the others are on {rest:,} more articles." if rest else "."
+    ending = f"; the others are on {rest:,} more article{'s' * (rest != 1)}." if rest else "."
     return [f"The {len(order):,} strongest clicks most often chose ", *_joined(parts), ending]
 
 
@@ -188,9 +183,31 @@ def _users(primary: Results, order: np.ndarray) -> list[Part]:
     return [f"{many}, most often ", *_joined([[_user(user), f" ({count:,})"] for user, count in named]), "."]
 
 
-def _found(detection: dict[str, Any] | None) -> list[Part]:
+def _found(primary: Results, order: np.ndarray, titles: Titles, detection: dict[str, Any] | None) -> list[Part]:
     """Which rows look injected, and how much of the known poison the rankings find."""
-    return [" ".join([*detection["answer"][1:2], detection["plain"]])] if detection else []
+    if not detection:
+        return _not_looked(primary, order)
+    told = detection["suspicion"]
+    if not (told and told["first_rows"]):
+        return [" ".join([*detection["answer"][1:2], detection["plain"]])]
+    articles = [[_article(one["id"], {one["id"]: (one["title"], "")} | titles)] for one in told["articles"][:NAMED]]
+    more = len(told["articles"]) - len(articles)
+    rows = [["user ", _user(one["user_id"]), f" (row {one['sample_idx']})"] for one in told["first_rows"][:SUSPECTED]]
+    return [
+        f"Of {told['rows']:,} {told['through']} ", *_joined(articles), f" and {more:,} more" * (more > 0),
+        ", those that look most injected: ", *_joined(rows), f". {detection['why'].capitalize()}. {detection['plain']}",
+    ]  # fmt: skip
+
+
+def _not_looked(primary: Results, order: np.ndarray) -> list[Part]:
+    """How to have clicks told apart where nobody did, for the article that most of the strongest clicks chose."""
+    if len(order) < 2 or not primary.metadata.get("targets_file"):
+        return []
+    article = Counter(primary.rows["article_id"].iloc[order]).most_common(1)[0][0]
+    folder = shlex.quote(str(primary.folder.parent.parent))
+    flags = f"--results_dir {folder} --promoted {shlex.quote(article)}"
+    return [f"Nobody has looked: `python scripts/detect.py {flags}` says which clicks on the first of these articles "
+            "do not read like its readers."]  # fmt: skip
 
 
 def _compared(comparison: dict[str, Any] | None) -> list[Part]:
@@ -199,46 +216,4 @@ def _compared(comparison: dict[str, Any] | None) -> list[Part]:
     return [
         f"{comparison['matched']:,} clicks stand in the clean and the poisoned log; between the two models a rank "
         f"changed by {comparison['moved']:.1f} percentile points on average (unrelated rankings: 33.3)."
-    ]
-
-
-def _sure(run: FinishedRun, sets: list[Results], trust: dict[str, Any] | None) -> list[Part]:
-    wanted = f"targets/{sets[0].folder.name}" if sets else ""
-    line = next((one for one in (trust or {"lines": []})["lines"] if one["folder"] == wanted), None)
-    if line is None:
-        return ["Nobody has judged this ranking yet: `python scripts/trust.py --results_dir "
-                f"{shlex.quote(str(run.folder))}`."]  # fmt: skip
-    return [f"{line['word']}: {PLAINLY.get(line['word'], line['reason'])}. ", SURE]
-
-
-def _retrained(validation: dict[str, Any] | None, sets: list[Results]) -> list[Part]:
-    if not validation or not (validation["verdict"] or validation["sets"]):
-        return [NOT_VALIDATED]
-    name = shown(sets[0].folder.name, 60) if sets else ""
-    checked = next((one for one in validation["sets"] if one["name"] == name), None)
-    if checked is None:
-        return [validation["verdict"] or validation["sets"][0]["verdict"]]
-    again = " That was an earlier ranking: run `scripts/validate.py` again." if checked["stale"] else ""
-    return [f"{checked['verdict']}{again} ", {"kind": "section", "id": "validation", "text": "What was measured?"}]
-
-
-def _next(run: FinishedRun, sets: list[Results], sections: dict[str, Any]) -> list[Part]:
-    trust, n = sections["trust"], len(run.results.scores)
-    wanted = f"targets/{sets[0].folder.name}" if sets else ""
-    line = next((one for one in (trust or {"lines": []})["lines"] if one["folder"] == wanted), None)
-    if line and line["word"] == "do not use":
-        better = line["improvement"]
-        return ["Do not act on this ranking. " + (f"Better: {better}." if better else "Score with more members.")]
-    if not sets:
-        return ["Ask about recommendations: `python scripts/score.py --targets NAME` with this run's flags names the "
-                "clicks behind them."]  # fmt: skip
-    checked = "" if sections["validation"] else " (`python scripts/validate.py` does it and says whether it helped)"
-    answer = (sections["detection"] or {"answer": []})["answer"]
-    if len(answer) > 1:
-        return [f"{answer[-1]} Train on NEW.csv and compare{checked}."]
-    folder, top = shlex.quote(str(sets[0].folder)), max(1, round(n * PERCENT / 100))
-    which = f"the {top:,} strongest clicks" if top > 1 else "the strongest click"
-    return [
-        f"Look at {which} ({PERCENT} %); `python scripts/clean.py --results_dir {folder} --top {top} --dry_run` lists "
-        f"them, `--output NEW.csv` writes the log without them. Train on that and compare{checked}."
     ]

@@ -12,6 +12,7 @@ import pandas as pd
 from rec_trak.attribution.history import PLACES
 from rec_trak.errors import DataError
 from rec_trak.page.figures import distribution
+from rec_trak.page.reasons import Asked, asked_in, asked_of
 from rec_trak.page.rows import Titles, card, headline, strongest
 from rec_trak.page.sections import carrying, days_figure, group_tables, told
 from rec_trak.page.tables import Table, read_csv, read_table, shown
@@ -39,6 +40,7 @@ def target_sets(run: FinishedRun, sets: Sequence[Results], titles: Titles) -> tu
 
 def _target_set(run: FinishedRun, results: Results, titles: Titles, key: str) -> dict[str, Any]:
     name, score = shown(results.folder.name, 60), results.metadata.get("score") or {}
+    asked = asked_in(results, run.results)
     return {
         "name": name,
         "folder": shown(results.folder.name, None),
@@ -48,8 +50,8 @@ def _target_set(run: FinishedRun, results: Results, titles: Titles, key: str) ->
         "notes": [shown(note, None) for note in results.metadata.get("targets_notes") or []],
         "command": results.metadata.get("command", ""),
         "sentences": told(results, f"influence on {name}", "strongest proponents"),
-        "proponents": strongest(results, titles),
-        "opponents": strongest(results, titles, lowest=True),
+        "proponents": strongest(results, titles, asked=asked),
+        "opponents": strongest(results, titles, lowest=True, asked=asked),
         "figure": distribution(key, *carrying(results), f"mean influence on {name} (margin units)"),
         "days": days_figure(run, key, f"mean influence on {name} (margin units)", results),
         "single": single_targets(results, titles),
@@ -90,7 +92,10 @@ def single_targets(results: Results, titles: Titles) -> list[dict[str, Any]]:
                 "label": targets.loc[target, "label"],
                 "user": shown(targets.loc[target, "user_id"], 60),
                 "margin": float(targets.loc[target, "margin"]),
-                **{name: _end(table[table["target"] == target], results, titles) for name, table in ends.items()},
+                **{
+                    name: _end(table[table["target"] == target], results, titles, asked_of(targets.loc[[target]]))
+                    for name, table in ends.items()
+                },
             }
             for target in first.drop_duplicates().head(SINGLE).tolist()
         ]
@@ -99,11 +104,11 @@ def single_targets(results: Results, titles: Titles) -> list[dict[str, Any]]:
         raise DataError(f"{results.folder}: its files do not go together. Got {problem}. {AGAIN}") from None
 
 
-def _end(lines: pd.DataFrame, results: Results, titles: Titles) -> list[dict[str, Any]]:
+def _end(lines: pd.DataFrame, results: Results, titles: Titles, asked: Asked | None) -> list[dict[str, Any]]:
     lines = lines.sort_values("rank", kind="stable").head(ENDS)
     largest = float(lines["score"].abs().max()) if len(lines) else 1.0
     return [
-        card(results, row, score, largest, titles)
+        card(results, row, score, largest, titles, asked=asked)
         for row, score in zip(lines["sample_idx"].tolist(), lines["score"].tolist(), strict=True)
     ]
 

@@ -12,6 +12,7 @@ from rec_trak.errors import DataError
 from rec_trak.page.tables import Table, make_table, read_json, shown
 from rec_trak.runs.finished import FinishedRun
 from rec_trak.store.manifest import digest
+from rec_trak.validation.text import bears_out, findings
 
 FILE = "validation.csv"
 SINGLE = {
@@ -65,13 +66,27 @@ def _set(folder: Path, name: str, told: dict[str, Any], key: str) -> dict[str, A
         (f"{key}-loo", "Exact leave-one-out on a convex head", _left_out(told)),
         (f"{key}-ridge", "Choice of ridge and K, on models of their own", _curve(told)),
     ]
+    failed, holds = findings(told)
     return {
         "name": shown(name, 60),
+        "plain": shown(_plain(failed, holds, bears_out(told)), None),
+        "bears_out": bears_out(told),
         "verdict": shown(told["verdict"], None),
         "notes": [shown(note, None) for note in told.get("notes") or []],
         "stale": not scores.is_file() or digest(read_array(scores)) != told["of"]["scores"],
         "tables": [_table(frame, place, title) for place, title, frame in tables if frame],
     }
+
+
+def _plain(failed: list[str], holds: list[str], for_it: bool) -> str:
+    """What retraining said, in two sentences at most."""
+    if not failed:
+        return f"Yes, as far as it was checked: {holds[0]}" if holds else "Nothing was measured."
+    if not holds:
+        return f"No: {failed[0]}"
+    lead = "In part" if for_it else "Not clearly"
+    against = f"{len(failed)} of {len(failed) + len(holds)} findings are against it or unclear"
+    return f"{lead}: {against}, first: {failed[0]} For it: {holds[0]}"
 
 
 def _table(lines: list[dict[str, Any]], name: str, title: str) -> Table:

@@ -17,8 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
 
+from rec_trak.results.fonts import glyphs
 from rec_trak.results.ranking import LABELS
-from rec_trak.results.ticks import apart, score_ticks, set_ticks
+from rec_trak.results.ticks import MINUS, apart, score_ticks, set_ticks, short
 from rec_trak.words import signed
 
 COLOURS = {1: "#D55E00", 0: "#0072B2", -1: "#7F7F7F"}
@@ -59,9 +60,7 @@ def all_rows_histogram(axes: Axes, scores: np.ndarray, edges: np.ndarray) -> Non
     """All rows, with their median and mean."""
     axes.hist(scores, bins=edges, color=ALL_ROWS, alpha=0.55, edgecolor="white", linewidth=0.4)
     for value, name, style in ((np.median(scores), "median", "-"), (scores.mean(), "mean", "--")):
-        axes.axvline(
-            value, ymax=1 / headroom(axes, 2), color="black", linestyle=style, label=f"{name} {value + 0.0:.3g}"
-        )
+        axes.axvline(value, ymax=1 / headroom(axes, 2), color="black", linestyle=style, label=f"{name} {short(value)}")
 
 
 def class_histogram(
@@ -79,7 +78,7 @@ def class_histogram(
     """
     for label in classes(labels):
         own = values[labels == label]
-        middle = f"mean {signed(own.mean())}" if mean else f"median {np.median(own) + 0.0:.3g}"
+        middle = f"mean {signed(own.mean())}".replace("-", MINUS) if mean else f"median {short(np.median(own))}"
         word = f"{LABELS[label]}: " if labelled(labels) else ""
         name = f"{word}{len(own):,} row{'s' * (len(own) != 1)}, {middle}"
         weights = np.full(len(own), 100 / len(own) if shares else 1.0)
@@ -205,7 +204,10 @@ def ridge_lines(axes: Axes, curve: Sequence[dict[str, Any]]) -> None:
     axes.set_xscale("symlog", linthresh=least)  # a ridge of 0 has its place too
     ridges = sorted({line["lambda_rel"] for line in curve})
     set_ticks(axes, *apart(ridges, ridges[0], ridges[-1] or 1.0, lambda x: max(x, 0) and 1 + np.log10(x / least)))
-    axes.set(xlabel="lambda_rel (ridge relative to trace / min(K, N))", ylabel="LDS on the half that chooses")
+    axes.set(
+        xlabel="lambda_rel (ridge relative to trace / min(K, N))",
+        ylabel="LDS on the half that chooses,\n95 % intervals",
+    )
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -239,19 +241,17 @@ def filled(label: int, opacity: str) -> dict[str, Any]:
 
 
 def drawable(text: str, width: int) -> str:
-    """The text on one line, at most `width` columns, without what the font cannot draw and what `$` would start.
+    """The text on one line, at most `width` columns, without what no font can draw and what `$` would start.
 
     '' where less than half of its letters can be drawn: the caller has a row number to show instead.
     """
-    glyphs, kept = _glyphs(tuple(FontProperties().get_family())), [""]
+    drawn, kept = glyphs(tuple(FontProperties().get_family())), [""]
     for character in unicodedata.normalize("NFC", str(text)):
         kind = unicodedata.category(character)[0]
         if character.isspace():
             kept.append(" ")
-        elif ord(character) in glyphs and kind != "C":
+        elif ord(character) in drawn and kind != "C":
             kept.append(character)
-        elif kind not in "CM" and kept[-1] != "□":
-            kept.append("□")
     line = " ".join("".join(kept).split())
     letters = sum(map(str.isalnum, line))
     if letters == 0 or 2 * letters < sum(map(str.isalnum, str(text))):
@@ -278,9 +278,3 @@ def _advances(families: tuple[str, ...]) -> dict[int, float]:
     known = [code for code in range(0x20, 0x530) if code in font.get_charmap()]
     font.set_size(100, 72)
     return {code: font.load_char(code).linearHoriAdvance / 65536 / 100 for code in known}
-
-
-@lru_cache
-def _glyphs(families: tuple[str, ...]) -> frozenset[int]:
-    """Code points that at least one of the font families can draw."""
-    return frozenset().union(*(get_font(findfont(FontProperties(family=[f]))).get_charmap() for f in families))

@@ -7,17 +7,20 @@ members it stands for said in it.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from rec_trak.errors import DataError
+from rec_trak.results.bars import BARS, bar_lists, checked_titles, row_name
+from rec_trak.results.fonts import LEFT_OUT, undrawn
 from rec_trak.results.panels import (
     AXIS_NAME,
     Curves,
@@ -38,18 +41,14 @@ from rec_trak.results.panels import (
     score_axis,
     sharable,
     shift_histogram,
-    within,
 )
 from rec_trak.results.ranking import carrying_rows, check_scores, check_top_k, percentiles
 from rec_trak.results.style import POINTS, WIDTHS, paper, save
 
 SavePath = str | Path | None
 SCORE_NAME = "self-influence Q·h (margin units)"
-BARS, BARS_EACH = 20, 10  # of one panel at most, and of each of several: a line of type each
-HEADLINE, ROOM = {1: 24, 2: 60}, {1: 105, 2: 270}  # of a headline beside a bar: characters, and points
 TITLE, NAME = 90, {1: 44, 2: 60}  # characters of a heading, and of a name in a legend
-BAR, FRAME = 0.152, 0.62  # inches of a bar, and of what stands around a panel of bars
-MARK = "\u200e"  # left to right
+BAR, FRAME, NAME_ROOM = 0.152, 0.46, 0.22  # inches of a bar, of what stands around a panel of bars, of the axis name
 WORDS = {1: "fake article clicked", 0: "real article clicked", -1: "not known whether fake"}
 
 
@@ -76,8 +75,8 @@ def plot_score_distribution(
     which = f"All {len(scores):,} rows" if carries.all() else f"The {len(scores):,} rows that carry something"
     several = len(classes(labels)) > 1  # else a panel of classes would repeat the other
     lines = 1 + several if columns == 1 else 1
-    with paper():
-        figure = _figure(columns, 2.5 * lines, title)
+    with paper([title, score_name]):
+        figure = _figure(columns, 2.5 * lines, title, [score_name])
         everything, *by_class = figure.subplots(lines, 1 + several if columns == 2 else 1, squeeze=False).flat
         edges, scale = score_axis(scores)
         all_rows_histogram(everything, scores, edges)
@@ -108,27 +107,27 @@ def plot_top_influential_samples(
         DataError: fewer titles than rows.
     """
     top_k = min(check_top_k(top_k), BARS)
-    lists = _bar_lists(ranking_results, top_k)
-    if len(lists) > 1:
-        lists = _bar_lists(ranking_results, min(top_k, BARS_EACH))
-    titles = _checked_titles(titles, max(rows.max(initial=0) for rows, _, _ in lists.values()))
+    lists = bar_lists(ranking_results, top_k)
+    titles = checked_titles(titles, max(rows.max(initial=0) for rows, _, _ in lists.values()))
+    told = [score_name, *(titles[row] for rows, _, _ in lists.values() for row in rows.tolist() if titles)]
     sizes = [max(len(rows), 2) * BAR + FRAME for rows, _, _ in lists.values()]
     present = classes(np.concatenate([labels for _, _, labels in lists.values()]))
-    with paper():
-        figure = _figure(columns, sum(sizes) + 0.2 * (present != [-1]), "")
+    with paper(told):
+        figure = _figure(columns, sum(sizes) + NAME_ROOM + 0.2 * (present != [-1]), "", told)
         panels = figure.subplots(len(lists), 1, squeeze=False, sharex=True, height_ratios=sizes)[:, 0]
         for axes, (name, (rows, scores, labels)) in zip(panels, lists.items(), strict=True):
             kinds = f" ({counted(labels)})" if labelled(labels) else ""
             places = "" if name.endswith("clicked") else f": {len(rows):,} row{'s' * (len(rows) != 1)}{kinds}"
             axes.set_title(fitted(name + places, axes), loc="right")
-            axes.set_xlabel(fitted(drawable(score_name, AXIS_NAME) + _mean_of(members), axes), loc="right")
             axes.tick_params(labelbottom=True)
             bars(axes, scores, labels)
             axes.xaxis.set_major_locator(MaxNLocator(2 * columns, steps=[1, 2, 5, 10]))
             axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}".replace("-", "\N{MINUS SIGN}"))
-            names = [_row_name(row, titles, columns) for row in rows.tolist()]
+            names = [row_name(row, titles, columns) for row in rows.tolist()]
             axes.set_yticks(range(1, len(rows) + 1), names)
             axes.tick_params(axis="y", length=0)
+        last = panels[-1]  # of panels that share an axis
+        last.set_xlabel(fitted(drawable(score_name, AXIS_NAME) + _mean_of(members), last), loc="right")
         if present != [-1]:
             handles = [Patch(label=WORDS[label], **filled(label, "B0")) for label in present]
             figure.legend(handles=handles, loc="outside upper left", ncols=columns + 1, frameon=False)
@@ -138,6 +137,7 @@ def plot_top_influential_samples(
 def plot_score_comparison(
     clean_scores: Any, clean_labels: Any, poisoned_scores: Any, poisoned_labels: Any,
     save_path: SavePath = None, pairs: tuple[Any, Any] | None = None, score_name: str = SCORE_NAME, columns: int = 2,
+    members: tuple[int | None, int | None] = (None, None),
 ) -> Figure:  # fmt: skip
     """Two runs side by side: the scores of each, and where the rows that stand in both moved.
 
@@ -147,6 +147,7 @@ def plot_score_comparison(
         pairs: (n,) clean and (n,) poisoned row numbers of the rows that stand in both. None: row i is the same row in
             both if N = N'; else nobody knows which rows belong together, and a sentence takes the panels' place.
         columns: of a paper, 1 or 2.
+        members: checkpoints that the scores of either run are the mean of, where known.
 
     Raises:
         NumericalError: a score is NaN or infinite.
@@ -158,13 +159,16 @@ def plot_score_comparison(
         pairs = (np.arange(len(clean[0])),) * 2
     matched = pairs is not None
     lines = (1 + matched) * (3 - columns)
-    with paper():
+    with paper([score_name]):
         figure = _figure(columns, 2.7 * lines + 0.4 * (not matched), "")
         panels = list(figure.subplots(lines, columns, squeeze=False).flat)
         edges, scale = score_axis(np.concatenate([clean[0], poisoned[0]]))
-        for axes, name, (scores, labels) in zip(panels, ("Clean", "Poisoned"), (clean, poisoned), strict=False):
+        for axes, name, (scores, labels), count in zip(
+            panels, ("Clean", "Poisoned"), (clean, poisoned), members, strict=False
+        ):
             y_name = class_histogram(axes, scores, labels, edges, sharable(clean[1], poisoned[1]))
-            dress_histogram(axes, f"{name} run, all {len(scores):,} rows", edges, scale, score_name, y_name)
+            which = f"{name} run, all {len(scores):,} rows{_mean_of(count)}"
+            dress_histogram(axes, fitted(which, axes), edges, scale, score_name, y_name)
         if not matched:
             counts = f"The runs have {len(clean[0]):,} and {len(poisoned[0]):,} rows, and nothing says which are the"
             figure.supxlabel(f"{counts} same.\nscripts/compare.py matches them by user, history and article.")
@@ -189,17 +193,20 @@ def plot_detection_curves(
         save_path: a PNG written if given.
         columns: of a paper, 1 or 2.
     """
-    with paper():
-        heights = [(3.0 if columns == 2 else 5.6) + 0.16 * (len(recall) + 2) for _, recall, _, _ in questions]
+    told = [text for title, recall, _, _ in questions for text in (title, *(line[0] for line in recall))]
+    with paper(told):
+        folds = [sum(len(wrap(line[0], NAME[columns])) or 1 for line in recall) for _, recall, _, _ in questions]
+        heights = [(3.0 if columns == 2 else 5.6) + 0.16 * (lines + 2) for lines in folds]
         figure = _figure(columns, sum(heights), "")
         parts = figure.subfigures(len(questions), 1, squeeze=False, height_ratios=heights)[:, 0]
         for part, (title, recall, rates, base_rate) in zip(parts, questions, strict=True):
             left, right = part.subplots(3 - columns, columns, squeeze=False).flat
             precision_recall(left, recall, base_rate)
             roc(right, rates)
-            left.set_title(fitted(f"{drawable(title, TITLE)} ({base_rate:.3f} at random)", left))
+            left.set_title(fitted(f"{drawable(title, TITLE)}; {base_rate:.3f} at random", left))
             lines, names = left.get_legend_handles_labels()
-            part.legend(lines, [_cut(name, NAME[columns]) for name in names], loc="outside lower left", frameon=False)
+            folded = ["\n".join(wrap(name, NAME[columns])) for name in names]
+            part.legend(lines, folded, loc="outside lower left", frameon=False)
     return _saved(figure, save_path)
 
 
@@ -224,7 +231,8 @@ def plot_ridge_search(
             style = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black", "linestyle": ""}
             label = f"{name}: K = {setting['K']}, lambda_rel {setting['lambda_rel']:g}"
             axes.plot([line["lambda_rel"]], [line["lds"]], marker=marker, label=label, **style)
-        figure.legend(loc="outside right upper" if columns == 2 else "outside lower left", frameon=False)
+        place = "outside right upper" if columns == 2 else "outside lower left"
+        figure.legend(loc=place, frameon=False, handlelength=3)  # long enough for dashes to be told apart
     return _saved(figure, save_path)
 
 
@@ -236,31 +244,16 @@ def _checked_pairs(pairs: tuple[Any, Any]) -> tuple[np.ndarray, np.ndarray]:
     return rows, poisoned_rows
 
 
-def _checked_titles(titles: Sequence[str] | None, last_row: int) -> list[str]:
-    titles = [] if titles is None else list(titles)
-    if titles and len(titles) <= last_row:
-        got = f"{len(titles)} for row {last_row}"
-        raise DataError(f"plot_top_influential_samples: too few `titles`. Got {got}, expected one a row, in row order.")
-    return titles
-
-
-def _row_name(row: int, titles: list[str], columns: int) -> str:
-    headline = within(drawable(titles[row], HEADLINE[columns]), ROOM[columns]) if titles else ""
-    if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in headline):
-        headline = f"{MARK}{headline}{MARK}"  # else the row's number would stand at the headline's other end
-    return f"{headline}  row {row}" if headline else f"row {row}"
-
-
 def _mean_of(members: int | None) -> str:
     return f", mean of {members} checkpoints" if members and members > 1 else ""
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
-
-
-def _figure(columns: int, height: float, title: str) -> Figure:
-    figure = Figure(figsize=(WIDTHS[columns], height + 0.25 * bool(title)), layout="constrained")
+def _figure(columns: int, height: float, title: str, texts: Sequence[str] = ()) -> Figure:
+    """An empty figure; where no font has all letters of the texts that will stand in it, that is said below."""
+    lost = undrawn([title, *texts], FontProperties().get_family())
+    figure = Figure(figsize=(WIDTHS[columns], height + 0.25 * bool(title) + 0.25 * bool(lost)), layout="constrained")
+    if lost:
+        figure.supxlabel("\n".join(wrap(LEFT_OUT, 60 * columns)), fontsize=POINTS, x=0.01, ha="left")
     if title:
         figure.suptitle(drawable(title, TITLE), fontsize=POINTS, fontweight="bold")
     return figure
@@ -270,19 +263,3 @@ def _saved(figure: Figure, save_path: SavePath) -> Figure:
     if save_path is not None:
         save(figure, save_path)
     return figure
-
-
-def _bar_lists(ranking: dict[str, Any], top_k: int) -> dict[str, list[np.ndarray]]:
-    """Panel title -> row numbers, scores and labels, highest first."""
-    lists = {}
-    for key, title, part in (("top", "Highest", slice(top_k)), ("bottom", "Lowest", slice(-top_k, None))):
-        rows, scores, labels = (np.asarray(ranking[f"{key}_k_{n}"])[part] for n in ("indices", "scores", "labels"))
-        opponents = " (below 0: opponents)" if key == "bottom" and len(scores) and scores[-1] < 0 else ""
-        if key == "top" or opponents:  # low self-influence is none, and there is nothing to draw of it
-            lists[f"{title} scores{opponents}"] = [rows, scores, labels]
-    of_classes = {}
-    for label, key in ((1, "fake"), (0, "real")):
-        rows, scores = (np.asarray(ranking[f"top_{key}_{what}"])[:top_k] for what in ("indices", "scores"))
-        if len(rows):
-            of_classes[f"Highest scores, {key} article clicked"] = [rows, scores, np.full(len(rows), label)]
-    return lists | (of_classes if len(of_classes) > 1 else {})

@@ -7,13 +7,15 @@ it, since its caption says that. Settings hold while a figure is drawn or saved 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import BinaryIO
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from rec_trak.results.fonts import families
 
 Writer = Callable[[BinaryIO], object]
 
@@ -33,9 +35,9 @@ SCREEN = {"legend.fontsize": 9}
 UNDATED = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "svg": {"Date": None, "Creator": None}}
 
 
-def paper() -> AbstractContextManager:
-    """Around drawing: sizes, lines and type of a printed figure."""
-    return matplotlib.rc_context(PAPER)
+def paper(texts: Iterable[str] = ()) -> AbstractContextManager:
+    """Around drawing: sizes, lines and type of a printed figure, with fonts for the texts that will stand in it."""
+    return matplotlib.rc_context(PAPER | {"font.family": families(texts)})
 
 
 def screen() -> AbstractContextManager:

@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
+MINUS = "\N{MINUS SIGN}"
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TICKS_APART = 0.11  # of an axis, between two ticks
+
+
+def short(value: float) -> str:
+    """Three digits of a number, a zero without a sign, small and large ones with a power of ten."""
+    digits, _, power = f"{value + 0.0:.3g}".partition("e")
+    return (digits + (f"·10{str(int(power)).translate(RAISED)}" if power else "")).replace("-", MINUS)
 
 
 def score_ticks(edges: np.ndarray, scale: dict[str, Any]) -> tuple[list[float], list[str]]:

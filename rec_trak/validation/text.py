@@ -16,17 +16,29 @@ def verdict(parts: dict[str, Any]) -> str:
     Args:
         parts: `lds`, `removal`, `loo`, `ridge`, those there are, as plain data.
     """
-    failed: list[str] = []
-    holds: list[str] = []
-    for part, tell in (("lds", _lds), ("removal", _removal), ("loo", _loo), ("ridge", _ridge)):
-        if part in parts:
-            bad, good = tell(parts[part])
-            failed += bad
-            holds += good
+    failed, holds = findings(parts)
     lost = sum(len(parts[part].get("diverged") or []) for part in ("lds", "removal", "ridge") if part in parts)
     if lost:
         holds.append(f"{lost} retraining{'s' * (lost != 1)} diverged and {'are' if lost != 1 else 'is'} left out.")
     return " ".join(failed + holds) or "Nothing was measured."
+
+
+def findings(parts: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """What failed or is not clear, and what holds, a sentence each; `parts` as of `verdict`."""
+    failed: list[str] = []
+    holds: list[str] = []
+    for part, tell in CHECKS.items():
+        if part in parts:
+            bad, good = tell(parts[part])
+            failed += bad
+            holds += good
+    return failed, holds
+
+
+def bears_out(parts: dict[str, Any]) -> bool:
+    """Whether the weightiest check that was made, the LDS where there is one, speaks for the ranking."""
+    made = next((part for part in CHECKS if part in parts), None)
+    return made is not None and bool(CHECKS[made](parts[made])[1])
 
 
 def _lds(told: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -125,6 +137,9 @@ def _ridge(told: dict[str, Any]) -> tuple[list[str], list[str]]:
         f"K = {chosen['K']} with `lambda_rel` {chosen['lambda_rel']:g} predicts retraining better than the run's "
         f"setting (LDS {told['judged']['chosen']:.2f} against {told['judged']['run']:.2f}, models apart)."
     ], []
+
+
+CHECKS = {"lds": _lds, "removal": _removal, "loo": _loo, "ridge": _ridge}  # the weightiest first
 
 
 def _of(value: float, between: list[float | None] | None, digits: int = 2) -> str:

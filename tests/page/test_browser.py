@@ -165,6 +165,8 @@ def test_any_click_is_found(tmp_path, monkeypatch, second):
         seen.all = ask(""); seen.status = status.textContent;
         seen.user = ask("<u>3</u>", "user"); seen.title = ask("<\\/SCRIPT>"); seen.row = ask("17", "row");
         seen.none = ask("nobody"); seen.said = status.textContent;
+        location.hash = "user=" + encodeURIComponent("<u>3</u>");
+        await new Promise((done) => setTimeout(done, 100)); seen.linked = rows().map((line) => line.at(-1));
     """
     seen = opened(run / "report_rows.html" if second else page.path, tmp_path, script)
     scores = read_results(run).scores
@@ -176,6 +178,7 @@ def test_any_click_is_found(tmp_path, monkeypatch, second):
     assert sorted(int(line[-1]) for line in seen["title"]) == [0, 12, 24, 36]
     assert seen["title"][0][2].startswith("</script><script>")
     assert [line[-1] for line in seen["row"]] == ["17"]
+    assert sorted(map(int, seen["linked"])) == [3, 11, 19, 27, 35]
     assert (seen["none"], seen["said"]) == ([], "0 of 0 clicks shown, of 40 searched")
 
 

@@ -13,8 +13,8 @@ import pytest
 from support import ROOT, page_world, strange
 
 from rec_trak.errors import DataError, StoreError
+from rec_trak.page.advice import NOT_VALIDATED
 from rec_trak.page.page import write_page
-from rec_trak.page.summary import NOT_VALIDATED
 from rec_trak.page.tables import LINES, make_table, read_table, shown
 
 COMMAND = "python scripts/report.py --results_dir '<x>'"

@@ -6,7 +6,7 @@ import pytest
 from support import page_world
 
 from rec_trak.page.page import write_page
-from rec_trak.page.rows import READ, card, known_titles
+from rec_trak.page.rows import READ, UNREAD, card, known_titles
 from rec_trak.results.files import read_results
 from rec_trak.runs.finished import open_run
 
@@ -32,13 +32,14 @@ def headlines(items) -> list[str]:
     ],
 )
 def test_what_was_read_and_nothing_else(tmp_path, model, read, unread):
-    """Law: the articles that the model reads, in order, old ones folded and none lost; the others are counted."""
+    """Law: the articles that the model reads, in order, old ones folded and none lost; the others apart, in order."""
     run = page_world.write_run(tmp_path / "run", model=model)
     change(run, history_ids=" ".join("abcdefgh"))
     told = card(read_results(run), 0, 1.0, 1.0, {name: (f"headline {name}", "") for name in "abcdefgh"})
     assert headlines(told["earlier"] + told["read"]) == [f"headline {name}" for name in read]
     assert len(told["read"]) == min(READ, len(read))
     assert (told["unread"], told["told"]) == (unread, model is not None)
+    assert headlines(told["skipped"]) == [f"headline {name}" for name in "abcdefgh" if name not in read]
 
 
 def test_the_column_of_rows_csv_counts(tmp_path):
@@ -47,8 +48,19 @@ def test_the_column_of_rows_csv_counts(tmp_path):
     change(run, history_ids="a b c d", history_read="b d")
     told = card(read_results(run), 0, 1.0, 1.0, {})
     assert (headlines(told["read"]), told["unread"]) == (["b", "d"], 2)
+    assert headlines(told["skipped"]) == ["a", "c"]
     text = write_page(run).path.read_text(encoding="utf-8")
-    assert "2 more that the model does not read" in text
+    assert '<summary>2 more that the model does not read</summary><ul aria-label="Not read by the model">' in text
+    assert f"The model reads {2 * page_world.N} of the {4 * page_world.N} articles that histories hold" in text
+
+
+def test_very_long_histories_are_cut_and_say_so(tmp_path):
+    """Law: of what is not read the first UNREAD headlines are listed, and the rest counted."""
+    run = page_world.write_run(tmp_path / "run", model=page_world.model(2, "last"))
+    change(run, history_ids=" ".join(f"a{i}" for i in range(UNREAD + 9)))
+    told = card(read_results(run), 0, 1.0, 1.0, {})
+    assert (told["unread"], headlines(told["skipped"])) == (UNREAD + 7, [f"a{i}" for i in range(UNREAD)])
+    assert "and 7 more, in <code>rows.csv</code>" in write_page(run, output=tmp_path).path.read_text(encoding="utf-8")
 
 
 def test_articles_that_nobody_clicked_have_headline_and_mark(tmp_path):

@@ -1,5 +1,6 @@
 """The first screen: what it says is what the numbers say, of any run, in at most ten lines."""
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -11,6 +12,7 @@ from rec_trak.page.rows import known_titles
 from rec_trak.page.summary import FIRST, picture, ten_lines
 from rec_trak.runs.finished import open_run
 
+RETRAINED = {"name": "<s>promoted", "verdict": "", "plain": "It predicts.", "bears_out": True, "stale": True}
 MISSING = {"trust": None, "validation": None, "detection": None, "comparison": None}
 
 
@@ -38,7 +40,7 @@ def test_names_are_those_of_the_strongest_clicks(tmp_path):
     for name, column, kind in (("Articles", "article_id", "article"), ("Users", "user_id", "user")):
         counts = Counter(told.rows[column].iloc[order]).most_common(3)
         assert named(lines[name], kind) == [identity for identity, _ in counts]
-        assert all(f"({count})" in plain(lines[name]) for _, count in counts)
+        assert all(re.search(rf"\({count}(, fake|, real)?\)", plain(lines[name])) for _, count in counts)
     assert named(lines["Clicks"], "user") == told.rows["user_id"].iloc[order[:3]].tolist()
     assert all(f"(row {row})" in plain(lines["Clicks"]) for row in order[:3])
     assert "4 recommendations “<s>promoted” of" in plain(lines["Asked"])
@@ -74,8 +76,32 @@ def test_what_is_not_to_be_used_is_not_acted_on(tmp_path):
     """Law: the advice follows the verdict on what was asked; an earlier validation says that it is one."""
     run = page_world.write_everything(tmp_path)[0]
     line = {"folder": "targets/<s>promoted", "word": "do not use", "reason": "noise", "improvement": "more members"}
-    checked = {"verdict": "", "sets": [{"name": "<s>promoted", "verdict": "It predicts.", "stale": True}]}
+    checked = {"verdict": "", "sets": [RETRAINED]}
     lines = lines_of(run, MISSING | {"trust": {"lines": [line]}, "validation": checked})
     assert plain(lines["Next"]) == "Do not act on this ranking. Better: more members."
     assert plain(lines["How sure"]).startswith("do not use: other random numbers")
     assert plain(lines["Retrained"]).startswith("It predicts. That was an earlier ranking: run `scripts/validate.py`")
+
+
+def test_nothing_is_removed_by_a_ranking_that_retraining_does_not_bear_out(tmp_path):
+    """Law: where the retraining of this very ranking says no, the next step is a better ranking and no removal."""
+    run = page_world.write_everything(tmp_path)[0]
+    for stale, bears_out, removes in ((False, False, False), (False, True, True), (True, False, True)):
+        said = {"verdict": "", "sets": [RETRAINED | {"stale": stale, "bears_out": bears_out}]}
+        told = plain(lines_of(run, MISSING | {"validation": said})["Next"])
+        assert ("scripts/clean.py" in told) == removes
+        assert told.startswith("Remove nothing by this ranking yet") != removes
+
+
+def test_what_looks_injected_is_named_and_taken_out_on_trial(tmp_path):
+    """Law: the first rows of the suspicion order, with their users as links, and a command for this folder."""
+    run = page_world.write_everything(tmp_path)[0]
+    rows = [{"sample_idx": i, "user_id": f"<u>{i % 8}</u>"} for i in (7, 3, 21)]
+    told = {"rows": 9, "through": "clicks on", "articles": [{"id": "n0", "title": "A"}], "first_rows": rows}
+    found = {"suspicion": told, "why": "they read alike", "plain": "Of 3, 2.", "answer": [], "verdict": ""}
+    lines = lines_of(run, MISSING | {"detection": found})
+    assert named(lines["Injected"], "user") == ["<u>7</u>", "<u>3</u>", "<u>5</u>"]
+    assert "Of 9 clicks on “A”, those that look most injected: user <u>7</u> (row 7), " in plain(lines["Injected"])
+    assert plain(lines["Injected"]).endswith(". They read alike. Of 3, 2.")
+    assert "Remove on trial rows 7, 3, 21" in plain(lines["Next"])
+    assert f"--results_dir {run} --by suspicion --top 3 --output NEW.csv" in plain(lines["Next"])

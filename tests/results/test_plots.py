@@ -88,7 +88,8 @@ def test_legends_count_each_class_and_hatches_tell_fake_from_real():
 
 
 def test_axes_carry_the_name_and_unit_of_the_score():
-    """Law: every score axis is labelled with what the score is and its unit, by default self-influence."""
+    """Law: every score axis, or the last of those that share one, says what the score is and its unit, by default
+    self-influence."""
     scores, labels = skewed(40)
     ranking = rank_training_samples(scores, labels, 5)
     assert "Q·h (margin units)" in plot_score_distribution(scores, labels).axes[0].get_xlabel()
@@ -97,7 +98,9 @@ def test_axes_carry_the_name_and_unit_of_the_score():
         plot_top_influential_samples(ranking, score_name="influence (nats)"),
         plot_score_comparison(scores[:9], labels[:9], scores, labels, score_name="influence (nats)"),
     ):
-        assert all(axes.get_xlabel().startswith("influence (nats)") for axes in figure.axes)
+        shared = figure.axes[0].get_shared_x_axes().get_siblings(figure.axes[0])
+        named = figure.axes if len(shared) == 1 else figure.axes[-1:]
+        assert all(axes.get_xlabel().startswith("influence (nats)") for axes in named)
 
 
 @pytest.mark.parametrize(("value", "label"), [(0.0, 1), (3.5, 0), (-1e-12, -1)])
@@ -198,7 +201,10 @@ def test_files_of_a_figure():
 
 
 def test_panels_that_would_repeat_or_be_empty_are_left_out():
-    """Law: of one class, or none, there is no second panel of the same rows; low self-influence is none to draw."""
+    """Law: of one class, or none, there is no second panel of the same rows, nor of those that stand on top anyway; low
+    self-influence is none to draw."""
+    figure = plot_top_influential_samples(rank_training_samples([4.0, 3.0, 2.0, 1.0], [1, 1, 0, 0], 2), top_k=2)
+    assert titles_of(figure) == ["Highest scores: 2 rows (2 fake)", "Highest scores, real article clicked"]
     for label in (1, -1):
         figure = plot_top_influential_samples(rank_training_samples([1.0, 2.0], [label] * 2, 2))
         assert len(figure.axes) == 1
@@ -227,8 +233,9 @@ def test_hostile_titles_are_drawn_without_a_warning(tmp_path):
     assert names["0"].startswith(r"Costs \$5 & \$10: 50% off_now^2 \frac{")
     assert re.fullmatch("W{20,40}…  row 4", names["4"])
     assert names["6"] == "two lines tab[0m  row 6"
-    assert {"row 1", "row 5"} <= set(names)
-    assert names["3"] == "\u200eمرحبا بالعالم خبر\u200e  row 3"
+    assert names["row 5"] == "row 5"  # no headline
+    assert "row 1" in names or names["1"].startswith("日本語")  # where a font has these letters
+    assert names["3"] == "\u200e\u2068مرحبا بالعالم خبر\u2069  row 3"
     plot_score_distribution([1.0, 2.0], [0, 1], tmp_path / "d.png", title="$\\frac{ 日本 😀 " * 40)
 
 
@@ -251,7 +258,7 @@ def test_no_text_leaves_the_page_or_covers_another():
         (" a  b\n", "a b"),
         ("123456789012", "123456789…"),
         ("$x$", r"\$x\$"),
-        ("日本語", ""),
+        ("\U00012000\U00012001", ""),
         ("?!", ""),
     ],
 )

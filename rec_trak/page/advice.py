@@ -1,0 +1,96 @@
+"""How sure the first screen is, whether retraining agrees, what to do next, as parts of its lines. Not here: HTML."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from rec_trak.detection.answer import REMOVED
+from rec_trak.page.tables import shown
+from rec_trak.results.files import Results
+from rec_trak.runs.finished import FinishedRun
+
+Part = str | dict[str, str]
+PERCENT = 1  # of the rows, proposed for a look and a trial removal
+PLAINLY = {
+    "stable": "with other random numbers, or other trainings of the same model, the order would come out much the "
+    "same; whether it is right, retraining tells",
+    "indicative": "the top of the order is a lead, but other random numbers or trainings would change part of it",
+    "do not use": "other random numbers or trainings would give another order",
+}
+NOT_VALIDATED = (
+    "Not validated: nobody has trained again without these clicks yet. Take ranks as a lead, not as a proof."
+)
+SURE = {"kind": "section", "id": "trust", "text": "Why?"}
+FIND = {"kind": "section", "id": "find", "text": "See all clicks in this order."}
+
+
+def how_sure(run: FinishedRun, sets: list[Results], trust: dict[str, Any] | None) -> list[Part]:
+    """The verdict on the first target set's ranking, or on self-influence where nothing else is told."""
+    wanted = f"targets/{sets[0].folder.name}" if sets else ""
+    line = next((one for one in (trust or {"lines": []})["lines"] if one["folder"] == wanted), None)
+    if line is None:
+        return ["Nobody has judged this ranking yet: `python scripts/trust.py --results_dir "
+                f"{shlex.quote(str(run.folder))}`."]  # fmt: skip
+    return [f"{line['word']}: {PLAINLY.get(line['word'], line['reason'])}. ", SURE]
+
+
+def retrained(validation: dict[str, Any] | None, sets: list[Results]) -> list[Part]:
+    """What retraining said of the same ranking, in two sentences at most."""
+    if not validation or not (validation["verdict"] or validation["sets"]):
+        return [NOT_VALIDATED]
+    checked = _checked(validation, sets)
+    if checked is None:
+        return [validation["verdict"] or validation["sets"][0]["verdict"]]
+    again = " That was an earlier ranking: run `scripts/validate.py` again." if checked["stale"] else ""
+    return [f"{checked['plain']}{again} ", {"kind": "section", "id": "validation", "text": "What was measured?"}]
+
+
+def _checked(validation: dict[str, Any] | None, sets: list[Results]) -> dict[str, Any] | None:
+    """What retraining said of the first target set."""
+    name = shown(sets[0].folder.name, 60) if sets else ""
+    return next((one for one in (validation or {"sets": []})["sets"] if one["name"] == name), None)
+
+
+def what_next(run: FinishedRun, sets: list[Results], sections: dict[str, Any]) -> list[Part]:
+    """The next step: what not to act on, what to ask, or which rows to take out on trial."""
+    trust, n = sections["trust"], len(run.results.scores)
+    wanted = f"targets/{sets[0].folder.name}" if sets else ""
+    line = next((one for one in (trust or {"lines": []})["lines"] if one["folder"] == wanted), None)
+    if line and line["word"] == "do not use":
+        better = line["improvement"]
+        return ["Do not act on this ranking. " + (f"Better: {better}." if better else "Score with more members.")]
+    if not sets:
+        return ["Ask about recommendations: `python scripts/score.py --targets NAME` with this run's flags names the "
+                "clicks behind them."]  # fmt: skip
+    retrained = _checked(sections["validation"], sets)
+    if retrained and not retrained["stale"] and not retrained["bears_out"]:
+        better = line["improvement"] if line else ""
+        return ["Remove nothing by this ranking yet, since retraining does not bear it out. "
+                + (f"Better: {better}; " if better else "Score with more members or another ridge; ")
+                + "then `python scripts/validate.py` again."]  # fmt: skip
+    name = shlex.quote(sets[0].folder.name)
+    checked = "" if sections["validation"] else (
+        f"; `python scripts/validate.py --training TRAINING.yaml --targets {name} --what removal` with this run's "
+        "flags does that and says whether it helped"
+    )  # fmt: skip
+    told = (sections["detection"] or {}).get("suspicion")
+    if told and told["first_rows"]:
+        return _removal(run, told, checked)
+    folder, top = shlex.quote(str(sets[0].folder)), max(1, round(n * PERCENT / 100))
+    which = f"the {top:,} strongest clicks ({PERCENT} % of all)" if top > 1 else "the strongest click"
+    return [
+        f"Look at {which}: `python scripts/clean.py --results_dir {folder} --top {top} --dry_run` lists them, "
+        f"`--output NEW.csv` writes the log without them. Train on that and compare{checked}. ", FIND,
+    ]  # fmt: skip
+
+
+def _removal(run: FinishedRun, told: dict[str, Any], checked: str) -> list[Part]:
+    """Which rows to take out on trial, and how."""
+    first = [str(one["sample_idx"]) for one in told["first_rows"][:REMOVED]]
+    rows = f"rows {', '.join(first)}" if len(first) > 1 else f"row {first[0]}"
+    return [
+        f"Remove on trial {rows}, those that look most injected: `python scripts/clean.py --results_dir "
+        f"{shlex.quote(str(run.folder))} --by suspicion --top {len(first)} --output NEW.csv` writes the log without "
+        f"them, and suspicion.csv lists all in this order. Train on NEW.csv and compare{checked}."
+    ]

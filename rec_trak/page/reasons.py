@@ -1,0 +1,95 @@
+"""Why a listed click has its influence, as far as a run's tables tell: what it has in common with what was asked.
+
+Numbers of parts are attribution/explain.py's. Not here: HTML, any number of an influence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from rec_trak.page.tables import read_csv, shown
+from rec_trak.results.files import Results
+
+TITLE = 70  # characters of a headline in a sentence
+NAMED = 2  # headlines of a sentence
+NOTHING = (
+    "It shows none of the articles of these recommendations: what it shares with them is words, topics or readers."
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the recommendations that are explained show.
+
+    Attributes:
+        count: how many there are.
+        explained: article id -> in how many of them it is the one explained.
+        beside: article id -> in how many of them it is shown beside that one.
+        q: (N,) how unsure the model is of each click, NaN where the run does not tell; None where nobody asks.
+    """
+
+    count: int
+    explained: Mapping[str, int]
+    beside: Mapping[str, int]
+    q: np.ndarray | None = None
+
+
+def asked_of(targets: pd.DataFrame | None) -> Asked | None:
+    """What the lines of a targets.csv show; None where they do not tell."""
+    if targets is None or not {"article_id", "other_candidates"} <= set(targets.columns):
+        return None
+    beside = Counter(a for line in targets["other_candidates"] for a in set(line.split()))
+    return Asked(len(targets), Counter(targets["article_id"]), beside)
+
+
+def asked_in(results: Results, own: Results) -> Asked | None:
+    """The same of a target set, with the Q of self-influence, the run's `own`.
+
+    Raises:
+        DataError: its targets.csv cannot be read.
+    """
+    asked = asked_of(read_csv(results.folder / "targets.csv"))
+    if asked is None or "q" not in own.rows:
+        return asked
+    return dataclasses.replace(asked, q=pd.to_numeric(own.rows["q"], errors="coerce").to_numpy(dtype=float))
+
+
+def reasons(
+    asked: Asked, clicked: str, others: Sequence[str], read: Sequence[str], titles: Mapping[str, tuple[str, str]]
+) -> list[str]:
+    """What a click shares with the recommendations asked about, a sentence each.
+
+    Args:
+        asked: see above.
+        clicked, others, read: the article clicked, the others shown beside it, what the model read before; ids.
+        titles: see `rows.known_titles`.
+    """
+    found = []
+    if clicked in asked.explained:
+        found.append(f"It chose the very article that is explained{_where(asked.explained[clicked], asked)}.")
+    elif clicked in asked.beside:
+        found.append(f"It chose an article that stands beside the one explained{_where(asked.beside[clicked], asked)}.")
+    passed = [a for a in dict.fromkeys(others) if a in asked.explained and a != clicked]
+    if passed:
+        explained = "which is explained here" if len(passed) == 1 else "explained here"
+        found.append(f"It was shown {_named(passed, titles)}, {explained}, and chose another article.")
+    held = [a for a in dict.fromkeys(read) if a in asked.explained]
+    if held:
+        found.append(f"The model read {_named(held, titles)}, explained here, in its history.")
+    return found or [NOTHING]
+
+
+def _where(count: int, asked: Asked) -> str:
+    return "" if asked.count == 1 else f" in {count:,} of the {asked.count:,} recommendations"
+
+
+def _named(articles: Sequence[str], titles: Mapping[str, tuple[str, str]]) -> str:
+    names = [f"“{shown(titles.get(a, ('', ''))[0], TITLE) or shown(a, 60)}”" for a in articles[:NAMED]]
+    more = [f"{len(articles) - NAMED:,} more"] if len(articles) > NAMED else []
+    return " and ".join([", ".join([*names, *more][:-1]), [*names, *more][-1]]).removeprefix(" and ")

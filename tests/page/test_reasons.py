@@ -1,0 +1,54 @@
+"""Why a click has its influence, as far as tables tell: what it shares with the recommendations asked about."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from support import page_world
+
+from rec_trak.page.reasons import NOTHING, asked_in, asked_of, reasons
+from rec_trak.page.rows import strongest
+from rec_trak.runs.finished import open_run
+
+TARGETS = pd.DataFrame({"article_id": ["a", "a", "b"], "other_candidates": ["x y", "y y", "a"]})
+
+
+@pytest.mark.parametrize(
+    ("clicked", "others", "read", "expected"),
+    [
+        ("a", "", "", ["It chose the very article that is explained in 2 of the 3 recommendations."]),
+        ("y", "", "", ["It chose an article that stands beside the one explained in 2 of the 3 recommendations."]),
+        ("z", "q b", "", ["It was shown “<B>”, which is explained here, and chose another article."]),
+        ("z", "", "q a b a", ["The model read “a” and “<B>”, explained here, in its history."]),
+        ("z", "q", "q", [NOTHING]),
+    ],
+)
+def test_sentences_by_hand(clicked, others, read, expected):
+    """Law: the article chosen, those passed over and those read, each where a recommendation explains or shows it."""
+    told = reasons(asked_of(TARGETS), clicked, others.split(), read.split(), {"b": ("<B>", "fake")})
+    assert told == expected
+
+
+def test_one_recommendation_is_not_counted():
+    """Law: of a single target nothing is said of how many."""
+    told = reasons(asked_of(TARGETS.tail(1)), "b", ["x"], [], {})
+    assert told == ["It chose the very article that is explained."]
+
+
+def test_without_a_table_of_targets_nothing_is_said(tmp_path):
+    """Law: a run that does not tell what its targets show has no reasons, and its page stands."""
+    assert asked_of(None) is None
+    assert asked_of(pd.DataFrame({"article_id": ["a"]})) is None
+
+
+def test_cards_have_reasons_and_q(tmp_path):
+    """Law: each listed click of a set has a reason and the run's own Q beside its kernel."""
+    place = page_world.write_everything(tmp_path)[0]
+    run = open_run(place)
+    own = run.results.rows.assign(q=np.linspace(0, 1, page_world.N).astype(str))
+    results = run.target_set()
+    asked = asked_in(results, dataclasses.replace(run.results, rows=own))
+    for card in strongest(results, {}, asked=asked):
+        assert card["why"]
+        assert card["numbers"]["q"] == pytest.approx(card["row"] / (page_world.N - 1))
