@@ -12,17 +12,10 @@ from poison_store import Setting
 from scipy.linalg import cho_factor, cho_solve
 
 from rec_trak.detection.baselines import data_baselines, holds
+from rec_trak.detection.copies import excess, near_copies
 from rec_trak.detection.reading import co_reading_of, reading_of
 from rec_trak.detection.stages import in_question_first, standard_ranks, summed
-from rec_trak.detection.suspicion import (
-    CLICKS,
-    CO_READING,
-    FIRST,
-    HISTORIES,
-    INFLUENCE,
-    ranked_by,
-    suspicion_of,
-)
+from rec_trak.detection.suspicion import CLICKS, FIRST, HISTORIES, INFLUENCE, rankings_of, suspicion_of
 from rec_trak.runs.stored import gradient_cosine, loss_and_norms
 
 CURVE = ("A", "B", "M")
@@ -101,31 +94,30 @@ def _staged(setting: Setting, influence: np.ndarray, loss: np.ndarray) -> dict[s
     attack = setting.attack
     rows, count = attack.rows, len(setting.ground.articles)
     if attack.kind == "S":
-        key = summed({"co": _co_shown(setting), "in": influence}, {"co": 1.0, "in": 1.0}, attack.asked)
-        co = in_question_first(attack.asked, _co_shown(setting))
-        return {
-            "shown first, co-reading": co,
-            "shown first, co-reading and influence": in_question_first(attack.asked, key),
-        }
+        return _shown(setting, influence, loss)
     through = HISTORIES if attack.kind == "H" else CLICKS
     whole = suspicion_of(rows, count, attack.promoted, through, influence)
-    alone = in_question_first(whole.among, whole.signals[CO_READING])
-    found = {f"{FIRST[through]}, then co-reading": alone, ranked_by(through): whole.scores}
+    found = rankings_of(whole)
     found[f"{FIRST[through]}, then influence"] = in_question_first(whole.among, influence, influence)
-    parts = whole.signals | {INFLUENCE: influence, "loss": loss}
-    if through == HISTORIES:
-        key = summed(parts, {CO_READING: 1.0, INFLUENCE: 1.0}, whole.among)
-        found[f"{FIRST[through]}, then co-reading and influence"] = in_question_first(whole.among, key)
-    key = summed(parts, {CO_READING: 1.0, INFLUENCE: 1.0, "loss": 0.5}, whole.among)
-    found[f"tried: {FIRST[through]}, then co-reading, influence and loss"] = in_question_first(whole.among, key)
-    return found
+    weights = whole.weights | ({INFLUENCE: 0.5} if through == HISTORIES else {"loss": 0.5})
+    key = summed(whole.signals | {"loss": loss}, weights, whole.among)
+    more = "influence" if through == HISTORIES else "loss"
+    return found | {f"tried: the rule and half of {more}": in_question_first(whole.among, key)}
 
 
-def _co_shown(setting: Setting) -> np.ndarray:
-    """Co-reading of the rows that are shown an article and click another."""
-    attack, rows = setting.attack, setting.attack.rows
-    shown = [(a, np.flatnonzero(holds(rows.candidates, [a]) & attack.asked)) for a in attack.promoted]
-    return co_reading_of(reading_of(rows, len(setting.ground.articles), without=attack.promoted), shown)
+def _shown(setting: Setting, influence: np.ndarray, loss: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows that are shown an article and click another."""
+    attack, asked = setting.attack, setting.attack.asked
+    read = reading_of(attack.rows, len(setting.ground.articles), without=attack.promoted)
+    groups = [np.flatnonzero(holds(attack.rows.candidates, [a]) & asked) for a in attack.promoted]
+    copies = near_copies(read, asked)
+    parts = {"co-reading": co_reading_of(read, groups), "influence": influence, "loss": loss, "copies": copies}
+    half = 0.5 + 2 * excess(copies[asked], read.users[asked])
+    rules = {"co-reading": {"co-reading": 1.0}, "loss": {"loss": 1.0}, "loss and copies": {"loss": 1.0, "copies": half},
+             "co-reading and influence": {"co-reading": 1.0, "influence": 1.0}}  # fmt: skip
+    return {
+        f"shown first, {name}": in_question_first(asked, summed(parts, rule, asked)) for name, rule in rules.items()
+    }
 
 
 def _tried(setting: Setting, told: Solved, influence: np.ndarray) -> dict[str, np.ndarray]:

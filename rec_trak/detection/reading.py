@@ -1,14 +1,18 @@
 """Who reads like whom: co-reading, which needs no model and no label. Not here: influence, or how well it finds poison.
 
 A row's reading is the articles of its history (for attacks through histories, its click too), each once, weighted by
-how rare it is: log((1 + N) / (1 + n)) where n of N rows read it. How alike two readings are is their cosine, the
-article in question left out. Genuine readers of an article tend to read the same other articles; a bot that follows
-somebody else's log reads like anybody.
+how rare it is: log((1 + N) / (1 + n)) where n of N rows read it. Two readings are alike as far as the same rows of the
+log overlap with both: the cosine of their overlaps (weighted articles in common) with REFERENCE rows, all where the log
+has no more. So readings without an article in common are alike where others read both; histories are often short.
+Genuine readers of an article tend to read alike; a bot that follows somebody else's log reads like anybody.
+
+Source: the overlaps' inner products are R G R' with G how often two articles are read together, item-to-item similarity
+(Sarwar et al. 2001).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +22,8 @@ from rec_trak.data.impressions import Impressions
 from rec_trak.words import outline
 
 TINY = 1e-12
+REFERENCE = 8000  # rows of the log that readings are told by, at most; more are drawn from
+CHUNK = 1000  # rows whose overlaps are in memory at once
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,10 @@ class Reading:
 
     Attributes:
         weights: (N, A) float32, the weight of each article that a row reads.
-        squares: (N,) the sum of a row's squared weights.
         users: (N,) int64 numbers of users.
     """
 
     weights: csr_array
-    squares: np.ndarray
     users: np.ndarray
 
     __repr__ = outline
@@ -44,7 +48,7 @@ def reading_of(rows: Impressions, articles: int, clicks: bool = False, without: 
         rows: N rows.
         articles: A, the length of their table.
         clicks: whether a row's click is part of its reading.
-        without: articles that are no part of any reading.
+        without: articles that are no part of any reading, those in question.
     """
     n, lengths = len(rows), rows.history.lengths
     where, what = np.repeat(np.arange(n, dtype=np.int32), lengths), rows.history.values
@@ -55,81 +59,55 @@ def reading_of(rows: Impressions, articles: int, clicks: bool = False, without: 
     weights = np.log((1 + n) / (1 + readers)).astype(np.float32)
     weights[list(without)] = 0
     table.data = weights[table.indices]
-    squares = np.bincount(_rows(table), weights=np.square(table.data, dtype=np.float64), minlength=n)
     numbers: dict[str, int] = {}
     users = np.fromiter((numbers.setdefault(str(user), len(numbers)) for user in rows.user_ids), np.int64, n)
-    return Reading(table, squares, users)
+    return Reading(table, users)
 
 
-def co_reading(read: Reading, article: int, rows: np.ndarray) -> np.ndarray:
-    """(R,) in [-1, 1]: how alike a row's reading is to everybody's, less how alike it is to the article's other rows'.
+def co_reading_of(read: Reading, groups: Iterable[np.ndarray], seed: int = 0) -> np.ndarray:
+    """(N,) in [-1, 1]: how alike a row's reading is to everybody's, less how alike it is to its group's other rows'.
 
-    Both are mean cosines; the first over all rows, the second over the given rows of other users. High is a stranger
-    among the article's readers. A row that reads nothing else, or that no other user's row can be compared with, has 0
-    in that part.
-
-    Args:
-        read: all N rows.
-        article: position of the one in question, left out of every reading.
-        rows: (R,) numbers of the rows that click it (or have it in their history).
-    """
-    own, length = _without(read, article, rows)
-    everybody = _mean_direction(read, article)
-    anybody = (own @ everybody) / length
-    return anybody - others_alike(own, length, read.users[rows])
-
-
-def others_alike(own: csr_array, length: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """(R,) mean cosine of each row with the rows of other users; 0 where there is none.
+    Both are means of how alike two readings are; the first over REFERENCE rows, the second over the rows of the group
+    that are of other users. High is a stranger among an article's readers. A row that reads nothing, or that no other
+    user's row can be compared with, has 0 in that part. The highest where a row is of several groups, 0 where of none.
 
     Args:
-        own: (R, A) weights.
-        length: (R,) norms of their rows, above 0.
-        users: (R,) whose rows they are.
+        read: all N rows, without the articles in question.
+        groups: numbers of rows, of each article those that click it (or have it in their history).
+        seed: of the draw of REFERENCE rows.
     """
-    count = len(users)
-    unit = csr_array((own.data / np.repeat(length, np.diff(own.indptr)), own.indices, own.indptr), shape=own.shape)
-    _, user = np.unique(users, return_inverse=True)
-    sums = csr_array((np.ones(count), (user, np.arange(count)))) @ unit  # a row a user
-    with_all = unit @ np.asarray(unit.sum(axis=0)).ravel()
-    with_own = np.asarray(unit.multiply(sums[user]).sum(axis=1)).ravel()
-    others = count - np.bincount(user)[user]
-    return np.where(others > 0, (with_all - with_own) / np.maximum(others, 1), 0.0)
-
-
-def co_reading_of(read: Reading, rows_of: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
-    """(N,) `co_reading` of each row among its article's; the highest where a row is of several, 0 where of none.
-
-    Args:
-        read: all N rows.
-        rows_of: (article, its rows).
-    """
-    found = np.full(len(read.users), -np.inf)
-    for article, rows in rows_of:
+    n = len(read.users)
+    drawn = np.arange(n)
+    if n > REFERENCE:
+        drawn = np.sort(np.random.default_rng(seed).choice(n, size=REFERENCE, replace=False))
+    others = read.weights[drawn].T.tocsr()
+    everybody = sum(unit.sum(axis=0) for _, unit in _overlaps(read, drawn, others)) / max(len(drawn), 1)
+    found = np.full(n, -np.inf)
+    for rows in groups:
         if len(rows):
-            found[rows] = np.maximum(found[rows], co_reading(read, article, rows))
+            found[rows] = np.maximum(found[rows], _stranger(read, rows, others, everybody))
     return np.where(np.isfinite(found), found, 0.0)
 
 
-def _without(read: Reading, article: int, rows: np.ndarray) -> tuple[csr_array, np.ndarray]:
-    """The weights (R, A) of some rows without an article, float64, and their norms, at least TINY."""
-    own = read.weights[rows].astype(np.float64)
-    own.data[own.indices == article] = 0
-    squares = np.bincount(_rows(own), weights=own.data**2, minlength=len(rows))
-    return own, np.maximum(np.sqrt(squares), TINY)
+def _stranger(read: Reading, rows: np.ndarray, others: csr_array, everybody: np.ndarray) -> np.ndarray:
+    """(R,) `co_reading_of` of one group's rows."""
+    total, anybody, with_own, count = np.zeros(others.shape[1]), *np.zeros((3, len(rows)))
+    for places, unit in _overlaps(read, rows, others):
+        _, user = np.unique(read.users[rows[places]], return_inverse=True)
+        own = csr_array((np.ones(len(user)), (user, np.arange(len(user))))) @ unit  # a row a user
+        total += own.sum(axis=0)
+        anybody[places], with_own[places] = unit @ everybody, np.sum(unit * own[user], axis=1)
+        count[places] = len(rows) - np.bincount(user)[user]
+    with_all = np.zeros(len(rows))
+    for places, unit in _overlaps(read, rows, others):
+        with_all[places] = unit @ total
+    return anybody - np.where(count > 0, (with_all - with_own) / np.maximum(count, 1), 0.0)
 
 
-def _mean_direction(read: Reading, article: int) -> np.ndarray:
-    """(A,) the mean of all rows' readings, each of length 1 without the article, whose own place is 0."""
-    table, squares = read.weights, read.squares.copy()
-    places = np.flatnonzero(table.indices == article)
-    squares[np.searchsorted(table.indptr, places, side="right") - 1] -= np.square(table.data[places], dtype=np.float64)
-    scale = 1 / np.sqrt(np.where(squares > TINY, squares, np.inf))
-    mean = np.bincount(table.indices, weights=table.data * scale[_rows(table)], minlength=table.shape[1])
-    mean[article] = 0
-    return mean / table.shape[0]
-
-
-def _rows(table: csr_array) -> np.ndarray:
-    """The row of each stored number."""
-    return np.repeat(np.arange(table.shape[0], dtype=np.int32), np.diff(table.indptr))
+def _overlaps(read: Reading, rows: np.ndarray, others: csr_array) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Places in `rows`, and their overlaps with the reference rows, of length 1 or 0; a user's rows come at once."""
+    order = np.argsort(read.users[rows], kind="stable")
+    first = np.maximum.accumulate(np.where(np.diff(read.users[rows][order], prepend=-1), np.arange(len(rows)), 0))
+    for places in np.split(order, np.flatnonzero(np.diff(first // CHUNK)) + 1):  # split where a user begins
+        unit = (read.weights[rows[places]].astype(np.float64) @ others).toarray()
+        yield places, unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), TINY)

@@ -38,9 +38,11 @@ from rec_trak.detection.metrics import Detection, curves, detect
 from rec_trak.detection.places import place_rankings
 from rec_trak.detection.suspicion import (
     CLICKS,
+    HISTORIES,
     INFLUENCE,
     SUSPICION,
     Suspicion,
+    in_question,
     ranked_by,
     rankings_of,
     reordered,
@@ -124,7 +126,15 @@ def find_poison(
     read = history_as_read(run.results, log)
     where, (poisoned, notes) = _promoted(log, told, promoted), _labels(log, poison_column, labels)
     rankings, kinds, left_out = _rankings(run, told, log, read, where, seed, further or {})
-    found = suspicion_of(replace(log.rows, history=read), len(log.articles), where, through, rankings[ROOT_Q])
+    as_read = replace(log.rows, history=read)
+    both = {
+        way: suspicion_of(as_read, len(log.articles), where, way, rankings[ROOT_Q])
+        for way in (CLICKS, HISTORIES)
+        if way == through or in_question(as_read, where, way).any()
+    }
+    found = both[through]
+    for name, scores in {name: scores for one in both.values() for name, scores in rankings_of(one).items()}.items():
+        rankings[name], kinds[name] = scores, ATTRIBUTION if INFLUENCE in name else NO_MODEL
     learnt = None if known is None else _learnt(found, rankings, read_known(known, len(log.rows), COLUMN))
     found = found if learnt is None or learnt.key is None else reordered(found, learnt.key)
     top_k = int(run.metadata["top_k"]) if top_k is None else top_k
@@ -241,9 +251,6 @@ def _rankings(
     model = loss_and_norms(stored)
     model["gradient cosine with the targets"] = gradient_cosine(stored, told.folder.name)
     no_model, notes = data_baselines(log.rows, log.articles, promoted, seed, read)
-    staged = rankings_of(replace(log.rows, history=read), len(log.articles), promoted, attribution[ROOT_Q])
-    attribution |= {name: scores for name, scores in staged.items() if INFLUENCE in name}
-    no_model |= {name: scores for name, scores in staged.items() if INFLUENCE not in name}
     places, missing = place_rankings(run.file(PLACES, told), log, promoted, read)
     attribution |= places
     notes += missing

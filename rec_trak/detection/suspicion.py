@@ -2,17 +2,20 @@
 
 Clicks first that are on one of the articles (through histories: rows that have one in their history), and among them
 
-    clicks      co-reading + influence       in standardised ranks
-    histories   co-reading
+    clicks      co-reading + influence / 2 + w copies       in standardised ranks
+    histories   co-reading + w copies
 
-with influence the renormalised influence on the targets times root Q. All articles in question are left out of what
-rows read: bots that click several of them would look like each other. Weights were fixed on attacks planted into real
-clicks, never on labels of the log at hand; docs/detection.md has the figures on others. A run without co-reading's
-answer to give (nobody reads anything else) ranks by influence alone, since tied ranks add nothing.
+with influence the renormalised influence on the targets times root Q (reading.py and copies.py have the others). w is a
+half, and more where near copies among the rows in question are unusual in this log: plus twice their `excess`, about by
+how much bots and readers are apart if half of these rows are bots'. All articles in question are left out of what rows
+read: bots that click several of them would look like each other. Weights were fixed on attacks planted into real
+clicks, never on labels of the log at hand; docs/detection.md has the figures on others. Where nobody reads anything
+else, the order is that of influence alone, since tied ranks add nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +24,7 @@ import pandas as pd
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.tables import read_csv
 from rec_trak.detection.baselines import holds
+from rec_trak.detection.copies import excess, near_copies
 from rec_trak.detection.labels import read_row_numbers
 from rec_trak.detection.reading import co_reading_of, reading_of
 from rec_trak.detection.stages import in_question_first, summed
@@ -30,8 +34,11 @@ from rec_trak.runs.finished import FinishedRun
 from rec_trak.words import outline
 
 CLICKS, HISTORIES = "clicks", "histories"
-CO_READING, INFLUENCE, KNOWN = "co_reading", "influence", "known_rows"
-RULES = {CLICKS: {CO_READING: 1.0, INFLUENCE: 1.0}, HISTORIES: {CO_READING: 1.0}}
+CO_READING, INFLUENCE, COPIES, KNOWN = "co_reading", "influence", "copies", "known_rows"
+RULES = {
+    CLICKS: {CO_READING: 1.0, COPIES: 0.5, INFLUENCE: 0.5},
+    HISTORIES: {CO_READING: 1.0, COPIES: 0.5},
+}
 FIRST = {CLICKS: "promoted article clicked", HISTORIES: "promoted article in history"}
 SUSPICION, SUSPICIOUS = "suspicion.csv", "suspicion"  # the file, and its column that it is ranked by
 COLUMNS = ("sample_idx", "user_id", "article_id", "title", "source_lines")
@@ -46,12 +53,14 @@ class Suspicion:
         among: (N,) bool, the rows in question.
         scores: (N,) in [0, 2], above 1 the rows in question; higher is more suspicious.
         signals: what the rule adds up, name -> (N,).
+        weights: what of each, name -> float.
     """
 
     through: str
     among: np.ndarray
     scores: np.ndarray
     signals: dict[str, np.ndarray]
+    weights: dict[str, float]
 
     __repr__ = outline
 
@@ -66,8 +75,8 @@ def in_question(rows: Impressions, promoted: list[int], through: str) -> np.ndar
     return holds(rows.history, promoted) if through == HISTORIES else np.isin(rows.clicked, promoted)
 
 
-def co_reading_among(rows: Impressions, count: int, promoted: list[int], through: str) -> np.ndarray:
-    """(N,) co-reading of the rows in question, 0 of others.
+def reading_signals(rows: Impressions, count: int, promoted: list[int], through: str) -> tuple[dict, float]:
+    """CO_READING and COPIES, name -> (N,), 0 and a half of rows not in question; and the weight of COPIES.
 
     Args:
         rows: N rows.
@@ -75,8 +84,10 @@ def co_reading_among(rows: Impressions, count: int, promoted: list[int], through
         promoted: positions of the articles.
         through: CLICKS; or HISTORIES, for which a row's click is part of its reading.
     """
-    read = reading_of(rows, count, through == HISTORIES, promoted)
-    return co_reading_of(read, [(a, np.flatnonzero(in_question(rows, [a], through))) for a in promoted])
+    read, among = reading_of(rows, count, through == HISTORIES, promoted), in_question(rows, promoted, through)
+    groups = [np.flatnonzero(in_question(rows, [a], through)) for a in promoted]
+    signals = {CO_READING: co_reading_of(read, groups), COPIES: near_copies(read, among)}
+    return signals, RULES[through][COPIES] + 2 * excess(signals[COPIES][among], read.users[among])
 
 
 def suspicion_of(
@@ -85,30 +96,27 @@ def suspicion_of(
     """The rule.
 
     Args:
-        rows, count, promoted, through: as `co_reading_among`.
+        rows, count, promoted, through: as `reading_signals`.
         influence: (N,); None to go without, where no model is at hand.
     """
     among = in_question(rows, promoted, through)
-    signals = {CO_READING: co_reading_among(rows, count, promoted, through)}
+    signals, copies = reading_signals(rows, count, promoted, through)
     if influence is not None:
         signals[INFLUENCE] = influence
-    weights = {name: weight for name, weight in RULES[through].items() if name in signals}
+    weights = {name: weight for name, weight in RULES[through].items() if name in signals} | {COPIES: copies}
     scores = in_question_first(among, summed(signals, weights, among), influence)
-    return Suspicion(through, among, scores, signals)
+    return Suspicion(through, among, scores, signals, weights)
 
 
-def rankings_of(rows: Impressions, count: int, promoted: list[int], influence: np.ndarray) -> dict[str, np.ndarray]:
-    """Two-stage rankings to be judged, name -> (N,); those through histories where a history holds an article."""
-    found = {}
-    for through, first in FIRST.items():
-        whole = suspicion_of(rows, count, promoted, through, influence)
-        if not whole.among.any():
-            continue
-        alone = summed(whole.signals, {CO_READING: 1.0}, whole.among)
-        found[f"{first}, then co-reading"] = in_question_first(whole.among, alone)
-        if INFLUENCE in RULES[through]:
-            found[ranked_by(through)] = whole.scores
-    return found
+def rankings_of(found: Suspicion) -> dict[str, np.ndarray]:
+    """Two-stage rankings to be judged, name -> (N,): the rule, and its parts that need no model, alone and together."""
+    first, reading = FIRST[found.through], (CO_READING, COPIES)
+    keys = {
+        _named(first, names): summed(found.signals, {name: found.weights[name] for name in names}, found.among)
+        for names in (*((name,) for name in reading), reading)
+    }
+    rankings = {name: in_question_first(found.among, key) for name, key in keys.items()}
+    return rankings if set(found.weights) == set(reading) else rankings | {ranked_by(found.through): found.scores}
 
 
 def reordered(found: Suspicion, key: np.ndarray) -> Suspicion:
@@ -118,8 +126,13 @@ def reordered(found: Suspicion, key: np.ndarray) -> Suspicion:
 
 
 def ranked_by(through: str) -> str:
-    """The name among `rankings_of` of what `suspicion_of` gives where there is an influence."""
-    return f"{FIRST[through]}, then {' and '.join(RULES[through]).replace('_', '-')}"
+    """The name among `rankings_of` of what the rule gives where there is an influence."""
+    return _named(FIRST[through], RULES[through])
+
+
+def _named(first: str, names: Iterable[str]) -> str:
+    *others, last = (name.replace("_", "-") for name in names)
+    return f"{first}, then {', '.join(others)}{' and ' if others else ''}{last}"
 
 
 def suspicion_table(found: Suspicion, rows: pd.DataFrame) -> pd.DataFrame:

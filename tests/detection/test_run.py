@@ -7,7 +7,6 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import rankdata
 from support import finished
 from support.commands import call, fail
 from support.finished import PROMOTED
@@ -15,6 +14,7 @@ from support.finished import PROMOTED
 from rec_trak.detection.baselines import baselines, holds
 from rec_trak.detection.metrics import detect
 from rec_trak.detection.run import detect_run, find_poison, write_detection
+from rec_trak.detection.stages import standard_ranks
 from rec_trak.detection.suspicion import HISTORIES
 from rec_trak.detection.text import detection_lines, detection_text, verdict
 from rec_trak.errors import ConfigError, DataError, StoreError
@@ -25,14 +25,15 @@ RANKINGS = {
     "attribution": {
         "influence on the targets, renormalised", "influence on the targets", "self-influence Q h",
         "leverage of the loss gradient", "renormalised influence times root Q",
-        "promoted article clicked, then co-reading and influence",
+        "promoted article clicked, then co-reading, copies and influence",
     },
     "model": {"loss", "gradient norm", "loss gradient norm", "gradient cosine with the targets"},
     "no model": {
         "random", "clicks promoted article", "promoted article in history", "promoted article clicked or in history",
         "popularity of the clicked article", "title similarity to a promoted article", "fake article in history",
-        "history repeats another user's", "promoted article clicked, then co-reading",
-        "promoted article in history, then co-reading",
+        "history repeats another user's",
+        *(f"promoted article {place}, then {names}" for place in ("clicked", "in history")
+          for names in ("co-reading", "copies", "co-reading and copies")),
     },
 }  # fmt: skip
 
@@ -279,8 +280,10 @@ def test_without_labels_the_rows_in_question_are_ranked_all_the_same(own):
     clicks = np.flatnonzero(log.rows.clicked == log.articles.position[PROMOTED])
     assert sorted(table["sample_idx"]) == clicks.tolist()
     assert content["suspicion"]["first_rows"][0]["sample_idx"] == table["sample_idx"][0]
-    ranked = rankdata(table["co_reading"]) / rankdata(table["co_reading"]).std() * 1.0
-    ranked += rankdata(table["influence"]) / rankdata(table["influence"]).std()
+    rule = content["suspicion"]["rule"]
+    assert (rule["co_reading"], rule["influence"]) == (1, 0.5)
+    assert rule["copies"] >= 0.5
+    ranked = sum(weight * standard_ranks(table[name].to_numpy()) for name, weight in rule.items())
     assert (np.diff(ranked) <= 1e-9).all()
     dry = call("clean", "--results_dir", own, "--by", "suspicion", "--top", 2, "--dry_run").stdout
     assert dry.startswith("2 rows go")
@@ -290,13 +293,15 @@ def test_without_labels_the_rows_in_question_are_ranked_all_the_same(own):
 
 
 def test_histories_are_asked_about_by_place(folder):
-    """`--history` ranks the rows with the article in their history, by co-reading alone."""
+    """`--history` ranks the rows with the article in their history, by what they read alone."""
     found = find_poison(folder, promoted=[PROMOTED], draws=20, through=HISTORIES)
     log = open_run(folder).click_log()
     read = holds(log.rows.history, [log.articles.position[PROMOTED]])
     assert sorted(found.table["sample_idx"]) == np.flatnonzero(read).tolist()
-    assert found.content["suspicion"]["rule"] == {"co_reading": 1.0}
-    assert (np.diff(found.table["co_reading"]) <= 0).all()
+    rule = found.content["suspicion"]["rule"]
+    assert list(rule) == ["co_reading", "copies"]
+    ranked = sum(weight * standard_ranks(found.table[name].to_numpy()) for name, weight in rule.items())
+    assert (np.diff(ranked) <= 1e-9).all()
     assert found.content["answer"][0].startswith(f"Asked about: {read.sum()} rows with a history that holds n1 (")
 
 
