@@ -1,4 +1,4 @@
-"""Do an article's clickers look like its readers? Three numbers an article, from the click log alone. Not here: levels.
+"""Do an article's clickers look like its readers? Five numbers an article, from the click log alone. Not here: levels.
 
 An article's readers are the rows that have it in their history. For each article with enough clicks:
 
@@ -7,10 +7,15 @@ An article's readers are the rows that have it in their history. For each articl
     gone     clicks by users in none of whose histories the article stands: the log never sees them as its readers
     alone    clicks by users who have no other row
 
-`gone` and `alone` are counts. In shuffled logs, in which each row keeps its user and each article its popularity, they
-are hypergeometric; the share of shuffled logs with more of them (of those with as many, half: the mid-p value) is told
-as the standard normal deviate that is as rare. A deviate of the counts themselves would take a few clicks of a rare
-kind for much.
+and for what is planted in histories, of the users who have it in one:
+
+    unclicked   those none of whose rows clicks it
+    lone        those who have one row in all
+
+All but the first are counts. In shuffled logs, in which each row keeps its user and each article its popularity, they
+are hypergeometric (the last two over pairs of a user and an article in their histories); the share of shuffled logs
+with more of them (of those with as many, half: the mid-p value) is told as the standard normal deviate that is as rare.
+A deviate of the counts themselves would take a few clicks of a rare kind for much.
 
 Sources: Welch 1947 (two means of unequal variance); Lancaster 1961 (mid-p).
 """
@@ -30,7 +35,8 @@ LEAST_SIDE = 5  # users of either side to compare readings of
 MOST_ROWS = 3000  # of an article's clicks, and of its readers' rows, whose reading is compared; more are drawn from
 TINY = 1e-12
 MOST = 30.0  # beyond it a tail is nothing in double precision
-SIGNALS = ("unlike", "gone", "alone")
+CLICKED, HELD = ("unlike", "gone", "alone"), ("unclicked", "lone")  # signals of clickers, and of histories
+SIGNALS = (*CLICKED, *HELD)
 
 
 def readers_table(rows: Impressions, articles: int, seed: int = 0) -> pd.DataFrame:
@@ -44,6 +50,7 @@ def readers_table(rows: Impressions, articles: int, seed: int = 0) -> pd.DataFra
     read, clicked, n = reading_of(rows, articles), rows.clicked.astype(np.int64), len(rows)
     gone, alone = _gone(read, clicked, articles), np.bincount(read.users)[read.users] == 1
     by_click, by_place = _rows_of(clicked, np.arange(n), articles), _holders(read, articles)
+    pairs, held = _held_by(read, clicked, articles)
     rng, lines = np.random.default_rng(seed), []
     for article in np.flatnonzero(np.bincount(clicked, minlength=articles) >= LEAST_USERS).tolist():
         clicks, holders = by_click(article), by_place(article)
@@ -52,6 +59,7 @@ def readers_table(rows: Impressions, articles: int, seed: int = 0) -> pd.DataFra
             continue
         sides = [_drawn(part, rng) for part in (clicks, holders)]
         counts = [_shuffled(flags, clicks) for flags in (gone, alone)]
+        counts += [_shuffled(flags, pairs(article)) for flags in held]
         readers = len(np.unique(read.users[holders]))
         lines.append((article, len(clicks), users, readers, unlike(read, article, *sides), *counts))
     return pd.DataFrame(lines, columns=["article", "clicks", "users", "readers", *SIGNALS])
@@ -101,9 +109,20 @@ def _gone(read: Reading, clicked: np.ndarray, articles: int) -> np.ndarray:
     return ~np.isin(read.users * articles + clicked, held)
 
 
+def _held_by(read: Reading, clicked: np.ndarray, articles: int):
+    """A function that gives an article's pairs, and the flags HELD of all pairs of a user and an article that is in one
+    of their histories."""
+    owner = np.repeat(read.users, np.diff(read.weights.indptr))
+    pairs = np.unique(owner * articles + read.weights.indices)
+    flags = ~np.isin(pairs, read.users * articles + clicked), (np.bincount(read.users) == 1)[pairs // articles]
+    return _rows_of(pairs % articles, np.arange(len(pairs)), articles), flags
+
+
 def _shuffled(flags: np.ndarray, clicks: np.ndarray) -> float:
     """How rarely shuffled logs have as many of the clicks with the flag, as a normal deviate, at most MOST."""
     n, count, found = len(flags), len(clicks), int(flags[clicks].sum())
+    if not count:
+        return 0.0
     law = hypergeom(n, int(flags.sum()), count)
     return float(np.clip(norm.isf(law.sf(found) + law.pmf(found) / 2), -MOST, MOST))
 

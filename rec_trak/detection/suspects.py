@@ -2,9 +2,11 @@
 
 The numbers of readers.py, each set against those of the log's other articles: less their median, over their spread
 (1.4826 times the median absolute deviation, at least 1), so that a log whose articles all vary much is no alarm. The
-score is their sum over the root of three, with `unlike` cut to +-CUT. An article is suspicious from LEVEL on, which no
-clean log reached where it was fixed; docs/detection.md says how many did elsewhere. Growth (clicks on its busiest day,
-where the log has days) and influence (of a finished run) stand beside the score and are no part of it.
+score is the larger of two: the sum of those of clickers over the root of three, with `unlike` cut to +-CUT, and the sum
+of those of histories over the root of two and over WIDER, by which clean logs vary more in them. An article is
+suspicious from LEVEL on, which no clean log reached where it was fixed; docs/detection.md says how many did elsewhere.
+Growth (clicks on its busiest day, where the log has days) and influence (of a finished run) stand beside the score and
+are no part of it.
 """
 
 from __future__ import annotations
@@ -22,14 +24,14 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.sources import read_data
 from rec_trak.data.tables import one_line
-from rec_trak.detection.readers import LEAST_USERS, SIGNALS, readers_table
+from rec_trak.detection.readers import CLICKED, HELD, LEAST_USERS, SIGNALS, readers_table
 from rec_trak.errors import ConfigError
 from rec_trak.results.files import as_csv, as_json, write_files
 from rec_trak.results.text_table import format_table
 from rec_trak.runs.finished import open_run
 from rec_trak.words import outline
 
-LEVEL, CUT = 4.0, 4.0
+LEVEL, CUT, WIDER = 4.0, 4.0, 1.5
 FEW = 20  # articles to set one against, before a note
 SHOWN = 10  # lines of a terminal
 COUNTS = ("clicks", "users", "readers")
@@ -75,7 +77,7 @@ def suspects_of(rows: Impressions, articles: Articles, level: float = LEVEL, see
     table = readers_table(rows, len(articles), seed)
     for name in SIGNALS:
         table[name] = against_others(table[name].to_numpy(dtype=float))
-    table["score"] = (table["unlike"].clip(-CUT, CUT) + table["gone"] + table["alone"]) / np.sqrt(3)
+    table["score"] = _sides(table).max(axis=1)
     table["suspicious"] = (table["score"] >= level).astype(int)
     table["article_id"] = [articles.ids[a] for a in table["article"]]
     table["title"] = [one_line(articles.titles[a]) for a in table["article"]]
@@ -175,9 +177,20 @@ def _why(line: dict[str, Any]) -> str:
         "unlike": "its clickers read other things than its readers",
         "gone": "many of its clickers never turn up as its readers",
         "alone": "many of its clickers click nothing else",
+        "unclicked": "many who have it in their history never click it",
+        "lone": "many who have it in their history click a single time",
     }
-    strong = sorted(SIGNALS, key=lambda name: -line[name])[:2]
+    by_clicks, by_history = _sides(pd.DataFrame([line])).iloc[0]
+    strong = sorted(CLICKED if by_clicks >= by_history else HELD, key=lambda name: -line[name])[:2]
     return " and ".join(said[name] for name in strong if line[name] > 1) or "each signal a little"
+
+
+def _sides(table: pd.DataFrame) -> pd.DataFrame:
+    """The score by what clickers do, and by what stands in histories, a column each."""
+    by_clicks = table["unlike"].clip(-CUT, CUT) + table["gone"] + table["alone"]
+    return pd.DataFrame(
+        {"clicks": by_clicks / np.sqrt(3), "histories": table[[*HELD]].sum(axis=1) / np.sqrt(2) / WIDER}
+    )
 
 
 def _growth(days: np.ndarray, clicked: np.ndarray, articles: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from support import finished
 from support.commands import call, fail
 
 from rec_trak.config.reading import Reading
+from rec_trak.data.ragged import Ragged
 from rec_trak.data.sources import read_data
 from rec_trak.data.synthetic import write_demo_world
 from rec_trak.detection import readers
@@ -71,7 +72,8 @@ def deviate(flags, asked):
 
 
 def test_counts_are_as_rare_as_shuffled_logs_have_them():
-    """`gone` and `alone` are deviates of logs in which the clicks are shuffled over the rows."""
+    """`gone` and `alone` are deviates of logs in which the clicks are shuffled over the rows; `unclicked` and `lone` of
+    logs in which what users have in their histories is."""
     log = some_log()
     users = np.unique(log.user_ids.astype(str), return_inverse=True)[1]
     log = replace(log, user_ids=np.array([f"u{u}" if u < 40 else f"one{i}" for i, u in enumerate(users)], dtype=object))
@@ -82,6 +84,12 @@ def test_counts_are_as_rare_as_shuffled_logs_have_them():
     assert found["alone"] == pytest.approx(deviate(alone, asked), abs=0.1)
     assert found["gone"] == pytest.approx(deviate(gone, asked), abs=0.1)
     assert (found["clicks"], found["users"]) == (asked.sum(), len(set(log.user_ids[asked])))
+    pairs = sorted({(u, a) for u, own in zip(log.user_ids, held, strict=True) for a in own})
+    has = np.array([article == 3 for _, article in pairs])
+    unclicked = np.array([a not in log.clicked[log.user_ids == u] for u, a in pairs])
+    lone = np.array([np.sum(log.user_ids == u) == 1 for u, _ in pairs])
+    assert found["unclicked"] == pytest.approx(deviate(unclicked, has), abs=0.1)
+    assert found["lone"] == pytest.approx(deviate(lone, has), abs=0.1)
 
 
 def test_where_all_rows_are_alike_there_is_nothing_to_say(monkeypatch):
@@ -121,6 +129,25 @@ def test_planted_articles_come_first_and_a_clean_log_is_no_alarm(world):
     assert all(name in "\n".join(found.answer) for name in world.promoted)
     _, clean = read_data(world.folder, None, "train_clean", Reading("pairwise"))
     assert not suspects_of(clean, articles).table["suspicious"].any()
+
+
+def test_an_article_planted_in_histories_is_found(world):
+    """Nobody clicks anything else than before: copies of rows with an article put into the history lead to it."""
+    articles, clean = read_data(world.folder, None, "train_clean", Reading("pairwise"))
+    planted = suspects_of(clean, articles).table["article_id"].iloc[-1]
+    copies = clean.subset(np.random.default_rng(0).choice(len(clean), 80, replace=False))
+    history = Ragged.of([[*row.tolist(), articles.position[planted]] for row in copies.history])
+    bots = np.array([f"bot{i}" for i in range(80)], dtype=object)
+    parts = [clean, replace(copies, history=history, user_ids=bots)]
+    rows = impressions(
+        np.concatenate([part.user_ids for part in parts]),
+        [row.tolist() for part in parts for row in part.history],
+        np.concatenate([part.clicked for part in parts]).tolist(),
+    )
+    found = suspects_of(rows, articles)
+    assert found.table["article_id"][0] == planted
+    assert f"{planted} (" in found.answer[1]
+    assert "in their history" in found.answer[1]
 
 
 def test_growth_is_told_where_the_log_has_days(world):
