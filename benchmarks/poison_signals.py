@@ -12,10 +12,18 @@ from poison_store import Setting
 from scipy.linalg import cho_factor, cho_solve
 
 from rec_trak.detection.baselines import data_baselines, holds
-from rec_trak.detection.copies import excess, near_copies
-from rec_trak.detection.reading import co_reading_of, reading_of
 from rec_trak.detection.stages import in_question_first, standard_ranks, summed
-from rec_trak.detection.suspicion import CLICKS, FIRST, HISTORIES, INFLUENCE, rankings_of, suspicion_of
+from rec_trak.detection.suspicion import (
+    CLICKS,
+    CO_READING,
+    FIRST,
+    HISTORIES,
+    INFLUENCE,
+    LOSS,
+    SHOWN,
+    rankings_of,
+    suspicion_of,
+)
 from rec_trak.runs.stored import gradient_cosine, loss_and_norms
 
 CURVE = ("A", "B", "M")
@@ -96,7 +104,7 @@ def _staged(setting: Setting, influence: np.ndarray, loss: np.ndarray) -> dict[s
     if attack.kind == "S":
         return _shown(setting, influence, loss)
     through = HISTORIES if attack.kind == "H" else CLICKS
-    whole = suspicion_of(rows, count, attack.promoted, through, influence)
+    whole = suspicion_of(rows, count, attack.promoted, through, {INFLUENCE: influence})
     found = rankings_of(whole)
     found[f"{FIRST[through]}, then influence"] = in_question_first(whole.among, influence, influence)
     weights = whole.weights | ({INFLUENCE: 0.5} if through == HISTORIES else {"loss": 0.5})
@@ -107,17 +115,12 @@ def _staged(setting: Setting, influence: np.ndarray, loss: np.ndarray) -> dict[s
 
 def _shown(setting: Setting, influence: np.ndarray, loss: np.ndarray) -> dict[str, np.ndarray]:
     """Rows that are shown an article and click another."""
-    attack, asked = setting.attack, setting.attack.asked
-    read = reading_of(attack.rows, len(setting.ground.articles), without=attack.promoted)
-    groups = [np.flatnonzero(holds(attack.rows.candidates, [a]) & asked) for a in attack.promoted]
-    copies = near_copies(read, asked)
-    parts = {"co-reading": co_reading_of(read, groups), "influence": influence, "loss": loss, "copies": copies}
-    half = 0.5 + 2 * excess(copies[asked], read.users[asked])
-    rules = {"co-reading": {"co-reading": 1.0}, "loss": {"loss": 1.0}, "loss and copies": {"loss": 1.0, "copies": half},
-             "co-reading and influence": {"co-reading": 1.0, "influence": 1.0}}  # fmt: skip
-    return {
-        f"shown first, {name}": in_question_first(asked, summed(parts, rule, asked)) for name, rule in rules.items()
-    }
+    attack, count = setting.attack, len(setting.ground.articles)
+    whole = suspicion_of(attack.rows, count, attack.promoted, SHOWN, {INFLUENCE: influence, LOSS: loss})
+    parts = whole.signals | {INFLUENCE: influence}
+    rules = {"loss": {LOSS: 1.0}, "co-reading": {CO_READING: 1.0}, "influence": {INFLUENCE: 1.0}}
+    keys = {f"{FIRST[SHOWN]}, then {name}": summed(parts, rule, whole.among) for name, rule in rules.items()}
+    return rankings_of(whole) | {name: in_question_first(whole.among, key) for name, key in keys.items()}
 
 
 def _tried(setting: Setting, told: Solved, influence: np.ndarray) -> dict[str, np.ndarray]:

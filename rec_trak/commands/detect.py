@@ -24,8 +24,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="CSV",
         help="sample_idx and the poison column for every row, or the sample_idx of the poisoned rows alone",
     )
-    parser.add_argument(
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
         "--history", action="store_true", help="ask about rows with the articles in their history, not about clicks"
+    )
+    way.add_argument(
+        "--shown", action="store_true", help="ask about rows that are shown the articles and click others (slander)"
     )
     parser.add_argument(
         "--known",
@@ -42,7 +46,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from rec_trak.detection.run import find_poison, write_detection
-    from rec_trak.detection.suspicion import CLICKS, HISTORIES
+    from rec_trak.detection.suspicion import CLICKS, HISTORIES, SHOWN
     from rec_trak.detection.text import detection_text
 
     check_seed(args.seed)
@@ -56,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
         args.data_path,
         args.news_items_path,
         args.seed,
-        through=HISTORIES if args.history else CLICKS,
+        through=HISTORIES if args.history else SHOWN if args.shown else CLICKS,
         known=args.known,
     )
     say(*detection_text(found.content).split("\n"))

@@ -7,15 +7,27 @@ from typing import Any
 
 import pandas as pd
 
-from rec_trak.detection.suspicion import CLICKS, INFLUENCE, KNOWN, Suspicion, suspicion_table, users_table
+from rec_trak.detection.suspicion import (
+    CLICKS,
+    CO_READING,
+    COPIES,
+    INFLUENCE,
+    KNOWN,
+    LOSS,
+    Suspicion,
+    suspicion_table,
+    users_table,
+)
 
 SHOWN = 20  # rows and users that the record names
 NAMED, REMOVED = 5, 10  # of them that a line names, and that the command removes
 MEASURED = {  # AUROC of the rule on real clicks with planted attacks, docs/detection.md
     "clicks": "72 to 97 of 100 pairs (bots that read like its readers were put last)",
     "histories": "80 of 100 pairs",
+    "shown": "69 of 100 pairs",
 }
-WHAT = {"clicks": "clicks on", "histories": "rows with a history that holds"}
+WHAT = {"clicks": "clicks on", "histories": "rows with a history that holds", "shown": "clicks on others beside"}
+QUESTION = {"clicks": "same_article", "histories": "same_history", "shown": "shown"}
 
 
 def suspicion_record(found: Suspicion, rows: pd.DataFrame, articles: list[dict[str, str]]) -> dict[str, Any]:
@@ -66,16 +78,20 @@ def why_first(told: dict[str, Any]) -> str:
     if told["first_rows"] and KNOWN in told["first_rows"][0]:
         return "they are most like the known injected ones"
     readers = "clicked it" if told["through"] == CLICKS else "have it in their history"
-    why = [f"they read least like the others who {readers}", "their histories are most nearly copies of other users'"]
-    why += ["their clicks taught the model most to offer it"] * (INFLUENCE in told["rule"])
-    return f"{', '.join(why[:-1])}, and {why[-1]}"
+    said = {
+        CO_READING: f"they read least like the others who {readers}",
+        LOSS: "the model expects their clicks least",
+        COPIES: "their histories are most nearly copies of other users'",
+        INFLUENCE: "their clicks taught the model most to offer it",
+    }
+    *first, last = (said[name] for name in told["rule"])
+    return f"{', '.join(first)}, and {last}"
 
 
 def _sure(content: dict[str, Any]) -> str:
     """How sure: measured where there are labels, else what the rule reached elsewhere."""
     told = content["suspicion"]
-    question = "same_article" if told["through"] == CLICKS else "same_history"
-    lines = content["questions"].get(question, {}).get("rankings", [])
+    lines = content["questions"].get(QUESTION[told["through"]], {}).get("rankings", [])
     own = next((line for line in lines if line["ranking"] == content["ranked_by"]), None)
     if own is not None and own["auroc"] is not None:
         return (

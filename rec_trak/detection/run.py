@@ -2,7 +2,8 @@
 
 Two questions apart: poison against everything, and against genuine clicks on the same (promoted) articles. Where some
 poisoned rows have a promoted article in their history and click none, the attack goes through histories, and a third
-one: against genuine rows with a promoted article in their history. Of a history counts what the model reads.
+one: against genuine rows with a promoted article in their history. Of a history counts what the model reads. Asked
+about rows that are shown a promoted article and click another (slander), against the genuine ones of them.
 
 Without labels nothing can be measured; which rows look injected can be told all the same (suspicion.py, answer.py).
 
@@ -17,7 +18,6 @@ and the fields of `Detection`) and `curves` (kind -> `ranking`, `roc`, `precisio
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,16 +30,19 @@ from rec_trak.attribution.history import PLACES
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import one_line
 from rec_trak.detection.answer import answer_lines, suspicion_record
-from rec_trak.detection.baselines import data_baselines, holds
+from rec_trak.detection.baselines import data_baselines
 from rec_trak.detection.intervals import LEVEL
 from rec_trak.detection.known import Known, learn, read_known
 from rec_trak.detection.labels import labels_from_column, labels_from_file
-from rec_trak.detection.metrics import Detection, curves, detect
+from rec_trak.detection.metrics import detect
 from rec_trak.detection.places import place_rankings
+from rec_trak.detection.questions import answered, rows_of_questions
 from rec_trak.detection.suspicion import (
     CLICKS,
     HISTORIES,
     INFLUENCE,
+    LOSS,
+    SHOWN,
     SUSPICION,
     Suspicion,
     in_question,
@@ -49,7 +52,7 @@ from rec_trak.detection.suspicion import (
     suspicion_of,
     suspicion_table,
 )
-from rec_trak.detection.text import DECIDES, detection_lines, verdict
+from rec_trak.detection.text import detection_lines, verdict
 from rec_trak.errors import ConfigError, DataError, listed
 from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.files import Results, as_csv, as_json, write_files
@@ -112,7 +115,8 @@ def find_poison(
         top_k, seed, draws: of precision and recall (None for the run's); of the random ranking and the bootstrap.
         data_path, news_items_path: where the data are now, see `click_log.read_click_log`.
         further: attribution rankings from elsewhere, name -> (N,) scores.
-        through: CLICKS, or HISTORIES to ask about rows with a promoted article in their history.
+        through: CLICKS; HISTORIES to ask about rows with a promoted article in their history, SHOWN about those that
+            are shown one and click another.
         known: a CSV of a few rows that the user knows, see `known.read_known`; None for none.
 
     Raises:
@@ -127,22 +131,24 @@ def find_poison(
     where, (poisoned, notes) = _promoted(log, told, promoted), _labels(log, poison_column, labels)
     rankings, kinds, left_out = _rankings(run, told, log, read, where, seed, further or {})
     as_read = replace(log.rows, history=read)
-    both = {
-        way: suspicion_of(as_read, len(log.articles), where, way, rankings[ROOT_Q])
-        for way in (CLICKS, HISTORIES)
-        if way == through or in_question(as_read, where, way).any()
+    given = {INFLUENCE: rankings[ROOT_Q], LOSS: rankings[LOSS]}
+    ways = {
+        way: suspicion_of(as_read, len(log.articles), where, way, given)
+        for way in (CLICKS, HISTORIES, SHOWN)
+        if way == through or (way != SHOWN and in_question(as_read, where, way).any())
     }
-    found = both[through]
-    for name, scores in {name: scores for one in both.values() for name, scores in rankings_of(one).items()}.items():
-        rankings[name], kinds[name] = scores, ATTRIBUTION if INFLUENCE in name else NO_MODEL
+    found = ways[through]
+    for name, scores in {name: scores for one in ways.values() for name, scores in rankings_of(one).items()}.items():
+        rankings[name], kinds[name] = scores, _kind(name)
     learnt = None if known is None else _learnt(found, rankings, read_known(known, len(log.rows), COLUMN))
     found = found if learnt is None or learnt.key is None else reordered(found, learnt.key)
     top_k = int(run.metadata["top_k"]) if top_k is None else top_k
     aside = [line for line in run.left_aside if line.startswith("targets/")]
     questions = {}
-    for question, among in {} if poisoned is None else _among(log, read, where, poisoned).items():
+    looked_at = {} if poisoned is None else rows_of_questions(log, read, where, poisoned, through)
+    for question, among in looked_at.items():
         measured = {name: detect(s, poisoned, top_k, among, name, draws, seed) for name, s in rankings.items()}
-        questions[question] = _question(question, measured, kinds, rankings, poisoned, among)
+        questions[question] = answered(question, measured, kinds, rankings, poisoned, among)
     content = {
         "verdict": [UNLABELLED] if poisoned is None else verdict(questions),
         "notes": [*log.rows.notes, *notes, *left_out, *aside],
@@ -259,35 +265,7 @@ def _rankings(
     return attribution | model | no_model, kinds, notes
 
 
-def _among(log: ClickLog, history: Ragged, promoted: list[int], poisoned: np.ndarray) -> dict[str, np.ndarray]:
-    """The rows (N,) bool that each question looks at."""
-    clicks, read = np.isin(log.rows.clicked, promoted), holds(history, promoted)
-    among = {"everything": np.ones(len(poisoned), dtype=bool), "same_article": clicks}
-    if (poisoned[read & ~clicks] == 1).any():
-        among["same_history"] = read
-    return among
-
-
-def _question(
-    question: str,
-    found: dict[str, Detection],
-    kinds: dict[str, str],
-    rankings: dict[str, np.ndarray],
-    poisoned: np.ndarray,
-    among: np.ndarray,
-) -> dict[str, Any]:
-    """One question's answer: rankings by the metric that decides it, and curves of the best of each kind."""
-    metric = DECIDES[question]
-    order = sorted(found, key=lambda name: -(getattr(found[name], metric) or 0.0))
-    best = {kind: next((name for name in order if kinds[name] == kind), None) for kind in dict.fromkeys(kinds.values())}
-    drawn = {kind: (name, curves(rankings[name], poisoned, among)) for kind, name in best.items()}
-    first = next(iter(found.values()))  # counts, and what is missing, depend on the labels alone
-    lines = [{"ranking": name, "kind": kinds[name], **dataclasses.asdict(found[name])} for name in order]
-    return {
-        "rows": first.n,
-        "poisoned": first.n_poisoned,
-        "decided_by": metric,
-        "missing": first.missing,
-        "rankings": lines,
-        "curves": {kind: {"ranking": name, **curve} for kind, (name, curve) in drawn.items() if curve},
-    }
+def _kind(name: str) -> str:
+    """The kind of one of `rankings_of`, by what stands behind its comma."""
+    parts = name.rsplit(", then ", 1)[1]
+    return ATTRIBUTION if INFLUENCE in parts else MODEL if LOSS in parts else NO_MODEL

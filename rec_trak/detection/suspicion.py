@@ -1,9 +1,11 @@
 """Which clicks on the articles in question look injected, without any label: one fixed rule. Not here: judging it.
 
-Clicks first that are on one of the articles (through histories: rows that have one in their history), and among them
+Clicks first that are on one of the articles (through histories: rows that have one in their history; against it: rows
+that are shown one and click another), and among them
 
     clicks      co-reading + influence / 2 + w copies       in standardised ranks
     histories   co-reading + w copies
+    shown       loss + w copies
 
 with influence the renormalised influence on the targets times root Q (reading.py and copies.py have the others). w is a
 half, and more where near copies among the rows in question are unusual in this log: plus twice their `excess`, about by
@@ -15,8 +17,9 @@ else, the order is that of influence alone, since tied ranks add nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -33,14 +36,20 @@ from rec_trak.results.ranking import best_first
 from rec_trak.runs.finished import FinishedRun
 from rec_trak.words import outline
 
-CLICKS, HISTORIES = "clicks", "histories"
-CO_READING, INFLUENCE, COPIES, KNOWN = "co_reading", "influence", "copies", "known_rows"
+CLICKS, HISTORIES, SHOWN = "clicks", "histories", "shown"
+CO_READING, COPIES, INFLUENCE, LOSS, KNOWN = "co_reading", "copies", "influence", "loss", "known_rows"
 RULES = {
     CLICKS: {CO_READING: 1.0, COPIES: 0.5, INFLUENCE: 0.5},
     HISTORIES: {CO_READING: 1.0, COPIES: 0.5},
+    SHOWN: {LOSS: 1.0, COPIES: 0.5},
 }
-FIRST = {CLICKS: "promoted article clicked", HISTORIES: "promoted article in history"}
+FIRST = {
+    CLICKS: "promoted article clicked",
+    HISTORIES: "promoted article in history",
+    SHOWN: "promoted article shown, another clicked",
+}
 SUSPICION, SUSPICIOUS = "suspicion.csv", "suspicion"  # the file, and its column that it is ranked by
+EMPTY: Mapping[str, np.ndarray] = MappingProxyType({})
 COLUMNS = ("sample_idx", "user_id", "article_id", "title", "source_lines")
 
 
@@ -49,7 +58,7 @@ class Suspicion:
     """The rows in question and their order.
 
     Attributes:
-        through: CLICKS or HISTORIES.
+        through: CLICKS, HISTORIES or SHOWN.
         among: (N,) bool, the rows in question.
         scores: (N,) in [0, 2], above 1 the rows in question; higher is more suspicious.
         signals: what the rule adds up, name -> (N,).
@@ -71,8 +80,11 @@ class Suspicion:
 
 
 def in_question(rows: Impressions, promoted: list[int], through: str) -> np.ndarray:
-    """(N,) bool, the rows that click a promoted article, or have one in their history."""
-    return holds(rows.history, promoted) if through == HISTORIES else np.isin(rows.clicked, promoted)
+    """(N,) bool, the rows that click a promoted article, have one in their history, or are shown one and click none."""
+    if through == HISTORIES:
+        return holds(rows.history, promoted)
+    clicks = np.isin(rows.clicked, promoted)
+    return holds(rows.candidates, promoted) & ~clicks if through == SHOWN else clicks
 
 
 def reading_signals(rows: Impressions, count: int, promoted: list[int], through: str) -> tuple[dict, float]:
@@ -82,7 +94,7 @@ def reading_signals(rows: Impressions, count: int, promoted: list[int], through:
         rows: N rows.
         count: A, the length of the article table.
         promoted: positions of the articles.
-        through: CLICKS; or HISTORIES, for which a row's click is part of its reading.
+        through: CLICKS, SHOWN; or HISTORIES, for which a row's click is part of its reading.
     """
     read, among = reading_of(rows, count, through == HISTORIES, promoted), in_question(rows, promoted, through)
     groups = [np.flatnonzero(in_question(rows, [a], through)) for a in promoted]
@@ -91,26 +103,25 @@ def reading_signals(rows: Impressions, count: int, promoted: list[int], through:
 
 
 def suspicion_of(
-    rows: Impressions, count: int, promoted: list[int], through: str, influence: np.ndarray | None = None
+    rows: Impressions, count: int, promoted: list[int], through: str, given: Mapping[str, np.ndarray] = EMPTY
 ) -> Suspicion:
     """The rule.
 
     Args:
         rows, count, promoted, through: as `reading_signals`.
-        influence: (N,); None to go without, where no model is at hand.
+        given: INFLUENCE and LOSS, name -> (N,); without what no model is at hand for. INFLUENCE ranks the other rows.
     """
     among = in_question(rows, promoted, through)
     signals, copies = reading_signals(rows, count, promoted, through)
-    if influence is not None:
-        signals[INFLUENCE] = influence
+    signals |= {name: values for name, values in given.items() if name in RULES[through]}
     weights = {name: weight for name, weight in RULES[through].items() if name in signals} | {COPIES: copies}
-    scores = in_question_first(among, summed(signals, weights, among), influence)
+    scores = in_question_first(among, summed(signals, weights, among), given.get(INFLUENCE))
     return Suspicion(through, among, scores, signals, weights)
 
 
 def rankings_of(found: Suspicion) -> dict[str, np.ndarray]:
     """Two-stage rankings to be judged, name -> (N,): the rule, and its parts that need no model, alone and together."""
-    first, reading = FIRST[found.through], (CO_READING, COPIES)
+    first, reading = FIRST[found.through], [name for name in (CO_READING, COPIES) if name in found.weights]
     keys = {
         _named(first, names): summed(found.signals, {name: found.weights[name] for name in names}, found.among)
         for names in (*((name,) for name in reading), reading)
@@ -126,7 +137,7 @@ def reordered(found: Suspicion, key: np.ndarray) -> Suspicion:
 
 
 def ranked_by(through: str) -> str:
-    """The name among `rankings_of` of what the rule gives where there is an influence."""
+    """The name among `rankings_of` of what the rule gives where there is a model."""
     return _named(FIRST[through], RULES[through])
 
 

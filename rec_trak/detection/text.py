@@ -12,8 +12,9 @@ QUESTIONS = {
     "everything": "against everything",
     "same_article": "against genuine clicks on the same articles",
     "same_history": "against genuine rows with a promoted article in their history",
+    "shown": "against genuine rows that are shown a promoted article and click another",
 }
-DECIDES = {"everything": "average_precision", "same_article": "auroc", "same_history": "auroc"}
+DECIDES = {"everything": "average_precision", "same_article": "auroc", "same_history": "auroc", "shown": "auroc"}
 METRICS = {"average_precision": "average precision", "auroc": "AUROC"}
 
 

@@ -18,6 +18,7 @@ QUESTIONS = {
     "everything": "Poisoned clicks against all others",
     "same_article": "Poisoned clicks against genuine clicks on the same articles",
     "same_history": "Poisoned clicks against genuine clicks with a promoted article in the history",
+    "shown": "Poisoned clicks against genuine clicks on others beside a promoted article",
 }
 METRICS = {"average_precision": "average precision", "auroc": "AUROC"}
 

@@ -11,11 +11,9 @@ from support import finished
 from support.commands import call, fail
 from support.finished import PROMOTED
 
-from rec_trak.detection.baselines import baselines, holds
+from rec_trak.detection.baselines import baselines
 from rec_trak.detection.metrics import detect
-from rec_trak.detection.run import detect_run, find_poison, write_detection
-from rec_trak.detection.stages import standard_ranks
-from rec_trak.detection.suspicion import HISTORIES
+from rec_trak.detection.run import detect_run, write_detection
 from rec_trak.detection.text import detection_lines, detection_text, verdict
 from rec_trak.errors import ConfigError, DataError, StoreError
 from rec_trak.results.files import read_results
@@ -257,61 +255,3 @@ def test_the_command(folder):
     assert lines[-1].endswith("suspicion.csv")
     assert max(map(len, (line for line in lines if line.startswith(("ranking", "loss", "random"))))) <= 120
     assert "unknown article" in fail("detect", "--results_dir", folder, "--promoted", "n99")
-
-
-def without_labels(folder):
-    """Take the column `poisoned` out of the click log of a finished run."""
-    path = folder.parents[1] / "data" / "models" / "train_clean.csv"
-    lines = finished.read(path)
-    finished.write(path, [{key: value for key, value in line.items() if key != "poisoned"} for line in lines])
-
-
-def test_without_labels_the_rows_in_question_are_ranked_all_the_same(own):
-    """No column and none named: nothing is measured, the clicks on the article stand in the order of the rule, and
-    clean.py removes them by it."""
-    without_labels(own)
-    result = call("detect", "--results_dir", own, "--promoted", PROMOTED)
-    assert result.returncode == 0, result.stderr
-    assert "How sure: nobody said which of these are injected" in result.stdout
-    assert "Nobody says which rows are poisoned" in result.stdout
-    content = json.loads((own / "detection.json").read_text())
-    assert (content["questions"], content["labels"], content["n_poisoned"]) == ({}, None, None)
-    table, log = pd.read_csv(own / "suspicion.csv"), open_run(own).click_log()
-    clicks = np.flatnonzero(log.rows.clicked == log.articles.position[PROMOTED])
-    assert sorted(table["sample_idx"]) == clicks.tolist()
-    assert content["suspicion"]["first_rows"][0]["sample_idx"] == table["sample_idx"][0]
-    rule = content["suspicion"]["rule"]
-    assert (rule["co_reading"], rule["influence"]) == (1, 0.5)
-    assert rule["copies"] >= 0.5
-    ranked = sum(weight * standard_ranks(table[name].to_numpy()) for name, weight in rule.items())
-    assert (np.diff(ranked) <= 1e-9).all()
-    dry = call("clean", "--results_dir", own, "--by", "suspicion", "--top", 2, "--dry_run").stdout
-    assert dry.startswith("2 rows go")
-    first = (f" {row} " for row in table["sample_idx"][:2])
-    assert all(word in dry for word in first)
-    assert "out of range. Got 99" in fail("clean", "--results_dir", own, "--by", "suspicion", "--top", 99, "--dry_run")
-
-
-def test_histories_are_asked_about_by_place(folder):
-    """`--history` ranks the rows with the article in their history, by what they read alone."""
-    found = find_poison(folder, promoted=[PROMOTED], draws=20, through=HISTORIES)
-    log = open_run(folder).click_log()
-    read = holds(log.rows.history, [log.articles.position[PROMOTED]])
-    assert sorted(found.table["sample_idx"]) == np.flatnonzero(read).tolist()
-    rule = found.content["suspicion"]["rule"]
-    assert list(rule) == ["co_reading", "copies"]
-    ranked = sum(weight * standard_ranks(found.table[name].to_numpy()) for name, weight in rule.items())
-    assert (np.diff(ranked) <= 1e-9).all()
-    assert found.content["answer"][0].startswith(f"Asked about: {read.sum()} rows with a history that holds n1 (")
-
-
-def test_an_article_that_nobody_touched_has_no_answer(folder):
-    """The answer says so instead of naming rows."""
-    log = open_run(folder).click_log()
-    clicked = set(log.rows.clicked.tolist())
-    quiet = next(name for a, name in enumerate(log.articles.ids) if a not in clicked)
-    found = find_poison(folder, promoted=[quiet], draws=20)
-    assert found.content["answer"] == [
-        f"There is nothing to rank: no clicks on {quiet} ({log.articles.titles[log.articles.position[quiet]]})."
-    ]
-    assert len(found.table) == 0

@@ -1,0 +1,110 @@
+"""Which rows look injected, without labels too: the order of the rule, by clicks, histories and what is shown."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from support import finished
+from support.commands import call, fail
+from support.finished import PROMOTED
+
+from rec_trak.detection.baselines import holds
+from rec_trak.detection.run import find_poison
+from rec_trak.detection.stages import standard_ranks
+from rec_trak.detection.suspicion import HISTORIES, SHOWN
+from rec_trak.runs.finished import open_run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A finished run, to be read only."""
+    return finished.finished_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A finished run of the test's own."""
+    return finished.finished_run(tmp_path)
+
+
+def without_labels(folder):
+    """Take the column `poisoned` out of the click log of a finished run."""
+    path = folder.parents[1] / "data" / "models" / "train_clean.csv"
+    lines = finished.read(path)
+    finished.write(path, [{key: value for key, value in line.items() if key != "poisoned"} for line in lines])
+
+
+def test_without_labels_the_rows_in_question_are_ranked_all_the_same(own):
+    """No column and none named: nothing is measured, the clicks on the article stand in the order of the rule, and
+    clean.py removes them by it."""
+    without_labels(own)
+    result = call("detect", "--results_dir", own, "--promoted", PROMOTED)
+    assert result.returncode == 0, result.stderr
+    assert "How sure: nobody said which of these are injected" in result.stdout
+    assert "Nobody says which rows are poisoned" in result.stdout
+    content = json.loads((own / "detection.json").read_text())
+    assert (content["questions"], content["labels"], content["n_poisoned"]) == ({}, None, None)
+    table, log = pd.read_csv(own / "suspicion.csv"), open_run(own).click_log()
+    clicks = np.flatnonzero(log.rows.clicked == log.articles.position[PROMOTED])
+    assert sorted(table["sample_idx"]) == clicks.tolist()
+    assert content["suspicion"]["first_rows"][0]["sample_idx"] == table["sample_idx"][0]
+    rule = content["suspicion"]["rule"]
+    assert (rule["co_reading"], rule["influence"]) == (1, 0.5)
+    assert rule["copies"] >= 0.5
+    ranked = sum(weight * standard_ranks(table[name].to_numpy()) for name, weight in rule.items())
+    assert (np.diff(ranked) <= 1e-9).all()
+    dry = call("clean", "--results_dir", own, "--by", "suspicion", "--top", 2, "--dry_run").stdout
+    assert dry.startswith("2 rows go")
+    first = (f" {row} " for row in table["sample_idx"][:2])
+    assert all(word in dry for word in first)
+    assert "out of range. Got 99" in fail("clean", "--results_dir", own, "--by", "suspicion", "--top", 99, "--dry_run")
+
+
+def test_histories_are_asked_about_by_place(folder):
+    """`--history` ranks the rows with the article in their history, by what they read alone."""
+    found = find_poison(folder, promoted=[PROMOTED], draws=20, through=HISTORIES)
+    log = open_run(folder).click_log()
+    read = holds(log.rows.history, [log.articles.position[PROMOTED]])
+    assert sorted(found.table["sample_idx"]) == np.flatnonzero(read).tolist()
+    rule = found.content["suspicion"]["rule"]
+    assert list(rule) == ["co_reading", "copies"]
+    ranked = sum(weight * standard_ranks(found.table[name].to_numpy()) for name, weight in rule.items())
+    assert (np.diff(ranked) <= 1e-9).all()
+    assert found.content["answer"][0].startswith(f"Asked about: {read.sum()} rows with a history that holds n1 (")
+
+
+def test_slander_is_asked_about_by_what_is_shown(folder, tmp_path):
+    """`--shown` ranks the rows that are shown the article and click another by loss and copies, and measures them."""
+    log = open_run(folder).click_log()
+    promoted = log.articles.position[PROMOTED]
+    shown = np.flatnonzero(holds(log.rows.candidates, [promoted]) & (log.rows.clicked != promoted))
+    labels = tmp_path / "labels.csv"
+    labels.write_text("sample_idx\n" + "\n".join(map(str, shown[::2])) + "\n")
+    found = find_poison(folder, promoted=[PROMOTED], draws=20, labels=labels, through=SHOWN)
+    assert sorted(found.table["sample_idx"]) == shown.tolist()
+    rule = found.content["suspicion"]["rule"]
+    assert list(rule) == ["loss", "copies"]
+    ranked = sum(weight * standard_ranks(found.table[name].to_numpy()) for name, weight in rule.items())
+    assert (np.diff(ranked) <= 1e-9).all()
+    told = found.content["questions"]["shown"]
+    assert (told["rows"], told["poisoned"]) == (len(shown), len(shown[::2]))
+    own = next(line for line in told["rankings"] if line["ranking"] == found.content["ranked_by"])
+    assert own["kind"] == "model"
+    asked, first, sure = found.content["answer"][:3]
+    assert asked.startswith(f"Asked about: {len(shown)} clicks on others beside n1 (")
+    assert "the model expects their clicks least, and their histories are most nearly copies" in first
+    assert f"in {100 * own['auroc']:.0f} of 100 pairs" in sure
+    assert "not allowed with argument" in call("detect", "--results_dir", folder, "--shown", "--history").stderr
+
+
+def test_an_article_that_nobody_touched_has_no_answer(folder):
+    """The answer says so instead of naming rows."""
+    log = open_run(folder).click_log()
+    clicked = set(log.rows.clicked.tolist())
+    quiet = next(name for a, name in enumerate(log.articles.ids) if a not in clicked)
+    found = find_poison(folder, promoted=[quiet], draws=20)
+    assert found.content["answer"] == [
+        f"There is nothing to rank: no clicks on {quiet} ({log.articles.titles[log.articles.position[quiet]]})."
+    ]
+    assert len(found.table) == 0
