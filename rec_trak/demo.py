@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from rec_trak import words
-from rec_trak.attribution.job import Run, read_job
+from rec_trak.attribution.influence import TargetInfluence
+from rec_trak.attribution.job import Job, Run, read_job
 from rec_trak.attribution.session import featurize
 from rec_trak.comparison.run import compare_runs, write_comparison
 from rec_trak.config.analysis import read_analysis_config
@@ -27,7 +28,7 @@ from rec_trak.errors import ConfigError
 from rec_trak.locks import LOCK, locked
 from rec_trak.page.page import Page, write_page
 from rec_trak.results.ranking import rows_table
-from rec_trak.runs.making import score_rows, score_targets
+from rec_trak.runs.making import explain_row, score_rows, score_targets
 from rec_trak.training.job import train_run
 from rec_trak.trust.run import trust_run, write_trust
 
@@ -123,6 +124,7 @@ def _whole_job(folder: Path, seed: int, say: Callable[[str], None], settings: Wo
         _, own_paths = score_rows(run, job)
     say("4/5 explaining the exposure of the promoted articles, comparing clean and poisoned")
     told, target_paths = score_targets(run, job, "promoted")
+    target_paths += [_why_strongest(run, job, told)]
     comparison = compare_runs(run.folder.with_name("clean_train_clean"), run.folder)
     compared = write_comparison(comparison, folder / "comparison")
     say("5/5 judging the rankings, counting what was found, writing the report")
@@ -138,6 +140,13 @@ def _whole_job(folder: Path, seed: int, say: Callable[[str], None], settings: Wo
     paths = [*detected, *judged, *own_paths, *target_paths, *compared, *page.others]
     verdicts = {one["ranking"]: one["verdict"] for one in trust["rankings"]}
     return Found(world, verdicts, poison.content, top, page, paths)
+
+
+def _why_strongest(run: Run, job: Job, told: TargetInfluence) -> Path:
+    """The file that says why the strongest click counts, on the recommendation that it moves most."""
+    row, ends = int(np.argmax(told.plain)), told.proponents
+    moved = np.where(ends.rows == row, ends.scores, -np.inf).max(axis=1)
+    return explain_row(run, job, str(row), f"promoted:{int(moved.argmax())}")[1]
 
 
 def _check(folder: Path) -> None:

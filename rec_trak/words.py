@@ -11,6 +11,7 @@ import os
 import re
 import reprlib
 import sys
+import unicodedata
 from typing import Any, TextIO
 
 LINE = 2000  # characters of a printed line, at most
@@ -29,6 +30,12 @@ def harmless(text: str, mark: str = MARK) -> str:
     that a script or an emoji needs stay.
     """
     return BLANKS.sub(" ", STEERING.sub(mark, text))
+
+
+def isolated(text: str) -> str:
+    """The text such that what stands around it keeps its order: in an isolate where a letter of it runs leftwards."""
+    leftwards = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text)
+    return f"\u2068{text}\u2069" if leftwards else text
 
 
 def plain(text: str, limit: int | None = None, mark: str = MARK) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from dataclasses import replace
 
 import pytest
@@ -62,6 +63,9 @@ def _check_result_files(folder):
     """Names and columns are a promise to whoever reads them: a change here is a change for users."""
     for place, tables in RESULTS.items():
         there = {path.name for path in (folder / place).iterdir() if path.is_file()}
+        explained = {name for name in there if re.fullmatch(r"explain_\d+_\d+\.csv", name)}
+        assert len(explained) == (place == "targets/promoted"), "the strongest click's"
+        there -= explained
         assert there == OTHERS[place] | {f"{name}.csv" for name in tables}
         for name, columns in tables.items():
             with open(folder / place / f"{name}.csv", encoding="utf-8") as file:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rec_trak.words import LINE, OUTLINE, QUOTE, harmless, outline, plain, quoted, say, signed
+from rec_trak.words import LINE, OUTLINE, QUOTE, harmless, isolated, outline, plain, quoted, say, signed
 
 CONTROLS = [chr(i) for i in (*range(0x20), *range(0x7F, 0xA0))]
 BIDIRECTIONAL = [chr(i) for i in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
@@ -109,3 +109,9 @@ def test_a_record_of_tables_is_two_lines():
     told = "Record(scores=float32 (3, 2), rows=table of 4 x 1, names=tuple of 9, text='here', nothing=None)"
     assert repr(record) == told
     assert len(repr(Record(*[record] * 3, "y" * 10_000))) <= OUTLINE
+
+
+def test_what_runs_leftwards_is_isolated():
+    """Law: a text with a letter that runs leftwards stands in an isolate; any other stays as it is."""
+    assert isolated("plain 5$") == "plain 5$"
+    assert isolated("5 שלום…") == "\u20685 שלום…\u2069"

@@ -85,7 +85,7 @@ def why_first(told: dict[str, Any]) -> str:
         INFLUENCE: "their clicks taught the model most to offer it",
     }
     *first, last = (said[name] for name in told["rule"])
-    return f"{', '.join(first)}, and {last}"
+    return f"{', '.join(first)}, and {last}" if first else last
 
 
 def _sure(content: dict[str, Any]) -> str:

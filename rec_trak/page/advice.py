@@ -60,6 +60,8 @@ def what_next(run: FinishedRun, sets: list[Results], sections: dict[str, Any]) -
     if line and line["word"] == "do not use":
         better = line["improvement"]
         return ["Do not act on this ranking. " + (f"Better: {better}." if better else "Score with more members.")]
+    if n == 1:
+        return ["One click cannot be compared with others: score a log of more."]
     if not sets:
         return ["Ask about recommendations: `python scripts/score.py --targets NAME` with this run's flags names the "
                 "clicks behind them."]  # fmt: skip

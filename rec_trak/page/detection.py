@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -20,6 +21,7 @@ QUESTIONS = {
     "same_history": "Poisoned clicks against genuine clicks with a promoted article in the history",
     "shown": "Poisoned clicks against genuine clicks on others beside a promoted article",
 }
+NOT_SAID = "Nobody said which are injected, and some or none may be: an order to look in, no proof."
 METRICS = {"average_precision": "average precision", "auroc": "AUROC"}
 
 
@@ -63,7 +65,7 @@ def _told(content: dict[str, Any]) -> dict[str, Any]:
     if content["labels"] is not None:
         sentences.append(f"Labels: {shown(content['labels'], None)}. Intervals: bootstrap, {100 * level:.0f} %.")
     parts = {"tables": tables, "figures": figures, "panels": panels}
-    plain = _plain(content, sentences[0])
+    plain = _plain(content, sentences[0]) if content["labels"] is not None else NOT_SAID
     told, why = _suspicion(content.get("suspicion"))
     whole = {"answer": answer, "suspicion": told, "why": why, "verdict": sentences[0], "plain": plain}
     return whole | {"sentences": [*answer, *sentences], **parts}
@@ -87,7 +89,8 @@ def _plain(content: dict[str, Any], verdict: str) -> str:
         return verdict
     rows, found, name = ours
     chance = rows * question["poisoned"] / question["rows"]
-    lost = " On one question a rule without attribution does at least as well." if "A baseline" in verdict else ""
+    where = re.search("A baseline (?:wins|does as well) ([^:]+):", verdict)
+    lost = f" A rule without attribution does at least as well {where[1]}." if where else ""
     return (
         f"Of {question['poisoned']:,} clicks known to be injected, {found:.0f} are among the first {rows:,} by "
         f"`{shown(name, 60)}`, {theirs[1]:.0f} by the best rule without it, `{shown(theirs[2], 60)}`; by chance "

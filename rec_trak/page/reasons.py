@@ -15,12 +15,11 @@ import pandas as pd
 
 from rec_trak.page.tables import read_csv, shown
 from rec_trak.results.files import Results
+from rec_trak.words import isolated
 
 TITLE = 70  # characters of a headline in a sentence
 NAMED = 2  # headlines of a sentence
-NOTHING = (
-    "It shows none of the articles of these recommendations: what it shares with them is words, topics or readers."
-)
+NOTHING = "Its articles do not tell: it must share words, topics or readers with what is explained."
 
 
 @dataclass(frozen=True)
@@ -61,28 +60,37 @@ def asked_in(results: Results, own: Results) -> Asked | None:
 
 
 def reasons(
-    asked: Asked, clicked: str, others: Sequence[str], read: Sequence[str], titles: Mapping[str, tuple[str, str]]
+    asked: Asked,
+    clicked: str,
+    others: Sequence[str],
+    read: Sequence[str],
+    titles: Mapping[str, tuple[str, str]],
+    score: float,
 ) -> list[str]:
-    """What a click shares with the recommendations asked about, a sentence each.
+    """What a click shares with the recommendations asked about, a sentence each; what speaks against its sign last.
 
     Args:
         asked: see above.
         clicked, others, read: the article clicked, the others shown beside it, what the model read before; ids.
         titles: see `rows.known_titles`.
+        score: its influence on them.
     """
-    found = []
+    raises, lowers = [], []
     if clicked in asked.explained:
-        found.append(f"It chose the very article that is explained{_where(asked.explained[clicked], asked)}.")
+        raises.append(f"it chose the very article that is explained{_where(asked.explained[clicked], asked)}.")
     elif clicked in asked.beside:
-        found.append(f"It chose an article that stands beside the one explained{_where(asked.beside[clicked], asked)}.")
+        lowers.append(
+            f"it chose an article that stands beside the one explained{_where(asked.beside[clicked], asked)}."
+        )
     passed = [a for a in dict.fromkeys(others) if a in asked.explained and a != clicked]
     if passed:
         explained = "which is explained here" if len(passed) == 1 else "explained here"
-        found.append(f"It was shown {_named(passed, titles)}, {explained}, and chose another article.")
+        lowers.append(f"it was shown {_named(passed, titles)}, {explained}, and chose another article.")
     held = [a for a in dict.fromkeys(read) if a in asked.explained]
-    if held:
-        found.append(f"The model read {_named(held, titles)}, explained here, in its history.")
-    return found or [NOTHING]
+    both = [f"the model read {_named(held, titles)}, explained here, in its history."] if held else []
+    why, against = (raises, lowers) if score > 0 else (lowers, raises)
+    told = [f"{text[0].upper()}{text[1:]}" for text in [*why, *both]] or [NOTHING]
+    return told + [f"Against that, {text}" for text in against]
 
 
 def _where(count: int, asked: Asked) -> str:
@@ -90,6 +98,7 @@ def _where(count: int, asked: Asked) -> str:
 
 
 def _named(articles: Sequence[str], titles: Mapping[str, tuple[str, str]]) -> str:
-    names = [f"“{shown(titles.get(a, ('', ''))[0], TITLE) or shown(a, 60)}”" for a in articles[:NAMED]]
+    told = [shown(titles.get(a, ("", ""))[0], TITLE) or shown(a, 60) for a in articles[:NAMED]]
+    names = [f"“{isolated(title)}”" for title in told]
     more = [f"{len(articles) - NAMED:,} more"] if len(articles) > NAMED else []
     return " and ".join([", ".join([*names, *more][:-1]), [*names, *more][-1]]).removeprefix(" and ")

@@ -61,7 +61,11 @@ def reading(results: Results) -> str:
     most, end = model.get("max_history"), model.get("history_truncation")
     kept = f", the {end} {most} of each at most" if type(most) is int and end in ("first", "last") else ""
     told = f"The model reads {read:,} of the {total:,} articles that histories hold{kept}"
-    return f"{told}; the other {total - read:,} it does not read." if read < total else f"{told}: all of them."
+    return (
+        f"{told}; the other {total - read:,} it does not read: they unfold beside the clicks listed here."
+        if read < total
+        else f"{told}: all of them."
+    )
 
 
 def strongest(
@@ -111,7 +115,7 @@ def card(
         "row": int(row["sample_idx"]),
         "numbers": numbers,
         "others": list(_read(others, titles)),
-        "why": [] if asked is None else reasons(asked, row["article_id"], others, read, titles),
+        "why": [] if asked is None else reasons(asked, row["article_id"], others, read, titles, score),
         "source": shown(row["source_lines"], 60),
         "score": score,
         "width": round(100 * abs(score) / largest, 1) if largest else 0.0,

@@ -40,7 +40,8 @@ def told(results: Results, what: str, those: str) -> list[str]:
     (scores, labels), n = carrying(results), len(results.scores)
     if not (scores > 0).any():
         return [f"No click has a positive {what}."]
-    sentences, top, known = [], best_first(scores)[:100], labels != -1
+    order, known, sentences = best_first(scores)[:100], labels != -1, []
+    top = order[scores[order] > 0]
     if np.any(labels == 1) and np.any(labels == 0):
         fake, base = int(np.sum(labels[top] == 1)), 100 * np.mean(labels[known] == 1)
         sentences.append(f"{fake} of the {len(top)} {those} click a fake article; of all clicks {base:.0f} % do.")

@@ -136,15 +136,21 @@ def _asked(run: FinishedRun, sets: list[Results], titles: Titles) -> list[Part]:
         (run.metadata.get("model") or {}).get("architecture"),
     )
     by = f"{architecture}, {by}" if architecture else by
-    which = f"Which of {n:,} training clicks " if n > 1 else "What the one training click "
+    which = f"Which of {n:,} training clicks " if n > 1 else "Has the one training click "
     if not sets:
-        return [f"{which}does the {model} model ({by}) rest on by themselves?".replace("  ", " ")]
+        asked = f"does the {model} model ({by}) rest on"
+        return [
+            (f"{which}{asked} by themselves?" if n > 1 else f"How much {asked} its one training click?").replace(
+                "  ", " "
+            )
+        ]
     name, score = shown(sets[0].folder.name, 60), sets[0].metadata.get("score") or {}
     path = own_file(sets[0], "targets.csv")
     table = None if path is None else read_csv(path)
     ids = [] if table is None or "article_id" not in table else list(dict.fromkeys(table["article_id"]))
     what = _joined([[_article(a, titles)] for a in ids[:NAMED]])
-    more = [f" and {len(ids) - NAMED:,} more articles"] if len(ids) > NAMED else []
+    rest = len(ids) - NAMED
+    more = [f" and {rest:,} more article{'s' * (rest != 1)}"] if rest > 0 else []
     count = score.get("target_count")
     many = f"{count:,} recommendation{'s' * (count != 1)} “{name}”" if count else f"the recommendations “{name}”"
     of = [f"{which}taught the {model} model ({by}) {many}".replace("  ", " ")]
@@ -180,7 +186,8 @@ def _users(primary: Results, order: np.ndarray) -> list[Part]:
     if named[0][1] == 1:
         return [f"{many}, none of them more than one: ", *_joined([[_user(user)] for user, _ in named]),
                 *([f" and {len(counts) - NAMED:,} more."] if len(counts) > NAMED else ["."])]  # fmt: skip
-    return [f"{many}, most often ", *_joined([[_user(user), f" ({count:,})"] for user, count in named]), "."]
+    often = [[_user(user), f" ({count:,})"] for user, count in named if count > 1]
+    return [f"{many}, most often ", *_joined(often), "."]
 
 
 def _found(primary: Results, order: np.ndarray, titles: Titles, detection: dict[str, Any] | None) -> list[Part]:
@@ -195,7 +202,7 @@ def _found(primary: Results, order: np.ndarray, titles: Titles, detection: dict[
     rows = [["user ", _user(one["user_id"]), f" (row {one['sample_idx']})"] for one in told["first_rows"][:SUSPECTED]]
     return [
         f"Of {told['rows']:,} {told['through']} ", *_joined(articles), f" and {more:,} more" * (more > 0),
-        ", those that look most injected: ", *_joined(rows), f". {detection['why'].capitalize()}. {detection['plain']}",
+        ", those that look most injected: ", *_joined(rows), f". {detection['why'][:1].upper()}{detection['why'][1:]}. {detection['plain']}",
     ]  # fmt: skip
 
 

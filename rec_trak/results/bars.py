@@ -6,7 +6,6 @@ is where its reader stops, and the numbers of rows are on one side of all headli
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +13,10 @@ import numpy as np
 
 from rec_trak.errors import DataError
 from rec_trak.results.panels import drawable, within
+from rec_trak.words import isolated
 
 BARS, BARS_EACH = 20, 10  # of one panel at most, and of each of several: a line of type each
 HEADLINE, ROOM = {1: 24, 2: 60}, {1: 105, 2: 270}  # of a headline beside a bar: characters, and points
-FIRST, ISOLATE, END = "\u200e", "\u2068", "\u2069"  # left to right; of the direction of the first letter; its end
 
 
 def bar_lists(ranking: dict[str, Any], top_k: int) -> dict[str, list[np.ndarray]]:
@@ -60,6 +59,5 @@ def checked_titles(titles: Sequence[str] | None, last_row: int) -> list[str]:
 def row_name(row: int, titles: list[str], columns: int) -> str:
     """`headline  row 7`, or `row 7` without one that can be drawn."""
     headline = within(drawable(titles[row], HEADLINE[columns]), ROOM[columns]) if titles else ""
-    if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in headline):
-        headline = f"{FIRST}{ISOLATE}{headline}{END}"
+    headline = isolated(headline)
     return f"{headline}  row {row}" if headline else f"row {row}"

@@ -177,14 +177,14 @@ def curves(axes: Axes, lines: Curves, steps: bool) -> None:
 def precision_recall(axes: Axes, lines: Curves, base_rate: float) -> None:
     """Curves (name, recall, precision), and the precision of a random order."""
     curves(axes, lines, steps=True)
-    axes.axhline(base_rate, color=COLOURS[-1], linewidth=1, linestyle=":", label="random order")
+    axes.axhline(base_rate, color=COLOURS[-1], linewidth=0.7, label="random order")
     axes.set(xlabel="recall (share of the poisoned clicks found)", ylabel="precision (share of the found that are)")
 
 
 def roc(axes: Axes, lines: Curves) -> None:
     """Curves (name, false positive rate, true positive rate), and the diagonal."""
     curves(axes, lines, steps=False)
-    axes.plot([0, 1], [0, 1], color=COLOURS[-1], linewidth=1, linestyle=":", label="random order")
+    axes.plot([0, 1], [0, 1], color=COLOURS[-1], linewidth=0.7, label="random order")
     axes.set(xlabel="false positive rate (share of the genuine clicks)", ylabel="true positive rate (recall)")
 
 

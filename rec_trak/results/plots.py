@@ -72,7 +72,8 @@ def plot_score_distribution(
     scores, labels = check_scores(scores, labels, "plot_score_distribution")
     carries = carrying_rows(nothing, len(scores), "plot_score_distribution")
     scores, labels = scores[carries], labels[carries]
-    which = f"All {len(scores):,} rows" if carries.all() else f"The {len(scores):,} rows that carry something"
+    whole = f"All {len(scores):,} rows" if len(scores) > 1 else "The one row"
+    which = whole if carries.all() else f"The {len(scores):,} rows that carry something"
     several = len(classes(labels)) > 1  # else a panel of classes would repeat the other
     lines = 1 + several if columns == 1 else 1
     with paper([title, score_name]):

@@ -12,27 +12,32 @@ from rec_trak.page.rows import strongest
 from rec_trak.runs.finished import open_run
 
 TARGETS = pd.DataFrame({"article_id": ["a", "a", "b"], "other_candidates": ["x y", "y y", "a"]})
+PASSED = "it was shown “<B>”, which is explained here, and chose another article."
+CHOSEN = "it chose the very article that is explained in 1 of the 3 recommendations."
 
 
 @pytest.mark.parametrize(
-    ("clicked", "others", "read", "expected"),
+    ("score", "clicked", "others", "read", "expected"),
     [
-        ("a", "", "", ["It chose the very article that is explained in 2 of the 3 recommendations."]),
-        ("y", "", "", ["It chose an article that stands beside the one explained in 2 of the 3 recommendations."]),
-        ("z", "q b", "", ["It was shown “<B>”, which is explained here, and chose another article."]),
-        ("z", "", "q a b a", ["The model read “a” and “<B>”, explained here, in its history."]),
-        ("z", "q", "q", [NOTHING]),
+        (1, "a", "", "", ["It chose the very article that is explained in 2 of the 3 recommendations."]),
+        (-1, "y", "", "", ["It chose an article that stands beside the one explained in 2 of the 3 recommendations."]),
+        (-1, "z", "q b", "", ["It was shown “<B>”, which is explained here, and chose another article."]),
+        (1, "z", "", "q a b a", ["The model read “a” and “<B>”, explained here, in its history."]),
+        (1, "z", "q", "q", [NOTHING]),
+        (1, "z", "b", "", [NOTHING, f"Against that, {PASSED}"]),
+        (-1, "b", "", "", [NOTHING, f"Against that, {CHOSEN}"]),
     ],
 )
-def test_sentences_by_hand(clicked, others, read, expected):
-    """Law: the article chosen, those passed over and those read, each where a recommendation explains or shows it."""
-    told = reasons(asked_of(TARGETS), clicked, others.split(), read.split(), {"b": ("<B>", "fake")})
+def test_sentences_by_hand(score, clicked, others, read, expected):
+    """Law: the article chosen, those passed over and those read, each where a recommendation explains or shows it; what
+    speaks against the sign of the influence says so."""
+    told = reasons(asked_of(TARGETS), clicked, others.split(), read.split(), {"b": ("<B>", "fake")}, score)
     assert told == expected
 
 
 def test_one_recommendation_is_not_counted():
     """Law: of a single target nothing is said of how many."""
-    told = reasons(asked_of(TARGETS.tail(1)), "b", ["x"], [], {})
+    told = reasons(asked_of(TARGETS.tail(1)), "b", ["x"], [], {}, 1.0)
     assert told == ["It chose the very article that is explained."]
 
 

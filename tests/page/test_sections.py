@@ -1,5 +1,6 @@
 """What the page tells, section by section: lists, single targets, agreement, comparison, against plain numpy."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -90,6 +91,10 @@ def test_a_ranking_without_a_positive_score_says_so(run):
     results = read_results(run)
     object.__setattr__(results, "scores", -np.abs(results.scores))
     assert told(results, "influence", "rows") == ["No click has a positive influence."]
+    scores = np.full(page_world.N, -1.0)
+    scores[[1, 3]] = 2.0, 1.0  # row 3 clicks a fake article
+    few = told(dataclasses.replace(results, scores=scores), "influence", "proponents")
+    assert few[0].startswith("1 of the 2 proponents click a fake article")
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ def detection() -> dict:
                 "curves": {"attribution": {"ranking": "<i>ours</i>", **curve}}}  # fmt: skip
     return {
         "verdict": ["A baseline wins: `<i>ours</i>` loses.", "Attribution wins elsewhere."],
-        "notes": ["labels <b>as given</b>"],
+        "notes": ["labels <b>as given</b>", "/a/folder" * 30],
         "labels": "column `poisoned` of <x>.csv",
         "interval": {"level": 0.95, "draws": 10},
         "questions": {"everything": question, "same_article": question | {"rows": 0, "poisoned": 0}},
