@@ -200,9 +200,10 @@ def _found(primary: Results, order: np.ndarray, titles: Titles, detection: dict[
     articles = [[_article(one["id"], {one["id"]: (one["title"], "")} | titles)] for one in told["articles"][:NAMED]]
     more = len(told["articles"]) - len(articles)
     rows = [["user ", _user(one["user_id"]), f" (row {one['sample_idx']})"] for one in told["first_rows"][:SUSPECTED]]
+    why = f"{detection['why'][:1].upper()}{detection['why'][1:]}"
     return [
         f"Of {told['rows']:,} {told['through']} ", *_joined(articles), f" and {more:,} more" * (more > 0),
-        ", those that look most injected: ", *_joined(rows), f". {detection['why'][:1].upper()}{detection['why'][1:]}. {detection['plain']}",
+        ", those that look most injected: ", *_joined(rows), f". {why}. {detection['plain']}",
     ]  # fmt: skip
 
 
