@@ -40,7 +40,7 @@ def numbers(folder: Path) -> list[np.ndarray]:
     parts = [run.results.scores, run.results.labels, told.scores, *members.parts]
     for model_id in range(stored.members):
         parts += [*stored.read(model_id), stored.targets(model_id, run.sets[0])]
-    return [np.array(part) for part in parts] + [np.array(run.results.rows), np.array(told.rows)]
+    return [np.array(part) for part in parts] + [np.array(run.results.rows.whole()), np.array(told.rows.whole())]
 
 
 def outcome(folder: Path, truth: list[np.ndarray]) -> str:

@@ -28,6 +28,7 @@ SCRIPTS = Path(__file__).parent.parent / "scripts"
 SIZES = {"word_dim": 8, "heads": 2, "head_dim": 4, "query_dim": 5}
 AT_ONCE = 50_000
 WORDS = 5_000
+TARGETS = 50
 
 
 def make(folder: Path, rows: int, articles: int, seed: int = 0) -> None:
@@ -53,6 +54,7 @@ def make(folder: Path, rows: int, articles: int, seed: int = 0) -> None:
     settings = {"checkpoints": str(folder / "runs" / "clean_0.pt"), "model_config": str(folder / "runs" / "model.json")}
     settings |= {"data_path": str(folder / "data"), "output_dir": str(folder / "results"), "proj_dim": 64}
     settings |= {"data_format": "mind", "batch_size": 256}
+    settings["targets"] = {"promoted": {"article": str(ids[0]), "users": "train", "count": TARGETS}}
     lines = [f"{key}: {json.dumps(value)}" for key, value in settings.items()]
     (folder / "trak.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -73,16 +75,27 @@ def _lines(rng: np.random.Generator, ids: np.ndarray, start: int, count: int, ro
 
 
 def commands(folder: Path) -> dict[str, list[str]]:
-    """Name -> script and arguments, in the order in which they can run."""
-    run, results = ["--config", str(folder / "trak.yaml")], str(folder / "results" / "clean_train_clean")
-    kind = [*run, "--dataset_type", "train_clean", "--model_type", "clean"]
+    """Name -> script and arguments, in the order in which they can run. `other` is the run that `compare` compares
+    with: of the same checkpoint, so that it needs no gradients of its own."""
+    run, results = ["--config", str(folder / "trak.yaml"), "--dataset_type", "train_clean"], folder / "results"
+    kind, own = [*run, "--model_type", "clean"], results / "clean_train_clean"
+    other = [*run, "--model_type", "poisoned", "--save_dir", str(own / "store")]
+    of = ["--results_dir", str(own)]
+    sides = ["--clean_dir", str(own), "--poisoned_dir", str(results / "poisoned_train_clean")]
     return {
         "dry_run": ["featurize.py", *kind, "--dry_run"],
         "featurize": ["featurize.py", *kind],
         "again": ["featurize.py", *kind],  # nothing to do
         "score": ["score.py", *kind],
-        "report": ["report.py", results],
-        "trust": ["trust.py", results],
+        "targets": ["score.py", *kind, "--targets", "promoted"],
+        "trust": ["trust.py", *of],
+        "detect": ["detect.py", *of],
+        "suspects": ["suspects.py", *of],
+        "other": ["score.py", *other],
+        "compare": ["compare.py", *sides, "--output_dir", str(folder / "comparison")],
+        "clean": ["clean.py", *of, "--top", "1000", "--output", str(folder / "cleaned.tsv")],
+        "report": ["report.py", *of],
+        "verify": ["verify.py", str(own)],
     }
 
 
@@ -142,6 +155,9 @@ def main() -> None:
     every = commands(args.folder)
     print("| command | processor seconds | peak GB |\n|---|---|---|", flush=True)
     for name in args.only or every:
+        if name == "clean":
+            for path in args.folder.glob("cleaned*"):  # it writes over nothing
+                path.unlink()
         found = measured(every[name], env)
         print(f"| {name} | {found['seconds']} | {found['peak_gb']} |", found.get("failed", ""), flush=True)
     own = resource.getrusage(resource.RUSAGE_SELF)

@@ -135,7 +135,7 @@ def _whole_job(folder: Path, seed: int, say: Callable[[str], None], settings: Wo
     command = f"python scripts/report.py --results_dir {run.folder} --compare_dir {folder / 'comparison'}"
     page = write_page(run.folder, folder / "comparison", command=command)
     order = np.argsort(-told.renormalised, kind="stable")[:10]
-    top = rows_table(job.impressions, job.articles).iloc[order][["user_id", "title", "source_lines"]]
+    top = rows_table(job.impressions, job.articles).take(order, ["user_id", "title", "source_lines"])
     top.insert(0, "poisoned", [job.impressions.columns["poisoned"][i] for i in order])
     paths = [*detected, *judged, *own_paths, *target_paths, *compared, *page.others]
     verdicts = {one["ranking"]: one["verdict"] for one in trust["rankings"]}

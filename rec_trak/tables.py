@@ -16,9 +16,10 @@ import pandas as pd
 
 from rec_trak.data.tables import DIGITS
 from rec_trak.errors import ConfigError, DataError, reason
-from rec_trak.results.files import Results, read_table
+from rec_trak.results.files import Results
 from rec_trak.results.histories import row_read
 from rec_trak.results.ranking import HISTORY_READ, best_first
+from rec_trak.results.reading import read_table
 from rec_trak.runs.finished import FinishedRun
 from rec_trak.runs.finished import open_run as opened
 from rec_trak.store.manifest import digest
@@ -88,7 +89,7 @@ class Opened(FinishedRun):
         lines = {
             "folder": self.folder,
             "model": " ".join(str(told[key]) for key in ("model_type", "dataset_type") if told.get(key)),
-            "rows": f"{len(self.results.scores):,} by {self.results.rows['user_id'].nunique():,} users",
+            "rows": f"{len(self.results.scores):,} by {len(self.results.rows.codes('user_id')[1]):,} users",
             "checkpoints": len(told.get("members") or []),
             "target sets": ", ".join(self.sets) or "none",
             "left aside": " ".join(self.left_aside),
@@ -143,7 +144,7 @@ def influence(run: FinishedRun | str | Path, targets: str | None = None, top: in
         order = order[:top]
     form = (results.metadata.get("score") or {}).get("form")
     name = "influence" if targets is not None else "self_influence" if form == "self_influence" else "score"
-    lines = results.rows.iloc[order]
+    lines = results.rows.take(order)
     columns: dict[str, Any] = {
         "rank": np.arange(1, len(order) + 1),
         "row": order,
@@ -186,7 +187,7 @@ def explain(run: FinishedRun | str | Path, row: int, target: str) -> Table:
     else:
         found = _explained(run, name, row, number)
         parts, total = found.parts, found.unsplit
-    line = results.rows.iloc[int(row)]
+    line = results.rows.take([int(row)]).iloc[0]
     title = f"Row {row}, user {line['user_id']} on “{line['title']}”: its influence on target {name}:{number}"
     table = _table(parts, title, {"kernel": UNITS["kernel"], "influence": MARGIN})
     if total:

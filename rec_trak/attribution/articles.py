@@ -140,10 +140,13 @@ def _tried(job: Job, inputs: Inputs, loss: str) -> _Tried:
     return _Tried(job, inputs, articles, pairs, projector)
 
 
-def _places(inputs: Inputs) -> np.ndarray:
-    """At how many places of the rows each of their articles stands."""
-    values = (inputs.impressions.history.values, inputs.impressions.candidates.values)
-    return np.unique(np.concatenate(values), return_counts=True)[1]
+def _places(inputs: Inputs, rows: int | None = None) -> np.ndarray:
+    """At how many places of the rows, or of the first so many, each of their articles stands."""
+    tables = (inputs.impressions.history, inputs.impressions.candidates)
+    values = [table.values[: table.offsets[-1 if rows is None else rows]] for table in tables]
+    width = 1 + max(int(own.max(initial=0)) for own in values)
+    counts = sum(np.bincount(own, minlength=width) for own in values)
+    return counts[counts > 0]
 
 
 def _some(inputs: Inputs, count: int) -> np.ndarray:
@@ -185,10 +188,11 @@ def _planned(tried: _Tried, times: _Times, how: str) -> Plan:
     pair_row = times.row + times.place * places / count
     most = max(1, min(int(job.memory * 1e9 / per_row), int(LOST / (times.pace * pair_row)), count))
     rows = math.ceil(count / math.ceil(count / most))
-    span = tried.span(np.arange(rows), least)
-    share, spans = len(span.owners) / len(span.article), count / rows
+    own, spans = _places(tried.inputs, rows), count / rows
+    often = own[own >= least]
+    share = float(often.sum() / own.sum())
     by_articles = count * (times.row + places / count * (share * times.served + (1 - share) * times.place))
-    by_articles += spans * len(span.often) * times.article
+    by_articles += spans * len(often) * times.article
     return Plan(
         tried.articles.structure,
         how,

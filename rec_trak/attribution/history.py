@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,16 +111,16 @@ def history_influence(
     return Places(*_by_impression(job.impression_of_row[owner], place, article, influence, leverage), ~carries)
 
 
-def places_table(places: Places, rows: pd.DataFrame, articles: Articles) -> pd.DataFrame:
+def places_table(places: Places, rows: Any, articles: Articles) -> pd.DataFrame:
     """The content of history.csv: a line a place, the one that raised the targets' margin most first.
 
     Args:
         places: n of them.
-        rows: a line an impression, as `rows_table` makes them.
+        rows: a line an impression, as `results.ranking.rows_table` makes them.
         articles: the table that `places.article` refers to.
     """
-    told = rows.iloc[places.impression][["sample_idx", "user_id", "article_id", "title", "label"]]
-    told = told.rename(columns={"article_id": "clicked_id", "title": "clicked_title"}).reset_index(drop=True)
+    told = rows.take(places.impression, ["sample_idx", "user_id", "article_id", "title", "label"])
+    told = told.rename(columns={"article_id": "clicked_id", "title": "clicked_title"})
     order = np.argsort(-places.influence, kind="stable")
     about = {
         "place": places.place,

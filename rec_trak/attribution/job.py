@@ -28,6 +28,7 @@ from rec_trak.data.coverage import Coverage, check_coverage, coverage
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.inputs import Inputs, build_inputs
 from rec_trak.data.places import plain_name
+from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, RecTrakWarning
 from rec_trak.gradients.computers import select_parameters
 from rec_trak.models.build import build_model
@@ -144,6 +145,14 @@ class Job:
         """How many numbers are differentiated."""
         sizes = {name: p.numel() for name, p in self.model.named_parameters()}
         return sum(sizes[name] for name in self.grad_wrt)
+
+    @property
+    def histories(self) -> Ragged:
+        """What the model reads of each impression's history, padding included."""
+        rows = self.inputs.impressions.history
+        if len(rows) == len(self.impressions):
+            return rows
+        return rows.subset(np.searchsorted(self.impression_of_row, np.arange(len(self.impressions))))
 
 
 def read_job(run: Run) -> Job:

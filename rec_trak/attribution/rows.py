@@ -106,12 +106,15 @@ def sample(impressions: Impressions, size: int | None, seed: int, asked_for: boo
     Raises:
         ConfigError: more than there are, asked for by a flag (from a YAML it is clipped with a warning).
     """
-    if size is None:
-        return impressions
-    if within(size, len(impressions), "sample_size", "impressions", asked_for) == len(impressions):
-        return impressions
-    chosen = np.random.default_rng(seed).choice(len(impressions), size=size, replace=False)
-    return impressions.subset(np.sort(chosen))
+    places = sampled(len(impressions), size, seed, asked_for)
+    return impressions if len(places) == len(impressions) else impressions.subset(places)
+
+
+def sampled(count: int, size: int | None, seed: int, asked_for: bool) -> np.ndarray:
+    """The places, ascending, of that subset of `count` impressions; see `sample`."""
+    if size is None or within(size, count, "sample_size", "impressions", asked_for) == count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, size=size, replace=False))
 
 
 def within(wanted: int, there: int, key: str, what: str, asked_for: bool) -> int:

@@ -7,7 +7,7 @@ taken among the matched rows alone, so that rows which stand in one run only mov
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ import pandas as pd
 
 from rec_trak.errors import DataError
 from rec_trak.results.files import METADATA, ROWS, Results
-from rec_trak.results.ranking import IDENTITY, percentiles
+from rec_trak.results.lines import AT_ONCE, Lines
+from rec_trak.results.ranking import IDENTITY, label_words, percentiles
 from rec_trak.words import LINE, plain, quoted
 
 SIDES = ("clean", "poisoned")
@@ -88,33 +89,44 @@ def matched_rows(clean: Results, poisoned: Results) -> pd.DataFrame:
     """The rows that stand in both runs, in an order that depends on neither.
 
     Returns:
-        n lines with SHIFT_COLUMNS but the last, and `diff`, the poisoned score less the clean one. `clean_rank` and
-        `poisoned_rank` are percentiles among the n rows, 1 the highest score and 100 the lowest; `shift` is clean less
-        poisoned. `q_shift` and `leverage_shift` are the same of rankings by Q and by leverage alone; NaN where a run
-        does not tell them.
+        n lines with those of SHIFT_COLUMNS that are numbers but the last, `label`, and `diff`, the poisoned score less
+        the clean one. `clean_rank` and `poisoned_rank` are percentiles among the n rows, 1 the highest score and 100
+        the lowest; `shift` is clean less poisoned. `q_shift` and `leverage_shift` are the same of rankings by Q and by
+        leverage alone; NaN where a run does not tell them.
 
     Raises:
         DataError: a row stands twice in a run, no row stands in both, or a Q or leverage is no number.
     """
-    frames = [_own_columns(run, side) for run, side in zip((clean, poisoned), SIDES, strict=True)]
-    matched = frames[0].merge(frames[1], on=list(IDENTITY), suffixes=("_clean", "_poisoned"), validate="one_to_one")
+    matched = _pairs(clean, poisoned)
     if matched.empty:
         raise DataError(
             f"{clean.folder} and {poisoned.folder}: no row stands in both. Got {len(clean.rows)} and "
             f"{len(poisoned.rows)} rows, expected some with equal user, history and clicked article. Compare runs on "
             "data sets that share users and article ids."
         )
-    matched = matched.sort_values(list(IDENTITY), ignore_index=True)
-    before, after, shift = _ranks(matched, "score")
-    shifts = {f"{part}_shift": _ranks(matched, part)[2] for part in PARTS}
-    return matched.assign(
-        clean_rank=before,
-        poisoned_rank=after,
-        shift=shift,
-        **shifts,
-        diff=matched["poisoned_score"] - matched["clean_score"],
-        other_candidates_differ=matched["other_candidates_clean"] != matched["other_candidates_poisoned"],
-    )
+    for side, run in zip(SIDES, (clean, poisoned), strict=True):
+        rows = matched[f"{side}_sample_idx"].to_numpy()
+        matched[f"{side}_score"] = run.scores[rows].astype(np.float64)
+        for part in PARTS:
+            matched[f"{side}_{part}"] = _part(run, part)[rows]
+    matched["label"] = label_words(clean.labels[matched["clean_sample_idx"].to_numpy()])
+    matched["clean_rank"], matched["poisoned_rank"], matched["shift"] = _ranks(matched, "score")
+    for part in PARTS:
+        matched[f"{part}_shift"] = _ranks(matched, part)[2]
+    return matched.assign(diff=matched["poisoned_score"] - matched["clean_score"])
+
+
+def shift_table(matched: pd.DataFrame, clean: Results) -> Lines:
+    """The content of rank_shift.csv: a line a matched row with SHIFT_COLUMNS, texts as the clean run says them."""
+    texts = ("user_id", "article_id", "title", "label")
+
+    def make(places: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+        own = matched.iloc[places].reset_index(drop=True)
+        told = [name for name in names if name in texts]
+        theirs = clean.rows.take(own["clean_sample_idx"].to_numpy(), told) if told else own[[]]
+        return pd.concat([own[[name for name in names if name not in told]], theirs], axis=1)
+
+    return Lines(SHIFT_COLUMNS, len(matched), make)
 
 
 def _differences(clean: Any, poisoned: Any, where: str) -> Iterator[tuple[str, str, str]]:
@@ -126,32 +138,64 @@ def _differences(clean: Any, poisoned: Any, where: str) -> Iterator[tuple[str, s
         yield where, json.dumps(clean), json.dumps(poisoned)
 
 
-def _own_columns(run: Results, side: str) -> pd.DataFrame:
-    """What one run says of its rows, columns named for its side; text that both say alike comes from the clean one."""
-    twice = run.rows.duplicated(list(IDENTITY))
-    if twice.any():
-        row = run.rows.loc[twice.idxmax()]
-        identity = plain(", ".join(f"{part} {row[part]}" for part in IDENTITY if part != "history_ids"), LINE // 2)
+def _pairs(clean: Results, poisoned: Results) -> pd.DataFrame:
+    """The numbers of the rows that stand in both, by identity, and whether their other candidates differ.
+
+    Only rows of one user can be the same, so that users are gone through some at a time, in order of their names.
+    """
+    runs, users = (clean, poisoned), [run.rows.codes("user_id") for run in (clean, poisoned)]
+    place = {user: i for i, user in enumerate(sorted({*users[0][1], *users[1][1]}))}
+    own = [np.array([place[name] for name in names], dtype=np.int64)[codes] for codes, names in users]
+    orders = [np.argsort(one, kind="stable") for one in own]
+    ends = [np.concatenate([[0], np.cumsum(np.bincount(one, minlength=len(place)))]) for one in own]
+    found, twice = [], [len(run.rows) for run in runs]
+    for first, last in _some_at_a_time(sum(ends)):
+        parts = []
+        for side, run in enumerate(runs):
+            rows = np.sort(orders[side][ends[side][first] : ends[side][last]])
+            part = run.rows.take(rows, [*IDENTITY, "other_candidates"]).assign(**{f"{SIDES[side]}_sample_idx": rows})
+            again = rows[part.duplicated(list(IDENTITY)).to_numpy()]
+            twice[side] = min(twice[side], *again.tolist(), len(run.rows))
+            parts.append(part.drop_duplicates(list(IDENTITY)))
+        both = parts[0].merge(parts[1], on=list(IDENTITY), suffixes=("_clean", "_poisoned"))
+        both = both.sort_values(list(IDENTITY), ignore_index=True)
+        both["other_candidates_differ"] = both["other_candidates_clean"] != both["other_candidates_poisoned"]
+        found.append(both[[*(f"{side}_sample_idx" for side in SIDES), "other_candidates_differ"]])
+    for row, run in zip(twice, runs, strict=True):
+        _check_once(run, row)
+    return pd.concat(found, ignore_index=True)
+
+
+def _some_at_a_time(ends: np.ndarray) -> Iterator[tuple[int, int]]:
+    """First and last + 1 of users, so many that they have some AT_ONCE rows; `ends` (U + 1,), the rows before each."""
+    first = 0
+    while first < len(ends) - 1:
+        last = max(first + 1, int(np.searchsorted(ends, ends[first] + AT_ONCE, side="right")) - 1)
+        yield first, last
+        first = last
+
+
+def _check_once(run: Results, row: int) -> None:
+    """Refuse a run in which `row` is another row again; it is none where there are not so many."""
+    if row < len(run.rows):
+        line = run.rows.take([row]).iloc[0]
+        identity = plain(", ".join(f"{part} {line[part]}" for part in IDENTITY if part != "history_ids"), LINE // 2)
         raise DataError(
-            f"{run.folder / ROWS}: row {row['sample_idx']} stands twice. Got {identity} again, expected each once."
+            f"{run.folder / ROWS}: row {line['sample_idx']} stands twice. Got {identity} again, expected each once."
         )
-    own = {f"{side}_sample_idx": run.rows["sample_idx"], f"{side}_score": run.scores.astype(np.float64)}
-    own |= {f"{side}_{part}": _part(run, part) for part in PARTS}
-    shared = {*IDENTITY} if side == "poisoned" else {*IDENTITY, "title", "label"}
-    columns = [c for c in run.rows.columns if c in shared] + ["other_candidates"]
-    return run.rows[columns].assign(**own)
 
 
 def _part(run: Results, part: str) -> np.ndarray:
     """Q or leverage of each row, NaN where rows.csv has no such column."""
-    if part not in run.rows.columns:
+    if part not in run.rows:
         return np.full(len(run.rows), np.nan)
-    values = pd.to_numeric(run.rows[part], errors="coerce").to_numpy(dtype=np.float64)
+    values = run.rows.numbers(part)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
+        got = run.rows.take(bad[:1], [part])[part].iloc[0]
         raise DataError(
-            f"{run.folder / ROWS}: `{part}` of row {bad[0]}. Got {quoted(run.rows[part].iloc[bad[0]])}, expected a "
-            "finite number. Run scripts/score.py again."
+            f"{run.folder / ROWS}: `{part}` of row {bad[0]}. Got {quoted(got)}, expected a finite number. Run "
+            "scripts/score.py again."
         )
     return values
 

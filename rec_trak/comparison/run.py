@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from rec_trak.comparison.match import SHIFT_COLUMNS, check_alike, check_sides, matched_rows
+from rec_trak.comparison.match import check_alike, check_sides, matched_rows, shift_table
 from rec_trak.comparison.null_band import null_band
 from rec_trak.comparison.stats import statistics
 from rec_trak.comparison.text import movers_text, summary_lines
 from rec_trak.results.files import Results, as_csv, as_json, write_files
+from rec_trak.results.lines import Lines
 from rec_trak.results.plots import SCORE_NAME, plot_score_comparison
 from rec_trak.results.style import figure_files
 from rec_trak.runs.finished import open_run
@@ -36,7 +37,7 @@ class Comparison:
 
     clean: Results
     poisoned: Results
-    table: pd.DataFrame
+    table: Lines
     stats: dict[str, Any]
 
     __repr__ = outline
@@ -74,7 +75,7 @@ def compare_runs(clean_dir: str | Path, poisoned_dir: str | Path) -> Comparison:
     beyond = pd.NA if null["reason"] is not None else (matched["shift"].abs() > null["band"]).to_numpy()
     matched = matched.assign(beyond_null=pd.Series(beyond, index=matched.index, dtype="boolean"))
     table = matched.sort_values("shift", ascending=False, kind="stable", ignore_index=True)
-    return Comparison(clean, poisoned, table[[*SHIFT_COLUMNS]], statistics(clean, poisoned, matched, null))
+    return Comparison(clean, poisoned, shift_table(table, clean), statistics(clean, poisoned, matched, null))
 
 
 def write_comparison(comparison: Comparison, output_dir: str | Path, vector: bool = False) -> list[Path]:

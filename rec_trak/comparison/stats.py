@@ -10,7 +10,7 @@ import pandas as pd
 
 from rec_trak.comparison.match import PARTS, SIDES
 from rec_trak.results.files import ROWS, Results
-from rec_trak.results.ranking import LABELS
+from rec_trak.results.ranking import LABELS, best_first
 from rec_trak.store.manifest import digest
 
 LARGEST = 100  # rows named in each list of comparison_stats.json
@@ -25,8 +25,7 @@ def statistics(clean: Results, poisoned: Results, matched: pd.DataFrame, null: d
         null: what `null_band.null_band` gives.
     """
     n, shift, differences = len(matched), matched["shift"].to_numpy(), matched["diff"].to_numpy()
-    rises = matched.sort_values("diff", ascending=False, kind="stable").head(LARGEST).to_dict("records")
-    falls = matched.sort_values("diff", kind="stable").head(LARGEST).to_dict("records")
+    rises, falls = (best_first(sign * differences)[:LARGEST] for sign in (1, -1))
     return {
         "clean_model": _run_statistics(clean),
         "poisoned_model": _run_statistics(poisoned),
@@ -48,8 +47,8 @@ def statistics(clean: Results, poisoned: Results, matched: pd.DataFrame, null: d
             },
             "parts": _parts(clean, poisoned, matched),
             "null_band": null | _beyond(matched, null),
-            "largest_increases": [_entry(row) for row in rises],
-            "largest_decreases": [_entry(row) for row in falls],
+            "largest_increases": _entries(matched.iloc[rises], clean),
+            "largest_decreases": _entries(matched.iloc[falls], clean),
         },
     }
 
@@ -69,7 +68,7 @@ def _run_statistics(run: Results) -> dict[str, Any]:
 def _parts(clean: Results, poisoned: Results, matched: pd.DataFrame) -> dict[str, Any]:
     """How far rankings by Q and by leverage alone moved, and how that goes with the shift; or the `reason` why not."""
     found: dict[str, Any] = {"reason": None}
-    silent = {part: [run.folder / ROWS for run in (clean, poisoned) if part not in run.rows.columns] for part in PARTS}
+    silent = {part: [run.folder / ROWS for run in (clean, poisoned) if part not in run.rows] for part in PARTS}
     absent = [part for part in PARTS if silent[part]]
     if absent:
         files = dict.fromkeys(str(path) for part in absent for path in silent[part])
@@ -110,10 +109,13 @@ def _classes(matched: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
             yield label, own
 
 
-def _entry(row: dict[str, Any]) -> dict[str, Any]:
-    names = ("label", "clean_score", "poisoned_score", "diff", *(f"{side}_sample_idx" for side in SIDES))
-    about = {name: row[name] for name in (*names, "user_id", "article_id", "title")}
-    return {"sample_idx": row["clean_sample_idx"], **about}
+def _entries(matched: pd.DataFrame, clean: Results) -> list[dict[str, Any]]:
+    """What is said of matched rows, a dictionary each."""
+    rows = matched["clean_sample_idx"].to_numpy()
+    names = ["label", "clean_score", "poisoned_score", "diff", *(f"{side}_sample_idx" for side in SIDES)]
+    texts = clean.rows.take(rows, ["user_id", "article_id", "title"])
+    told = zip(rows.tolist(), matched[names].to_dict("records"), texts.to_dict("records"), strict=True)
+    return [{"sample_idx": row, **numbers, **about} for row, numbers, about in told]
 
 
 def _correlation(a: pd.Series, b: pd.Series) -> float | None:

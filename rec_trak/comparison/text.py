@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from rec_trak.results.lines import Lines
 from rec_trak.results.text_table import format_table
 from rec_trak.words import signed
 
@@ -81,7 +83,7 @@ def null_lines(null: dict[str, Any], matched: int) -> list[str]:
     return lines
 
 
-def movers_text(table: pd.DataFrame, count: int = SHOWN) -> str:
+def movers_text(table: Lines | pd.DataFrame, count: int = SHOWN) -> str:
     """The rows that rose and fell most, as two tables for a terminal.
 
     Args:
@@ -89,10 +91,12 @@ def movers_text(table: pd.DataFrame, count: int = SHOWN) -> str:
         count: rows of each.
     """
     parts = []
-    for word, rows in (
-        ("rose", table[table["shift"] > 0].head(count)),
-        ("fell", table[table["shift"] < 0].tail(count)[::-1]),
-    ):
+    table = Lines.of(table)
+    shift = table["shift"].to_numpy()
+    known = set(table.codes("label")[1]) - {"unknown"}
+    ends = np.flatnonzero(shift > 0)[:count], np.flatnonzero(shift < 0)[-count:][::-1]
+    for word, places in zip(("rose", "fell"), ends, strict=True):
+        rows = table.take(places)
         if rows.empty:
             parts.append(f"No row {word} in the poisoned run.")
             continue
@@ -103,7 +107,7 @@ def movers_text(table: pd.DataFrame, count: int = SHOWN) -> str:
             "class": rows["label"].to_numpy(),
             "user": rows["user_id"].to_numpy(),
             "headline": rows["title"].to_numpy(),
-        }).drop(columns="class" if set(table["label"]) <= {"unknown"} else [])  # fmt: skip
+        }).drop(columns=[] if known else "class")  # fmt: skip
         head = "The row" if len(rows) == 1 else f"The {len(rows)} rows"
         parts.append(f"{head} that {word} most in the poisoned run, percentile points:\n{format_table(shown, 120)}")
     return "\n\n".join(parts)

@@ -12,7 +12,7 @@ import numpy as np
 from rec_trak.config.reading import Reading
 from rec_trak.data.articles import Articles
 from rec_trak.data.pairwise import KNOWN, Lines, read_pairwise_lines
-from rec_trak.data.ragged import Ragged
+from rec_trak.data.ragged import Ragged, same
 from rec_trak.data.tables import Table
 from rec_trak.data.texts import taken
 from rec_trak.errors import ConfigError, DataError
@@ -90,14 +90,16 @@ def row_identities(impressions: Impressions, articles: Articles) -> list[tuple]:
     return [(str(user), history, articles.ids[article], n) for user, history, article, n in rows]
 
 
+def user_numbers(impressions: Impressions) -> np.ndarray:
+    """(N,) int64, which user each row is of, by name, in order of appearance."""
+    users: dict[str, int] = {}
+    numbers = (users.setdefault(str(name), len(users)) for name in impressions.user_ids)
+    return np.fromiter(numbers, dtype=np.int64, count=len(impressions))
+
+
 def occurrences(impressions: Impressions) -> np.ndarray:
     """(N,) int64, how many rows before each have its user, history and clicked article."""
-    users: dict[str, int] = {}
-    histories: dict[bytes, int] = {}
-    values, bounds = impressions.history.values, pairwise(impressions.history.offsets.tolist())
-    user = np.array([users.setdefault(str(name), len(users)) for name in impressions.user_ids], dtype=np.int64)
-    read = [histories.setdefault(values[a:b].tobytes(), len(histories)) for a, b in bounds]
-    keys = np.stack([impressions.clicked, np.array(read, dtype=np.int64), user])
+    keys = np.stack([impressions.clicked, same(impressions.history), user_numbers(impressions)])
     order = np.lexsort(keys)  # stable: rows that are equal stay in table order
     new = np.r_[True, (np.diff(keys[:, order], axis=1) != 0).any(axis=0)][: len(order)]
     starts = np.flatnonzero(new)

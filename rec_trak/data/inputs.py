@@ -9,7 +9,7 @@ import numpy as np
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.articles import Articles, encode_articles
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.ragged import Ragged
+from rec_trak.data.ragged import AT_ONCE, Ragged, gathered, offsets_of
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.words import outline
 
@@ -67,18 +67,23 @@ def build_inputs(impressions: Impressions, articles: Articles, config: ModelConf
 
 def _truncated(history: Ragged, most: int, kept: str) -> Ragged:
     """The `first` or `last` so many of each sequence."""
+    if history.lengths.max(initial=0) <= most:
+        return history
     lengths = np.minimum(history.lengths, most)
     starts = history.offsets[:-1] if kept == "first" else history.offsets[1:] - lengths
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-    return Ragged(history.values[places], offsets)
+    return Ragged(*gathered(history.values, starts, lengths))
 
 
 def _left_padded(history: Ragged, width: int, padding: int, cut: bool) -> Ragged:
     """Each sequence filled up to `width` from the left with article `padding`, an article without any text; with `cut`
     only the first so many of that as the sequence has entries, at least one."""
-    filled = np.full((len(history), width), padding, dtype=np.int64)
-    filled[np.arange(width) >= width - history.lengths[:, None]] = history.values
-    kept = np.maximum(history.lengths, 1) if cut else np.full(len(history), width)
-    offsets = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
-    return Ragged(filled[np.arange(width) < kept[:, None]], offsets)
+    lengths = history.lengths
+    kept = np.maximum(lengths, 1) if cut else np.full(len(history), width)
+    offsets = offsets_of(kept)
+    values = np.empty(offsets[-1], dtype=np.int64)
+    for a in range(0, len(history), AT_ONCE):
+        own, ends = lengths[a : a + AT_ONCE, None], history.offsets[a : a + AT_ONCE + 1]
+        filled = np.full((len(own), width), padding, dtype=np.int64)
+        filled[np.arange(width) >= width - own] = history.values[ends[0] : ends[-1]]
+        values[offsets[a] : offsets[a + len(own)]] = filled[np.arange(width) < kept[a : a + AT_ONCE, None]]
+    return Ragged(values, offsets)

@@ -175,12 +175,13 @@ def days(whens: Iterable[str]) -> tuple[list[str], list[str]]:
     The column is judged as a whole: MIND writes month/day/year; where a first number passes 12 and no second one does,
     it is day/month/year throughout; where both occur, no date of that form can be read.
     """
-    whens = [when.split(" ")[0].split("T")[0] for when in whens]
-    slashed = {when: tuple(map(int, m.groups())) for when in set(whens) if (m := SLASHED.fullmatch(when))}
+    whens = list(whens)
+    dates = {when: when.split(" ")[0].split("T")[0] for when in set(whens)}
+    slashed = {when: tuple(map(int, m.groups())) for when in set(dates.values()) if (m := SLASHED.fullmatch(when))}
     day_first = any(first > 12 for first, _, _ in slashed.values())
     month_first = any(second > 12 for _, second, _ in slashed.values())
     read = {}
-    for when in set(whens):
+    for when in set(dates.values()):
         if when in slashed:
             first, second, year = slashed[when]
             month, day = (second, first) if day_first else (first, second)
@@ -193,7 +194,7 @@ def days(whens: Iterable[str]) -> tuple[list[str], list[str]]:
         notes.append("Dates are written day first in some lines and month first in others; none of them is read.")
     elif day_first:
         notes.append("Dates are read as day/month/year, since a first number passes 12.")
-    return [read[when] for when in whens], notes
+    return [read[dates[when]] for when in whens], notes
 
 
 def _iso(year: int, month: int, day: int) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from rec_trak.config.reading import Reading
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import DEFAULT, Impressions
 from rec_trak.data.mind import BehaviorLine, Met, days, nothing_met, read_behavior_lines
-from rec_trak.data.ragged import Ragged
+from rec_trak.data.ragged import Growing, Ragged
+from rec_trak.data.texts import GrowingTexts, Texts
 from rec_trak.errors import ConfigError, DataError
 
 
@@ -55,7 +57,9 @@ def rows_of_lines(
     """
     if reading.negatives < 1:
         raise ConfigError(f"negatives: too few other candidates. Got {reading.negatives}, expected at least 1.")
-    users, histories, candidates, impressions, whens, sources, origin = [], [], [], [], [], [], []
+    users, whens, origin = [], [], array("q")
+    histories, candidates, impressions, sources = Growing(), Growing(), GrowingTexts(), GrowingTexts()
+    names: dict[str | None, str | None] = {}  # users and times come again: one object for all that are alike
     seen: Counter[tuple[str, str]] = Counter()
     unclicked = alone = few = 0
     for line in lines:
@@ -69,16 +73,17 @@ def rows_of_lines(
             few += len(line.others) < reading.negatives
             key = f"{reading.seed}\t{line.impression}\t{article_id}\t{occurrence}"
             shown = (article_id, *_draw(line.others, reading.negatives, key))
-            users.append(line.user)
-            histories.append([articles.position[a] for a in line.history])
-            candidates.append([articles.position[a] for a in shown])
-            impressions.append(line.impression)
-            whens.append(line.when)
-            sources.append(line.told)
-            origin.append((line.number, click))
+            users.append(names.setdefault(line.user, line.user))
+            histories.add([articles.position[a] for a in line.history])
+            candidates.add([articles.position[a] for a in shown])
+            impressions.add(line.impression)
+            whens.append(names.setdefault(line.when, line.when))
+            sources.add(line.told)
+            origin.extend((line.number, click))
     if not users:
         raise DataError(f"{path}: no row is left. Got no click beside a candidate without one. Give {wanted}.")
-    columns, told = _columns(whens, impressions)
+    columns, told = _columns(whens, impressions.table())
+    read, shown = histories.table(), candidates.table()
     notes = {
         "impression(s) without a click are left out.": unclicked,
         "click(s) whose impression has no other candidate are left out.": alone,
@@ -87,27 +92,34 @@ def rows_of_lines(
     }
     return Impressions(
         user_ids=np.array(users, dtype=object),
-        history=Ragged.of(histories),
-        candidates=Ragged.of(candidates),
-        labels=Ragged.of([[1] + [0] * (len(row) - 1) for row in candidates]),
-        is_fake=articles.is_fake[[row[0] for row in candidates]],
-        sources=tuple(sources),
+        history=read,
+        candidates=shown,
+        labels=_first_clicked(shown),
+        is_fake=articles.is_fake[shown.values[shown.offsets[:-1]]],
+        sources=sources.table(),
         columns=columns,
         notes=(
             *met.notes(reading.missing_articles),
             *told,
             *(f"{count} {what}" for what, count in notes.items() if count),
         ),
-        origin=np.array(origin, dtype=np.int64),
+        origin=np.frombuffer(origin, dtype=np.int64).reshape(-1, 2),
     )
 
 
-def _columns(whens: list[str | None], impressions: list[str]) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+def _first_clicked(candidates: Ragged) -> Ragged:
+    """1 for the first of each row's candidates, 0 for the others."""
+    labels = np.zeros(len(candidates.values), dtype=np.int32)
+    labels[candidates.offsets[:-1]] = 1
+    return Ragged(labels, candidates.offsets)
+
+
+def _columns(whens: list[str | None], impressions: Texts) -> tuple[dict[str, Sequence[str]], list[str]]:
     """The columns `day` and `impression`, none where the format has no times (nor names of impressions), and notes."""
     if whens[0] is None:
         return {}, []
     dates, told = days(whens)
-    return {"day": tuple(dates), "impression": tuple(impressions)}, told
+    return {"day": tuple(dates), "impression": impressions}, told
 
 
 def _draw(others: list[str], count: int, key: str) -> list[str]:

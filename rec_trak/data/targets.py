@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rec_trak.config.reading import Reading, without_blanks
+from rec_trak.config.reading import Reading
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import DEFAULT, Impressions, read_pairwise
-from rec_trak.data.mind import days, nothing_met
 from rec_trak.data.news_tables import read_articles_table, translation_for
 from rec_trak.data.pairwise import parse_list
 from rec_trak.data.places import log_of_impressions
-from rec_trak.data.ragged import Ragged
-from rec_trak.data.sources import article_table, log_lines
+from rec_trak.data.ragged import Ragged, holding, offsets_of
+from rec_trak.data.slates import behavior_slates, competing, day_column
+from rec_trak.data.sources import article_table
 from rec_trak.data.tables import Table, read_csv
 from rec_trak.errors import DataError, listed
 
@@ -105,29 +105,6 @@ def read_log_slates(log: str | Path, articles: Articles, reading: Reading = DEFA
     return Targets(known, replace(slates, notes=(*slates.notes, *(alone if len(known) > len(articles) else []))))
 
 
-def behavior_slates(
-    path: str | Path, articles: Articles, reading: Reading = DEFAULT, form: str = "mind"
-) -> Impressions:
-    """The impressions of a log whole, clicked candidates before the others; `missing_articles` counts.
-
-    Raises:
-        DataError: what reading the lines of this format refuses; the file is empty.
-    """
-    slates = []
-    met = nothing_met()
-    lines = list(log_lines(Path(path), articles, form, without_blanks(reading).missing_articles, met))
-    dates, told = days(line.when or "" for line in lines)
-    for line, day in zip(lines, dates, strict=True):
-        shown = [articles.position[a] for a in (*line.clicked, *line.others)]
-        labels = [1] * len(line.clicked) + [0] * len(line.others)
-        history = [articles.position[a] for a in line.history]
-        if shown:
-            slates.append(_Target(line.user, history, shown, labels, line.told, day))
-    if not slates:
-        raise DataError(f"{path}: the file is empty. Got no impression, expected some. Give another.")
-    return _table(slates, articles, [*met.notes(reading.missing_articles), *told])
-
-
 def exposure(slates: Targets, article_id: str, where: str) -> Targets:
     """The exposure of one article to the users of some impressions: in each of them it stands first, against all the
     other candidates, clicked or not.
@@ -146,15 +123,28 @@ def exposure(slates: Targets, article_id: str, where: str) -> Targets:
             f"{where}: unknown article. Got `{article_id}`, expected one of the {len(articles)} ids of "
             f"{articles.source}, such as {articles.ids[0]}. Mend the id."
         )
-    explained, targets = articles.position[article_id], []
-    for i in range(len(shown)):
-        candidates, clicked = shown.candidates[i], shown.labels[i]
-        others = candidates != explained
-        label = int((clicked[~others] == 1).any())
-        targets.append(_of(shown, i, [explained, *candidates[others].tolist()], [label, *clicked[others].tolist()]))
-    known = sum(explained in target.history for target in targets)
-    notes = [*shown.notes, *([f"{known} user(s) have the article in their history already."] if known else [])]
-    return replace(slates, impressions=_impressions(targets, articles, where, notes))
+    explained, n = articles.position[article_id], len(shown)
+    own = shown.candidates.values == explained
+    owner = np.repeat(np.arange(n, dtype=np.int32), shown.candidates.lengths)
+    offsets = offsets_of(np.bincount(owner[~own], minlength=n) + 1)  # the article, then the others
+    candidates, labels = (np.empty(offsets[-1], dtype=np.int32) for _ in range(2))
+    others = np.ones(offsets[-1], dtype=bool)
+    others[offsets[:-1]] = False
+    candidates[offsets[:-1]], candidates[others] = explained, shown.candidates.values[~own]
+    clicked = shown.labels.values == 1
+    labels[offsets[:-1]], labels[others] = np.bincount(owner[own & clicked], minlength=n) > 0, shown.labels.values[~own]
+    found = replace(
+        shown,
+        user_ids=np.array([str(user) for user in shown.user_ids], dtype=object),
+        candidates=Ragged(candidates, offsets),
+        labels=Ragged(labels, offsets),
+        is_fake=np.full(n, articles.is_fake[explained]),
+        columns=day_column(shown.columns.get("day", ())),
+        origin=None,
+    )
+    known = int(holding(shown.history, [explained]).sum())
+    notes = (*shown.notes, *([f"{known} user(s) have the article in their history already."] if known else []))
+    return replace(slates, impressions=competing(replace(found, notes=notes), where))
 
 
 def read_explained(path: str | Path, articles: Articles) -> Impressions:
@@ -245,27 +235,17 @@ def _impressions(targets: list[_Target], articles: Articles, where: str, notes: 
     Raises:
         DataError: none has.
     """
-    left = [target for target in targets if len(target.candidates) > 1]
-    if not left:
-        raise DataError(
-            f"{where}: no target is left. Got {len(targets)} without another candidate to compete with, expected at "
-            "least one with. Give impressions that show several articles."
-        )
-    alone = len(targets) - len(left)
-    return _table(
-        left, articles, [*notes, *([f"{alone} target(s) without other candidates are dropped."] * bool(alone))]
-    )
+    return competing(_table(targets, articles, notes), where)
 
 
 def _table(targets: list[_Target], articles: Articles, notes: Iterable[str]) -> Impressions:
-    days = tuple(target.day for target in targets)
     return Impressions(
         user_ids=np.array([target.user for target in targets], dtype=object),
         history=Ragged.of([target.history for target in targets]),
         candidates=Ragged.of([target.candidates for target in targets]),
         labels=Ragged.of([target.labels for target in targets]),
-        is_fake=articles.is_fake[[target.candidates[0] for target in targets]],
+        is_fake=articles.is_fake[np.array([target.candidates[0] for target in targets], dtype=np.int64)],
         sources=tuple(target.source for target in targets),
-        columns={"day": days} if any(days) else {},
+        columns=day_column([target.day for target in targets]),
         notes=tuple(notes),
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import overload
 
 import numpy as np
+
+from rec_trak.data.ragged import gathered, offsets_of
 
 AT_ONCE = 4096  # strings that are made together when all of them are gone through
 ENCODING = ("utf-8", "surrogatepass")  # a name in a file's JSON may hold half a pair, which is carried as it is
@@ -27,6 +30,8 @@ class Texts(Sequence[str]):
     @classmethod
     def of(cls, strings: Sequence[str]) -> Texts:
         """The given strings, in order."""
+        if isinstance(strings, Texts):
+            return strings
         joined = "".join(strings)
         ascii_only = joined.isascii()
         encoded = [joined.encode()] if ascii_only else [string.encode(*ENCODING) for string in strings]
@@ -76,10 +81,24 @@ class Texts(Sequence[str]):
     def subset(self, rows: np.ndarray) -> Texts:
         """The strings of the given rows (int positions), in that order."""
         rows = np.arange(len(self))[rows]
-        starts, lengths = self.offsets[rows], np.diff(self.offsets)[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-        return Texts(self.data[places], offsets)
+        return Texts(*gathered(self.data, self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]))
+
+
+class GrowingTexts:
+    """Strings that come one by one, held as `Texts` holds them."""
+
+    def __init__(self) -> None:
+        self.data, self.lengths = bytearray(), array("q")
+
+    def add(self, string: str) -> None:
+        encoded = string.encode(*ENCODING)
+        self.data += encoded
+        self.lengths.append(len(encoded))
+
+    def table(self) -> Texts:
+        """What was added, in order; nothing can be added afterwards."""
+        lengths = np.frombuffer(self.lengths, dtype=np.int64)
+        return Texts(np.frombuffer(self.data, dtype=np.uint8), offsets_of(lengths))
 
 
 def taken(strings: Sequence[str], rows: np.ndarray) -> Sequence[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-import pandas as pd
-
 from rec_trak.detection.suspicion import (
     CLICKS,
     CO_READING,
@@ -18,6 +16,7 @@ from rec_trak.detection.suspicion import (
     suspicion_table,
     users_table,
 )
+from rec_trak.results.lines import Lines
 
 SHOWN = 20  # rows and users that the record names
 NAMED, REMOVED = 5, 10  # of them that a line names, and that the command removes
@@ -30,7 +29,7 @@ WHAT = {"clicks": "clicks on", "histories": "rows with a history that holds", "s
 QUESTION = {"clicks": "same_article", "histories": "same_history", "shown": "shown"}
 
 
-def suspicion_record(found: Suspicion, rows: pd.DataFrame, articles: list[dict[str, str]]) -> dict[str, Any]:
+def suspicion_record(found: Suspicion, rows: Lines, articles: list[dict[str, str]]) -> dict[str, Any]:
     """The answer as plain data: `through`, `rule` (signal -> weight), `articles` (id, title), `rows` and `users` (how
     many, and the first SHOWN as `first_rows`, `first_users`).
 

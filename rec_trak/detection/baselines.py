@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from rec_trak.data.articles import Articles
-from rec_trak.data.impressions import Impressions
-from rec_trak.data.ragged import Ragged
+from rec_trak.data.impressions import Impressions, user_numbers
+from rec_trak.data.ragged import Ragged, each_once, holding, same
 from rec_trak.errors import DataError
 
 COMMON = 3  # articles that two histories have in common before one counts as a repetition of the other
@@ -89,9 +89,7 @@ def data_baselines(
 
 def holds(history: Ragged, articles: Iterable[int]) -> np.ndarray:
     """(N,) bool, whether a history holds one of the articles."""
-    hits = np.isin(history.values, list(articles))
-    so_far = np.concatenate([[0], np.cumsum(hits)])
-    return so_far[history.offsets[1:]] > so_far[history.offsets[:-1]]
+    return holding(history, articles)
 
 
 def title_similarity(articles: Articles, promoted: Iterable[int]) -> np.ndarray | None:
@@ -116,11 +114,9 @@ def repeated_histories(rows: Impressions, common: int = COMMON) -> np.ndarray | 
     """
     from scipy.sparse import csr_array
 
-    users = np.unique(rows.user_ids.astype(str), return_inverse=True)[1]
-    keys = [(int(user), tuple(np.unique(rows.history[i]).tolist())) for i, user in enumerate(users)]
-    known = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-    histories = Ragged.of([history for _, history in known])
-    owner = np.array([user for user, _ in known])
+    read, users = each_once(rows.history), user_numbers(rows)
+    _, first, known = np.unique(users * len(rows) + same(read), return_index=True, return_inverse=True)
+    histories, owner = read.subset(first), users[first]
     readers = np.bincount(histories.values, minlength=1).astype(np.int64)
     if (readers**2).sum() > PAIRS:
         return None
@@ -133,4 +129,4 @@ def repeated_histories(rows: Impressions, common: int = COMMON) -> np.ndarray | 
         other = owner[start + shared.row] != owner[shared.col]
         np.maximum.at(most, start + shared.row[other], shared.data[other])
     most = np.where(most < common, 0, most)
-    return most[[known[key] for key in keys]].astype(float)
+    return most[known].astype(float)

@@ -7,7 +7,6 @@ several rows and some of them stay: then the lines, or in a MIND file the words,
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +16,10 @@ from typing import BinaryIO, NoReturn
 import numpy as np
 import pandas as pd
 
-from rec_trak.data.impressions import Impressions
-from rec_trak.data.sources import read_clicks
-from rec_trak.data.trained import only_trained
 from rec_trak.detection.labels import read_row_numbers
+from rec_trak.detection.left import check_left
 from rec_trak.detection.suspicion import SUSPICIOUS, suspicion_scores
-from rec_trak.errors import ConfigError, DataError, listed
+from rec_trak.errors import ConfigError, listed
 from rec_trak.results.belongs import bytes_sum
 from rec_trak.results.files import Results, as_csv, write_files
 from rec_trak.results.ranking import best_first
@@ -147,10 +144,11 @@ def choose_rows(
     for wanted, column, what in ((choice.users, "user_id", "user"), (choice.articles, "article_id", "article")):
         if not wanted:
             continue
-        unknown = [name for name in wanted if not (table[column] == name).any()]
+        codes, names = table.codes(column)
+        unknown = [name for name in wanted if name not in names]
         if unknown:
             raise ConfigError(f"--{what}: {listed('without any row', unknown)} in {results.folder}. Mend the id.")
-        keep &= table[column].isin(wanted).to_numpy()
+        keep &= np.isin(codes, [i for i, name in enumerate(names) if name in wanted])
         words.append(f"{what} {' or '.join(wanted)}")
     if choice.above is not None:
         keep &= scores > choice.above
@@ -182,13 +180,13 @@ def _scores(results: Results, by: str) -> np.ndarray:
     """(N,) the numbers to rank by."""
     if by == "score":
         return results.scores.astype(np.float64)
-    numeric = pd.to_numeric(results.rows[by], errors="coerce") if by in results.rows else None
+    numeric = results.rows.numbers(by) if by in results.rows else None
     if numeric is None or not np.isfinite(numeric).all():
         raise ConfigError(
             f"--by: not a column of numbers. Got {quoted(by)}, expected `score` or one of "
             f"{plain(', '.join(results.rows.columns), LINE // 2)} in {results.folder} that holds numbers only."
         )
-    return numeric.to_numpy(dtype=np.float64)
+    return numeric
 
 
 def _check_lines(log: ClickLog) -> None:
@@ -221,7 +219,7 @@ def _record(results: Results, rows: np.ndarray, scores: np.ndarray, reason: str)
     """A line for each dropped row."""
     rank = np.empty(len(scores), dtype=np.int64)
     rank[best_first(scores)] = np.arange(1, len(scores) + 1)
-    table = results.rows.iloc[rows].reset_index(drop=True).assign(rank=rank[rows], score=scores[rows], reason=reason)
+    table = results.rows.take(rows).assign(rank=rank[rows], score=scores[rows], reason=reason)
     return table[[*LOG_COLUMNS]]
 
 
@@ -276,33 +274,4 @@ def _write(log: ClickLog, gone: set[int], changes: dict[int, set[int]], left: np
         if number not in gone:
             file.write((_without_clicks(line, changes[number]) if number in changes else line).encode())
     file.flush()
-    _check_left(log, left, Path(file.name))
-
-
-def _check_left(log: ClickLog, left: np.ndarray, path: Path) -> None:
-    """Refuse a cleaned file from which other rows are read than those that were to stay."""
-    if log.form == "parsed":
-        return  # a line is a row there, whatever stands around it
-    again = only_trained(read_clicks(path, log.articles, log.form, log.reading), log.reading)
-    wanted, got = Counter(_contents(log.everything.subset(left))), Counter(_contents(again))
-    changed = sum((wanted - got).values())
-    if wanted != got:
-        raise DataError(
-            f"{log.path}: without the chosen rows, others would be read differently. Got {changed} of {len(left)} "
-            f"rows changed, expected none. Choose the rows beside them too, or {_why_changed(log)}."
-        )
-
-
-def _why_changed(log: ClickLog) -> str:
-    """What to mend so that rows do not hang on each other."""
-    if log.form == "mind":
-        return "give repeated impressions ids of their own: negatives are drawn by impression id and occurrence"
-    if log.form == "adressa_newsreclib":
-        return "leave the first of a user's repeated clicks: negatives are drawn by user, click and occurrence"
-    return "mend the user ids that differ in spelling alone"
-
-
-def _contents(rows: Impressions) -> Iterator[tuple]:
-    """All that a row is, row by row."""
-    for i, user in enumerate(rows.user_ids):
-        yield user, *(part[i].tobytes() for part in (rows.history, rows.candidates, rows.labels))
+    check_left(log, left, Path(file.name))

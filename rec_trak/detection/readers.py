@@ -28,7 +28,7 @@ from scipy.sparse import csr_array
 from scipy.stats import hypergeom, norm
 
 from rec_trak.data.impressions import Impressions
-from rec_trak.detection.reading import Reading, reading_of
+from rec_trak.detection.reading import Reading, reading_of, spans_of
 
 LEAST_USERS = 10  # clicking users that an article needs to be judged
 LEAST_SIDE = 5  # users of either side to compare readings of
@@ -105,8 +105,12 @@ def _user_means(read: Reading, article: int, rows: np.ndarray) -> tuple[np.ndarr
 
 def _gone(read: Reading, clicked: np.ndarray, articles: int) -> np.ndarray:
     """(N,) bool, whether no history of the row's user holds what the row clicks."""
-    held = np.repeat(read.users, np.diff(read.weights.indptr)) * articles + read.weights.indices
-    return ~np.isin(read.users * articles + clicked, held)
+    asked, which = np.unique(read.users * articles + clicked, return_inverse=True)
+    held = np.zeros(len(asked), dtype=bool)
+    for some, owner in spans_of(read.weights):
+        keys = np.unique(read.users[owner] * articles + read.weights.indices[some])
+        held[np.searchsorted(asked, keys[np.isin(keys, asked, assume_unique=True)])] = True
+    return ~held[which]
 
 
 def _held_by(read: Reading, clicked: np.ndarray, articles: int):
@@ -129,8 +133,9 @@ def _shuffled(flags: np.ndarray, clicks: np.ndarray) -> float:
 
 def _holders(read: Reading, articles: int):
     """A function that gives the rows whose history holds an article."""
-    owner = np.repeat(np.arange(read.weights.shape[0]), np.diff(read.weights.indptr))
-    return _rows_of(read.weights.indices, owner, articles)
+    own = read.weights
+    table = csr_array((np.ones(len(own.indices), dtype=np.int8), own.indices, own.indptr), shape=own.shape).tocsc()
+    return lambda article: table.indices[table.indptr[article] : table.indptr[article + 1]].astype(np.int64)
 
 
 def _rows_of(values: np.ndarray, owner: np.ndarray, count: int):

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from rec_trak.data.impressions import Impressions
+from rec_trak.data.impressions import Impressions, user_numbers
+from rec_trak.data.ragged import AT_ONCE, Ragged, each_once
 from rec_trak.words import outline
 
 TINY = 1e-12
@@ -50,18 +51,23 @@ def reading_of(rows: Impressions, articles: int, clicks: bool = False, without: 
         clicks: whether a row's click is part of its reading.
         without: articles that are no part of any reading, those in question.
     """
-    n, lengths = len(rows), rows.history.lengths
-    where, what = np.repeat(np.arange(n, dtype=np.int32), lengths), rows.history.values
+    n, history = len(rows), rows.history
     if clicks:
-        where, what = np.concatenate([where, np.arange(n, dtype=np.int32)]), np.concatenate([what, rows.clicked])
-    table = csr_array((np.ones(len(what), dtype=np.float32), (where, what)), shape=(n, articles))  # sums what is twice
-    readers = np.bincount(table.indices, minlength=articles)
+        with_click = np.insert(history.values, history.offsets[1:], rows.clicked)
+        history = Ragged(with_click, history.offsets + np.arange(n + 1))
+    read = each_once(history)
+    offsets = read.offsets.astype(np.int32 if len(read.values) < np.iinfo(np.int32).max else np.int64)
+    readers = np.bincount(read.values, minlength=articles)
     weights = np.log((1 + n) / (1 + readers)).astype(np.float32)
     weights[list(without)] = 0
-    table.data = weights[table.indices]
-    numbers: dict[str, int] = {}
-    users = np.fromiter((numbers.setdefault(str(user), len(numbers)) for user in rows.user_ids), np.int64, n)
-    return Reading(table, users)
+    return Reading(csr_array((weights[read.values], read.values, offsets), shape=(n, articles)), user_numbers(rows))
+
+
+def spans_of(table: csr_array) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some of the stored numbers at a time, whole rows, in order: where they are, and the row of each."""
+    for start in range(0, table.shape[0], AT_ONCE):
+        ends = table.indptr[start : start + AT_ONCE + 1]
+        yield slice(int(ends[0]), int(ends[-1])), start + np.repeat(np.arange(len(ends) - 1), np.diff(ends))
 
 
 def co_reading_of(read: Reading, groups: Iterable[np.ndarray], seed: int = 0) -> np.ndarray:

@@ -146,10 +146,12 @@ def read_suspects(
     found = suspects_of(log.rows, log.articles, level)
     results = run.results if targets is None else run.target_set(targets)
     if targets is not None and "renormalised" in results.rows:
-        scores = results.rows["renormalised"].astype(float).to_numpy()
+        scores = results.rows.numbers("renormalised")
     else:
         scores = results.scores.astype(float)
-    mean = pd.Series(scores).groupby(results.rows["article_id"].to_numpy()).mean()
+    codes, named = results.rows.codes("article_id")
+    mean = pd.Series(scores).groupby(codes).mean()
+    mean.index = named
     table = found.table.assign(influence=against_others(mean.reindex(found.table["article_id"]).to_numpy()))
     return dataclasses.replace(found, table=table, of=run.scoring)
 

@@ -32,6 +32,7 @@ from rec_trak.detection.labels import read_row_numbers
 from rec_trak.detection.reading import co_reading_of, reading_of
 from rec_trak.detection.stages import in_question_first, summed
 from rec_trak.errors import ConfigError, DataError
+from rec_trak.results.lines import Lines
 from rec_trak.results.ranking import best_first
 from rec_trak.runs.finished import FinishedRun
 from rec_trak.words import outline
@@ -146,10 +147,10 @@ def _named(first: str, names: Iterable[str]) -> str:
     return f"{first}, then {', '.join(others)}{' and ' if others else ''}{last}"
 
 
-def suspicion_table(found: Suspicion, rows: pd.DataFrame) -> pd.DataFrame:
+def suspicion_table(found: Suspicion, rows: Lines) -> pd.DataFrame:
     """A line a row in question, the most suspicious first: rank, COLUMNS of `rows` (N lines), suspicion, signals."""
     order = found.order
-    table = rows[[*COLUMNS]].iloc[order].reset_index(drop=True)
+    table = rows.take(order, COLUMNS)
     table.insert(0, "rank", np.arange(1, len(order) + 1))
     return table.assign(suspicion=found.scores[order], **{name: x[order] for name, x in found.signals.items()})
 

@@ -15,6 +15,10 @@ from rec_trak.results.files import Results
 def analysed(results: Results) -> list[tuple[str, str]]:
     """Name and value of what metadata.json says; what it does not say is left out."""
     metadata, rows = results.metadata, results.rows
+
+    def count(column: str) -> int:
+        return len(rows.codes(column)[1])
+
     features, score = metadata.get("features") or {}, metadata.get("score") or {}
     fake, real = (int((results.labels == label).sum()) for label in (1, 0))
     unknown = f", of {len(rows) - fake - real:,} nobody said" if fake + real < len(rows) else ""
@@ -29,7 +33,7 @@ def analysed(results: Results) -> list[tuple[str, str]]:
             ", ".join(dict.fromkeys(filter(None, (m.get("code_base") for m in metadata.get("members") or [])))),
         ),
         ("scored on", metadata.get("date")),
-        ("rows", f"{len(rows):,} by {rows['user_id'].nunique():,} users on {rows['article_id'].nunique():,} articles"),
+        ("rows", f"{len(rows):,} by {count('user_id'):,} users on {count('article_id'):,} articles"),
         ("of them", f"{fake:,} click a fake article, {real:,} a real one{unknown}" if fake or real else ""),
         ("known to the model", _known(metadata.get("coverage") or {})),
         ("read of histories", reading(results)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,19 @@ import pandas as pd
 
 from rec_trak.comparison.match import SIDES
 from rec_trak.comparison.text import class_parts, null_lines, parts_lines
-from rec_trak.errors import DataError
+from rec_trak.errors import DataError, RecTrakError
 from rec_trak.page.figures import scatter, shifts
 from rec_trak.page.rows import LISTED, Titles, card, headline
-from rec_trak.page.tables import read_csv, read_json, shown
+from rec_trak.page.tables import read_json, shown
 from rec_trak.results.files import Results
+from rec_trak.results.lines import Lines
 from rec_trak.results.ranking import LABELS
+from rec_trak.results.reading import read_lines
 from rec_trak.store.manifest import digest
 
 RANKS = ("shift", "clean_rank", "poisoned_rank")
 PARTS = ("q_shift", "leverage_shift")
+KINDS = {word: label for label, word in LABELS.items()}
 MARKS = {"True": "yes", "False": "no"}  # as pandas writes them
 AGAIN = "Run scripts/compare.py on this run first, then scripts/report.py again."
 
@@ -32,13 +36,15 @@ def compared(compare_dir: Path | None, results: Results, titles: Titles) -> dict
     """
     if compare_dir is None:
         return None
-    shift, stats = read_csv(compare_dir / "rank_shift.csv"), read_json(compare_dir / "comparison_stats.json")
-    if shift is None or stats is None:
+    path, stats = compare_dir / "rank_shift.csv", read_json(compare_dir / "comparison_stats.json")
+    if not path.is_file() or stats is None:
         raise DataError(f"{compare_dir}: no comparison. Got no rank_shift.csv and comparison_stats.json. {AGAIN}")
     try:
         ours = _our_side(stats, results)
         if ours:
-            return _section(shift, stats, ours, results, titles)
+            return _section(read_lines(path), stats, ours, results, titles)
+    except RecTrakError:
+        raise
     except (KeyError, TypeError, ValueError, IndexError) as error:  # whatever stands in two files that do not fit
         raise DataError(f"{compare_dir}: no comparison. Got {type(error).__name__} {shown(error)}. {AGAIN}") from None
     mean = float(results.scores.astype(np.float64).mean())
@@ -58,12 +64,14 @@ def _our_side(stats: dict[str, Any], results: Results) -> str:
     return ours[0] if ours else ""
 
 
-def _section(shift: pd.DataFrame, stats: dict[str, Any], ours: str, results: Results, titles: Titles) -> dict[str, Any]:
+def _section(shift: Lines, stats: dict[str, Any], ours: str, results: Results, titles: Titles) -> dict[str, Any]:
     """What the template is given."""
     numbers = stats["comparison"]
-    shift = shift.astype(dict.fromkeys(RANKS, float) | {f"{ours}_sample_idx": int})
-    shift = shift.assign(sample_idx=shift[f"{ours}_sample_idx"])
-    labels = shift["label"].map({word: label for label, word in LABELS.items()}).fillna(-1).to_numpy(dtype=int)
+    ranks = {name: _numbers(shift, name) for name in RANKS}
+    codes, words = shift.codes("label")
+    labels = np.array([KINDS.get(word, -1) for word in words], dtype=int)[codes]
+    rose, fell = (np.flatnonzero(sign * ranks["shift"] > 0) for sign in (1, -1))
+    movers = partial(_movers, sample_idx=f"{ours}_sample_idx", results=results, titles=titles)
     parts, null = numbers["parts"], numbers["null_band"]
     return {
         "folders": {side: stats[f"{side}_model"].get("folder", "...") for side in SIDES},
@@ -77,25 +85,37 @@ def _section(shift: pd.DataFrame, stats: dict[str, Any], ours: str, results: Res
         "parts": [shown(line, None) for line in parts_lines(parts)],
         "null": [shown(line, None) for line in null_lines(null, numbers["matched_rows"])],
         "banded": null["reason"] is None,
-        "scatter": scatter("ranks", shift["clean_rank"].to_numpy(), shift["poisoned_rank"].to_numpy(), labels),
-        "shifts": shifts("shifts", shift["shift"].to_numpy(), labels, null.get("band")),
+        "scatter": scatter("ranks", ranks["clean_rank"], ranks["poisoned_rank"], labels),
+        "shifts": shifts("shifts", ranks["shift"], labels, null.get("band")),
         "lists": [
-            _movers("Rose most in the poisoned run", "No click rose.", shift[shift["shift"] > 0], results, titles),
-            _movers(
-                "Fell most in the poisoned run", "No click fell.", shift[shift["shift"] < 0][::-1], results, titles
-            ),
+            movers("Rose most in the poisoned run", "No click rose.", shift.take(rose[:LISTED])),
+            movers("Fell most in the poisoned run", "No click fell.", shift.take(fell[-LISTED:][::-1])),
         ],
     }
 
 
-def _movers(heading: str, empty: str, moved: pd.DataFrame, results: Results, titles: Titles) -> dict[str, Any]:
-    """The first LISTED rows of `moved`, as the lines of a table and as cards with what their users had read."""
-    first = moved.head(LISTED)
+def _numbers(shift: Lines, name: str) -> np.ndarray:
+    """(n,) a column that must hold numbers.
+
+    Raises:
+        ValueError: it does not.
+    """
+    values = shift.numbers(name)
+    if np.isnan(values).any():
+        raise ValueError(f"`{name}` that is no number")
+    return values
+
+
+def _movers(
+    heading: str, empty: str, first: pd.DataFrame, sample_idx: str, results: Results, titles: Titles
+) -> dict[str, Any]:
+    """Some matched rows, as the lines of a table and as cards with what their users had read."""
+    first = first.astype(dict.fromkeys(RANKS, float) | {sample_idx: int})
     largest = float(first["shift"].abs().max()) if len(first) else 1.0
     lines, cards = [], []
     for _, line in first.iterrows():
         ranks = {"from": round(line["clean_rank"]), "to": round(line["poisoned_rank"])}
-        cards.append(card(results, int(line["sample_idx"]), line["shift"], largest, titles) | ranks)
+        cards.append(card(results, int(line[sample_idx]), line["shift"], largest, titles) | ranks)
         about = {part: float(line[part]) if line[part] else None for part in PARTS}
         lines.append(ranks | about | {
             "title": headline(line["title"]),

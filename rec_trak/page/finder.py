@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from rec_trak.page.naming import Names
 from rec_trak.page.rows import SHORT, Titles
@@ -32,8 +31,8 @@ def row_index(results: Results, sets: Sequence[Results], titles: Titles, names: 
     the names of the rankings, self-influence first. `user`, `article`: uint32 (N,), which of these. `score0`, ...:
     float32 (N,).
     """
-    user, users = pd.factorize(results.rows["user_id"], sort=True)
-    article, articles = pd.factorize(results.rows["article_id"], sort=True)
+    user, users = _sorted(*results.rows.codes("user_id"))
+    article, articles = _sorted(*results.rows.codes("article_id"))
     rankings = [results, *sets][:SCORES]
     texts = {
         "rows": len(results.scores),
@@ -45,6 +44,14 @@ def row_index(results: Results, sets: Sequence[Results], titles: Titles, names: 
     parts |= {name: codes.astype("<u4").tobytes() for name, codes in (("user", user), ("article", article))}
     parts |= {f"score{i}": _short(one.scores).tobytes() for i, one in enumerate(rankings)}
     return {name: base64.b64encode(zlib.compress(part, 9)).decode() for name, part in parts.items()}
+
+
+def _sorted(codes: np.ndarray, values: list[str]) -> tuple[np.ndarray, list[str]]:
+    """The same with the values in order."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return place[codes], [values[i] for i in order]
 
 
 def _article(article: str, titles: Titles) -> tuple[str, str]:

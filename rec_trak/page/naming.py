@@ -5,7 +5,7 @@ Every list of a page names rows; a reader goes from there to the article, from i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,20 +59,21 @@ def people(results: Results, primary: Results, names: Names, titles: Titles) -> 
         primary: the scoring that rows are ordered by, the same rows' influence on a target set, or `results`.
         names, titles: see above, and `rows.known_titles`.
     """
-    groups, ranks = results.rows.groupby("user_id", sort=False).indices, _ranks(primary)
+    rows_of, ranks = _rows_of(results, "user_id"), _ranks(primary)
     told = []
     for user, place in names.users.items():
-        rows = np.asarray(groups.get(user, ()), dtype=np.int64)
+        rows = rows_of(user)
         if not len(rows):
             continue
-        longest = max(rows.tolist(), key=lambda row: len(results.rows["history_ids"].iloc[row]))
-        read = row_read(results.rows.iloc[longest], results.metadata.get("model"))
+        own = results.rows.take(rows)
+        longest = max(range(len(rows)), key=lambda i: len(own["history_ids"].iloc[i]))
+        read = row_read(own.iloc[longest], results.metadata.get("model"))
         headlines = [titles.get(a, ("", ""))[0] or a for a in read or []]
         told.append({
             "place": place,
             "user": shown(user, 60),
             "read": [shown(title, SHORT) for title in headlines[-CLICKS:]],
-            "read_of": longest,
+            "read_of": int(rows[longest]),
             **_group(results, primary, rows, ranks),
         })  # fmt: skip
     return told
@@ -84,10 +85,11 @@ def shelf(run: FinishedRun, primary: Results, names: Names, titles: Titles) -> l
     table = None if path is None else read_csv(path)
     known = table is not None and {"article_id", "rows"} <= set(table.columns)
     readers = dict(zip(table["article_id"], table["rows"], strict=True)) if known else {}
-    groups, ranks = results.rows.groupby("article_id", sort=False).indices, _ranks(primary)
+    rows_of, ranks = _rows_of(results, "article_id"), _ranks(primary)
+    user = results.rows.codes("user_id")[0]
     told = []
     for article, place in names.articles.items():
-        rows = np.asarray(groups.get(article, ()), dtype=np.int64)
+        rows = rows_of(article)
         title, label = titles.get(article, ("", ""))
         told.append({
             "place": place,
@@ -95,7 +97,7 @@ def shelf(run: FinishedRun, primary: Results, names: Names, titles: Titles) -> l
             "title": headline(title or article),
             "label": label,
             "readers": int(readers.get(article, 0)) if known else None,
-            "people": int(results.rows["user_id"].iloc[rows].nunique()),
+            "people": len(np.unique(user[rows])),
             **_group(results, primary, rows, ranks),
         })  # fmt: skip
     return told
@@ -118,7 +120,7 @@ def _group(results: Results, primary: Results, rows: np.ndarray, ranks: np.ndarr
             "own": float(results.scores[row]),
             "rank": int(ranks[row]),
         }
-        for row, (_, line) in zip(first.tolist(), results.rows.iloc[first].iterrows(), strict=True)
+        for row, (_, line) in zip(first.tolist(), results.rows.take(first).iterrows(), strict=True)
     ]
     mean = float(scores.mean()) if len(rows) else 0.0
     return {
@@ -130,6 +132,13 @@ def _group(results: Results, primary: Results, rows: np.ndarray, ranks: np.ndarr
     }
 
 
+def _rows_of(results: Results, column: str) -> Callable[[str], np.ndarray]:
+    """A function from a value of the column to the numbers of its rows, ascending."""
+    codes, values = results.rows.codes(column)
+    number = {value: i for i, value in enumerate(values)}
+    return lambda value: np.flatnonzero(codes == number.get(value, -1))
+
+
 def _ranks(results: Results) -> np.ndarray:
     """(N,) place of each row, from 1."""
     ranks = np.empty(len(results.scores), dtype=np.int64)
@@ -139,6 +148,8 @@ def _ranks(results: Results) -> np.ndarray:
 
 def sums_by_article(primary: Results) -> pd.DataFrame:
     """article_id, rows, sum of the scores, the largest sum first."""
-    values = pd.DataFrame({"article_id": primary.rows["article_id"], "score": primary.scores.astype(np.float64)})
-    groups = values.groupby("article_id", sort=False)["score"].agg(rows="size", sum="sum").reset_index()
+    codes, articles = primary.rows.codes("article_id")
+    values = pd.DataFrame({"code": codes, "score": primary.scores.astype(np.float64)})
+    groups = values.groupby("code", sort=True)["score"].agg(rows="size", sum="sum").reset_index(drop=True)
+    groups.insert(0, "article_id", articles)
     return groups.sort_values("sum", ascending=False, kind="stable").reset_index(drop=True)

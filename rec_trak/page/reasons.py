@@ -56,7 +56,7 @@ def asked_in(results: Results, own: Results) -> Asked | None:
     asked = asked_of(read_csv(results.folder / "targets.csv"))
     if asked is None or "q" not in own.rows:
         return asked
-    return dataclasses.replace(asked, q=pd.to_numeric(own.rows["q"], errors="coerce").to_numpy(dtype=float))
+    return dataclasses.replace(asked, q=own.rows.numbers("q"))
 
 
 def reasons(

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rec_trak.page.reasons import Asked, reasons
 from rec_trak.page.tables import read_csv, shown
 from rec_trak.results.files import Results
-from rec_trak.results.histories import ARTICLES, histories_read, row_read
+from rec_trak.results.histories import ARTICLES, row_read
+from rec_trak.results.lines import Lines
 from rec_trak.results.ranking import HISTORY_READ, best_first
 from rec_trak.runs.finished import FinishedRun
 
@@ -32,7 +34,7 @@ def known_titles(run: FinishedRun, sets: Sequence[Results] = ()) -> Titles:
     """
     found: Titles = {}
     paths = [run.file(name, of) for of in (None, *sets) for name in TITLED]
-    for table in (run.results.rows, *(read_csv(path) for path in paths if path)):
+    for table in (_clicked(run.results.rows), *(read_csv(path) for path in paths if path)):
         if not {"article_id", "title"} <= set(table.columns):
             continue
         table = table.drop_duplicates("article_id")
@@ -43,21 +45,32 @@ def known_titles(run: FinishedRun, sets: Sequence[Results] = ()) -> Titles:
     return found
 
 
+def _clicked(rows: Lines) -> pd.DataFrame:
+    """The first row of each article."""
+    codes, articles = rows.codes("article_id")
+    first = np.full(len(articles), len(rows), dtype=np.int64)
+    np.minimum.at(first, codes, np.arange(len(rows)))
+    return rows.take(first, ["article_id", "title", "label"])
+
+
 def reading(results: Results) -> str:
     """How much of the histories the model reads, and how much it does not, in a sentence; '' without histories."""
     rows, model = results.rows, results.metadata.get("model") or {}
     if "history_ids" not in rows:
         return ""
-    total = sum(len(text.split()) for text in rows["history_ids"])
+    total, read, silent = 0, 0, False
+    for part in rows.parts([name for name in ("history_ids", HISTORY_READ) if name in rows]):
+        total += sum(len(text.split()) for text in part["history_ids"])
+        if HISTORY_READ in rows:
+            read += sum(len(text.split()) for text in part[HISTORY_READ])
+        else:
+            found = [row_read({"history_ids": text}, model) for text in part["history_ids"]]
+            silent = silent or None in found
+            read += sum(len(ids) for ids in found if ids is not None)
     if not total:
         return ""
-    if HISTORY_READ in rows:
-        read = sum(len(text.split()) for text in rows[HISTORY_READ])
-    else:
-        found = histories_read(rows, model)
-        if found is None:
-            return "This run does not tell what of a history the model reads."
-        read = sum(map(len, found))
+    if silent:
+        return "This run does not tell what of a history the model reads."
     most, end = model.get("max_history"), model.get("history_truncation")
     kept = f", the {end} {most} of each at most" if type(most) is int and end in ("first", "last") else ""
     told = f"The model reads {read:,} of the {total:,} articles that histories hold{kept}"
@@ -96,7 +109,7 @@ def card(
     the score is made of, where it is the row's `own` in this scoring; `why`, what it has in common with what was
     `asked`.
     """
-    row = results.rows.iloc[number]
+    row = results.rows.take([number]).iloc[0]
     history, read = row["history_ids"].split(), row_read(row, results.metadata.get("model"))
     told, read = read is not None, history if read is None else read
     items, skipped = list(_read(read, titles)), _skipped(history, read)

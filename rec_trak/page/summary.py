@@ -160,7 +160,7 @@ def _asked(run: FinishedRun, sets: list[Results], titles: Titles) -> list[Part]:
 def _articles(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]:
     if len(order) < 2:  # what the one click is says the line of clicks
         return []
-    counts = Counter(primary.rows["article_id"].iloc[order])
+    counts = Counter(primary.rows.take(order, ["article_id"])["article_id"])
     named = counts.most_common(NAMED)
     parts = [[_article(article, titles), f" ({count:,}{_class(article, titles)})"] for article, count in named]
     rest = len(counts) - len(named)
@@ -169,7 +169,7 @@ def _articles(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]
 
 
 def _clicks(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]:
-    rows = primary.rows.iloc[order[:NAMED]]
+    rows = primary.rows.take(order[:NAMED])
     parts = [
         ["user ", _user(user), " on ", _article(article, titles), f" (row {row})"]
         for user, article, row in zip(rows["user_id"], rows["article_id"], rows["sample_idx"], strict=True)
@@ -180,7 +180,7 @@ def _clicks(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]:
 def _users(primary: Results, order: np.ndarray) -> list[Part]:
     if len(order) < 2:
         return []
-    counts = Counter(primary.rows["user_id"].iloc[order])
+    counts = Counter(primary.rows.take(order, ["user_id"])["user_id"])
     named = counts.most_common(NAMED)
     many = f"{len(counts):,} user{'s' * (len(counts) != 1)} made the {len(order):,} strongest clicks"
     if named[0][1] == 1:
@@ -211,7 +211,7 @@ def _not_looked(primary: Results, order: np.ndarray) -> list[Part]:
     """How to have clicks told apart where nobody did, for the article that most of the strongest clicks chose."""
     if len(order) < 2 or not primary.metadata.get("targets_file"):
         return []
-    article = Counter(primary.rows["article_id"].iloc[order]).most_common(1)[0][0]
+    article = Counter(primary.rows.take(order, ["article_id"])["article_id"]).most_common(1)[0][0]
     folder = shlex.quote(str(primary.folder.parent.parent))
     flags = f"--results_dir {folder} --promoted {shlex.quote(article)}"
     return [f"Nobody has looked: `python scripts/detect.py {flags}` says which clicks on the first of these articles "

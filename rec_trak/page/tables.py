@@ -17,7 +17,7 @@ import pandas as pd
 from rec_trak.config.documents import load_json
 from rec_trak.errors import DataError
 from rec_trak.page.glossary import place_of
-from rec_trak.results.files import read_table as read_table_of_results
+from rec_trak.results.reading import read_table as read_table_of_results
 from rec_trak.words import harmless
 
 LINES = 1000  # of a table in the page at most; the CSV has the rest

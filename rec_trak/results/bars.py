@@ -6,7 +6,7 @@ is where its reader stops, and the numbers of rows are on one side of all headli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from rec_trak.errors import DataError
 from rec_trak.results.panels import drawable, within
 from rec_trak.words import isolated
 
+Titles = Sequence[str] | Mapping[int, str]  # in row order, or by row number
 BARS, BARS_EACH = 20, 10  # of one panel at most, and of each of several: a line of type each
 HEADLINE, ROOM = {1: 24, 2: 60}, {1: 105, 2: 270}  # of a headline beside a bar: characters, and points
 
@@ -43,12 +44,14 @@ def _lists(ranking: dict[str, Any], top_k: int) -> dict[str, list[np.ndarray]]:
     return lists | {name: one for name, one in of_classes.items() if one[0].tolist() not in shown}
 
 
-def checked_titles(titles: Sequence[str] | None, last_row: int) -> list[str]:
-    """The headlines in row order, [] for none.
+def checked_titles(titles: Titles | None, last_row: int) -> Titles:
+    """The headlines by row number, [] for none.
 
     Raises:
         DataError: there are fewer than the last row needs.
     """
+    if isinstance(titles, Mapping):
+        return titles
     titles = [] if titles is None else list(titles)
     if titles and len(titles) <= last_row:
         got = f"{len(titles)} for row {last_row}"
@@ -56,7 +59,7 @@ def checked_titles(titles: Sequence[str] | None, last_row: int) -> list[str]:
     return titles
 
 
-def row_name(row: int, titles: list[str], columns: int) -> str:
+def row_name(row: int, titles: Titles, columns: int) -> str:
     """`headline  row 7`, or `row 7` without one that can be drawn."""
     headline = within(drawable(titles[row], HEADLINE[columns]), ROOM[columns]) if titles else ""
     headline = isolated(headline)

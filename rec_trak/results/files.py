@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -24,31 +24,27 @@ from rec_trak.config.documents import read_json
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.disk import beside, put_in_place
-from rec_trak.errors import DataError, StoreError, reason
+from rec_trak.errors import DataError, StoreError
 from rec_trak.results.belongs import bytes_sum, check_sums, claimed, run_digest, scoring_digest
 from rec_trak.results.cells import guarded, spreadsheet_safe, unguarded
+from rec_trak.results.lines import Lines
 from rec_trak.results.nothing import named
 from rec_trak.results.plots import SCORE_NAME, plot_score_distribution, plot_top_influential_samples
 from rec_trak.results.ranking import (
     BOTTOM,
-    LABELS,
-    ROW_COLUMNS,
     TOP,
     check_scores,
     clip_top_k,
-    label_words,
     rank_training_samples,
     ranking_table,
     rows_table,
 )
+from rec_trak.results.reading import GUARD, METADATA
+from rec_trak.results.rows_file import AGAIN, LABELS_FILE, ROWS, SCORES, read_or_refuse, read_rows
 from rec_trak.results.style import Writer, figure_files
-from rec_trak.store.manifest import read_whole
 from rec_trak.words import outline
 
-SCORES, LABELS_FILE, ROWS, METADATA = "trak_scores.npy", "trak_labels.npy", "rows.csv", "metadata.json"
-GUARD = "spreadsheet_safe"  # in metadata.json: text cells of rows.csv have an apostrophe that is not the data's
 GRADIENTS = "trak_gradients.npy"
-AGAIN = "Run scripts/score.py again."
 
 
 @dataclass(frozen=True)
@@ -59,14 +55,14 @@ class Results:
         folder: where it was read.
         scores: (N,) float32.
         labels: (N,) int64, 1 fake, 0 real, -1 unknown.
-        rows: N lines of rows.csv in row order, all text but `sample_idx`.
+        rows: N lines of rows.csv in row order, all text but `sample_idx`; read from the file when they are asked for.
         metadata: the content of metadata.json.
     """
 
     folder: Path
     scores: np.ndarray
     labels: np.ndarray
-    rows: pd.DataFrame
+    rows: Lines
     metadata: dict[str, Any]
 
     __repr__ = outline
@@ -134,7 +130,7 @@ def write_results(
         **({GUARD: True} if spreadsheet_safe() else {}),
         "top_k": top_k,
         "score_name": score_name,
-        **_numbers(scores, labels, rows),
+        **_numbers(scores, labels, len(np.unique(impressions.clicked))),
     }
     writers = _rankings(Results(folder, scores, labels, rows, content)) | {
         ROWS: as_csv(rows),
@@ -174,28 +170,13 @@ def read_results(folder: str | Path) -> Results:
     if missing:
         raise DataError(f"{folder}: not a finished run, {', '.join(missing)} missing. Run scripts/score.py first.")
     check_sums(folder, (SCORES, LABELS_FILE, ROWS), AGAIN)
-    scores, labels = (_read(folder / name, read_array) for name in (SCORES, LABELS_FILE))
+    scores, labels = (read_or_refuse(folder / name, read_array) for name in (SCORES, LABELS_FILE))
     scores, labels = check_scores(scores, labels, str(folder))
-    metadata = _read(folder / METADATA, read_json)
+    metadata = read_or_refuse(folder / METADATA, read_json)
     if not isinstance(metadata, dict):
         raise DataError(f"{folder / METADATA}: no keys and values. Got {type(metadata).__name__}. {AGAIN}")
-    rows = _read(folder / ROWS, lambda path: pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8"))
-    rows = unguarded(rows) if metadata.get(GUARD) is True else rows
-    return Results(folder, scores, labels, _checked_rows(folder / ROWS, rows, labels), metadata)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV of a results folder as text, without the apostrophes of `--spreadsheet_safe`.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
-        raise DataError(f"{path}: cannot be read ({reason(error)}). Run the script that writes it again.") from None
-    told = read_whole(path.parent / METADATA) or {}
-    return unguarded(table) if told.get(GUARD) is True else table
+    change = unguarded if metadata.get(GUARD) is True else None
+    return Results(folder, scores, labels, read_rows(folder / ROWS, labels, change), metadata)
 
 
 def write_files(
@@ -237,9 +218,16 @@ def write_files(
     return list(places)
 
 
-def as_csv(table: pd.DataFrame) -> Writer:
-    """A writer of the table as UTF-8 CSV without an index; see `cells` for text that a spreadsheet would compute."""
-    return lambda file: guarded(table).to_csv(file, mode="wb", index=False, encoding="utf-8")
+def as_csv(table: pd.DataFrame | Lines) -> Writer:
+    """A writer of the table as UTF-8 CSV without an index, some lines at a time; see `cells` for text that a
+    spreadsheet would compute."""
+    lines = Lines.of(table)
+
+    def write(file: BinaryIO) -> None:
+        for number, part in enumerate(lines.parts()):
+            guarded(part).to_csv(file, mode="wb", index=False, header=number == 0, encoding="utf-8")
+
+    return write
 
 
 def as_json(content: Any) -> Writer:
@@ -257,55 +245,25 @@ def _rankings(results: Results, vector: bool = False) -> dict[str, Writer]:
     told = {"score_name": str(metadata.get("score_name", SCORE_NAME)), "members": len(metadata.get("members") or [])}
     ranking = rank_training_samples(scores, labels, top_k, nothing)
     spread = partial(plot_score_distribution, scores, labels, nothing=nothing, **told)
-    tops = partial(plot_top_influential_samples, ranking, titles=rows["title"].tolist(), **told)
+    listed = np.unique(np.concatenate([places for name, places in ranking.items() if name.endswith("_indices")]))
+    titles = dict(zip(listed.tolist(), rows.take(listed, ["title"])["title"], strict=True))
+    tops = partial(plot_top_influential_samples, ranking, titles=titles, **told)
     return {
-        "ranking_results.csv": as_csv(table[table["category"].isin((TOP, BOTTOM))]),
+        "ranking_results.csv": as_csv(table.at(np.flatnonzero(table["category"].isin((TOP, BOTTOM))))),
         "ranking_full.csv": as_csv(table),
         **figure_files("score_distribution", lambda columns: spread(columns=columns), vector),
         **figure_files("top_influential_samples", lambda columns: tops(columns=columns), vector),
     }
 
 
-def _numbers(scores: np.ndarray, labels: np.ndarray, rows: pd.DataFrame) -> dict[str, Any]:
-    """`data_stats` and `score_stats` of metadata.json."""
+def _numbers(scores: np.ndarray, labels: np.ndarray, clicked: int) -> dict[str, Any]:
+    """`data_stats` and `score_stats` of metadata.json; `clicked`, how many different articles are."""
     wide = scores.astype(np.float64)
     classes = {"n_fake": (labels == 1).sum(), "n_real": (labels == 0).sum()}
     return {
-        "data_stats": {"n_total": len(scores), **classes, "n_unique": rows["article_id"].nunique()},
+        "data_stats": {"n_total": len(scores), **classes, "n_unique": clicked},
         "score_stats": {"mean": wide.mean(), "std": wide.std(), "min": wide.min(), "max": wide.max()},
     }
-
-
-def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
-    try:
-        return reader(path)
-    except (ValueError, OSError, EOFError) as error:  # pandas' and JSON's own errors are ValueErrors
-        raise DataError(f"{path}: cannot be read ({reason(error)}). {AGAIN}") from None
-
-
-def _checked_rows(path: Path, rows: pd.DataFrame, labels: np.ndarray) -> pd.DataFrame:
-    """The lines of rows.csv, `sample_idx` as integers, if they are the rows of the other files, in order."""
-    absent = [name for name in ROW_COLUMNS if name not in rows.columns]
-    if absent:
-        raise DataError(
-            f"{path}: columns missing. Got {', '.join(rows.columns)}, expected also {', '.join(absent)}. {AGAIN}"
-        )
-    if len(rows) != len(labels):
-        raise DataError(f"{path}: not the rows of {SCORES}. Got {len(rows)} lines, expected {len(labels)}. {AGAIN}")
-    numbers = np.arange(len(rows))
-    moved = np.flatnonzero(rows["sample_idx"].to_numpy() != numbers.astype(str))
-    if len(moved):
-        got = rows["sample_idx"].iloc[moved[0]]
-        raise DataError(
-            f"{path}: not in row order. Got `sample_idx` {got} in line {moved[0] + 2}, expected {moved[0]}. {AGAIN}"
-        )
-    other = np.flatnonzero(rows["label"].to_numpy() != label_words(labels))
-    if len(other):
-        got, expected = rows["label"].iloc[other[0]], LABELS[int(labels[other[0]])]
-        raise DataError(
-            f"{path}: not the rows of {LABELS_FILE}. Got row {other[0]} {got}, expected {expected}. {AGAIN}"
-        )
-    return rows.assign(sample_idx=numbers)
 
 
 def _plain(value: Any) -> Any:

@@ -22,6 +22,7 @@ from rec_trak.data.mind import days
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError, DataError
+from rec_trak.results.lines import AT_ONCE
 from rec_trak.results.ranking import label_words
 
 TOPICS = {"category": "categories", "subcategory": "subcategories"}
@@ -56,7 +57,7 @@ def group_tables(
     fake[impressions.clicked[::-1]] = impressions.is_fake[::-1]  # the first row's word, where the log says it too
     tables = {
         "by_article.csv": by_article(values, impressions.clicked, np.arange(len(values)), articles, fake),
-        "by_history_article.csv": by_article(values, *_read_articles(history, len(articles)), articles, fake),
+        "by_history_article.csv": by_history_article(values, history, articles, fake),
         "by_user.csv": by_name(values, [str(user) for user in impressions.user_ids], "user_id"),
     }
     for column in columns:
@@ -121,13 +122,37 @@ def by_article(
         articles: the table.
         fake: (A,) 1, 0 or -1.
     """
-    different, codes = np.unique(positions, return_inverse=True)
+    counts = np.bincount(positions, minlength=len(articles))
+    sums = np.bincount(positions, weights=np.asarray(values, dtype=np.float64)[rows], minlength=len(articles))
+    return _of_articles(counts, sums, articles, fake)
+
+
+def by_history_article(values: np.ndarray, history: Ragged, articles: Articles, fake: np.ndarray) -> pd.DataFrame:
+    """The same by the articles of each impression's history, each once; `history` as for `group_tables`.
+
+    Sums are added up in the order of the impressions, whatever is looked at together.
+    """
+    values, count = np.asarray(values, dtype=np.float64), len(articles)
+    counts, sums = np.zeros(count, dtype=np.int64), np.zeros(count)
+    for start in range(0, len(history), AT_ONCE):
+        ends = history.offsets[start : start + AT_ONCE + 1]
+        entries, rows = history.values[ends[0] : ends[-1]], np.repeat(np.arange(len(ends) - 1), np.diff(ends))
+        real = entries < count  # those behind the table pad
+        rows, positions = np.divmod(np.unique(rows[real] * count + entries[real]), count)
+        counts += np.bincount(positions, minlength=count)
+        np.add.at(sums, positions, values[start + rows])
+    return _of_articles(counts, sums, articles, fake)
+
+
+def _of_articles(counts: np.ndarray, sums: np.ndarray, articles: Articles, fake: np.ndarray) -> pd.DataFrame:
+    """A line for each article with rows, by their counts and sums (A,)."""
+    some = np.flatnonzero(counts)
     names = {
-        "article_id": [articles.ids[a] for a in different],
-        "title": [one_line(articles.titles[a]) for a in different],
-        "label": label_words(fake[different]),
+        "article_id": [articles.ids[a] for a in some],
+        "title": [one_line(articles.titles[a]) for a in some],
+        "label": label_words(fake[some]),
     }
-    return _summed(names, codes, np.asarray(values, dtype=np.float64)[rows])
+    return _summed(names, counts[some], sums[some])
 
 
 def by_name(values: np.ndarray, names: Sequence[str], column: str) -> pd.DataFrame:
@@ -136,13 +161,15 @@ def by_name(values: np.ndarray, names: Sequence[str], column: str) -> pd.DataFra
     codes = np.fromiter((places[name] for name in names), dtype=np.int64, count=len(names))
     heading = f"{column}_value" if column in NUMBERS else column
     shown = [one_line(name) for name in places]
-    return _summed({heading: shown}, codes, np.asarray(values, dtype=np.float64))
+    weights = np.asarray(values, dtype=np.float64)
+    return _summed(
+        {heading: shown},
+        np.bincount(codes, minlength=len(shown)),
+        np.bincount(codes, weights=weights, minlength=len(shown)),
+    )
 
 
-def _summed(names: dict[str, Sequence[str]], codes: np.ndarray, values: np.ndarray) -> pd.DataFrame:
-    count = len(next(iter(names.values())))
-    rows = np.bincount(codes, minlength=count)
-    sums = np.bincount(codes, weights=values, minlength=count)
+def _summed(names: dict[str, Sequence[str]], rows: np.ndarray, sums: np.ndarray) -> pd.DataFrame:
     order = np.argsort(-sums, kind="stable")
     return pd.DataFrame(names | {"rows": rows, "sum": sums, "mean": sums / rows}).iloc[order].reset_index(drop=True)
 
@@ -152,11 +179,3 @@ def _in_time(names: Sequence[str]) -> list[int]:
     dates, _ = days(names)
     parts = [[(part.zfill(20) if i % 2 else part) for i, part in enumerate(re.split(r"(\d+)", name))] for name in names]
     return sorted(range(len(names)), key=lambda place: (dates[place], parts[place]))
-
-
-def _read_articles(history: Ragged, articles: int) -> tuple[np.ndarray, np.ndarray]:
-    """The different (article, impression) pairs of histories, padding left out."""
-    rows = np.repeat(np.arange(len(history)), history.lengths)
-    real = history.values < articles
-    rows, positions = np.divmod(np.unique(rows[real] * articles + history.values[real]), articles)
-    return positions, rows

@@ -6,7 +6,7 @@ histories (data/batches.py), files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import one_line
+from rec_trak.results.lines import Lines, Made
 from rec_trak.results.ranking import HISTORY_READ, label_words
 
 ARTICLES = "articles.csv"
@@ -32,17 +33,22 @@ def read_ids(history: Ragged, articles: Articles) -> list[str]:
     return [" ".join(ids[a] for a in history[i].tolist() if a < len(ids)) for i in range(len(history))]
 
 
-def histories_read(rows: pd.DataFrame, model: dict[str, Any] | None) -> list[list[str]] | None:
-    """Ids of the articles that the model reads in each row; None where a run from before it was told does not say.
+def read_column(history: Ragged, articles: Articles) -> Made:
+    """The same as a column whose cells are made when they are asked for."""
+    return Made(len(history), lambda places: read_ids(history.subset(places), articles))
+
+
+def histories_read(rows: Lines, model: dict[str, Any] | None) -> Iterator[list[str] | None]:
+    """Ids of the articles that the model reads in each row, one by one; None where a run from before it was told does
+    not say.
 
     Args:
         rows: N lines of rows.csv.
         model: what metadata.json says of the model; from it the histories are cut where rows.csv does not tell.
     """
-    columns = [name for name in ("history_ids", HISTORY_READ) if name in rows.columns]
-    lines = zip(*(rows[name] for name in columns), strict=True)
-    found = [row_read(dict(zip(columns, line, strict=True)), model) for line in lines]
-    return None if any(ids is None for ids in found) else found
+    columns = [name for name in (HISTORY_READ, "history_ids") if name in rows][:1]
+    for part in rows.parts(columns):
+        yield from (row_read({columns[0]: text}, model) for text in part[columns[0]])
 
 
 def row_read(row: Mapping[str, str], model: dict[str, Any] | None) -> list[str] | None:
@@ -69,8 +75,10 @@ def articles_table(impressions: Impressions, articles: Articles) -> pd.DataFrame
     """
     fake = articles.is_fake.copy()
     fake[impressions.clicked[::-1]] = impressions.is_fake[::-1]  # the first row's word, where the log says it too
-    used = np.unique(np.concatenate([impressions.history.values, impressions.candidates.values]))
-    used = used[used < len(articles)]
+    shown = np.zeros(len(articles), dtype=bool)
+    for values in (impressions.history.values, impressions.candidates.values):
+        shown[values[values < len(articles)]] = True
+    used = np.flatnonzero(shown)
     clicks = np.bincount(impressions.clicked, minlength=len(articles))
     return pd.DataFrame({
         "article_id": [articles.ids[a] for a in used],

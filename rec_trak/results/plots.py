@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from rec_trak.errors import DataError
-from rec_trak.results.bars import BARS, bar_lists, checked_titles, row_name
+from rec_trak.results.bars import BARS, Titles, bar_lists, checked_titles, row_name
 from rec_trak.results.fonts import LEFT_OUT, undrawn
 from rec_trak.results.panels import (
     AXIS_NAME,
@@ -89,7 +89,7 @@ def plot_score_distribution(
 
 
 def plot_top_influential_samples(
-    ranking_results: dict[str, Any], save_path: SavePath = None, top_k: int = 50, titles: Sequence[str] | None = None,
+    ranking_results: dict[str, Any], save_path: SavePath = None, top_k: int = 50, titles: Titles | None = None,
     score_name: str = SCORE_NAME, members: int | None = None, columns: int = 2,
 ) -> Figure:  # fmt: skip
     """Bars for the rows with the highest and, where some are below 0, the lowest scores, and for the highest of fake
@@ -100,7 +100,7 @@ def plot_top_influential_samples(
         save_path, score_name: a PNG written if given; the axis label with its unit.
         top_k: bars a panel at most, and never more than can be read: BARS of one panel, BARS_EACH of several. Of the
             bottom list the lowest are taken.
-        titles: N headlines in row order, shown beside the row numbers.
+        titles: N headlines in row order, or row number -> headline of the rows listed, shown beside the row numbers.
         members, columns: as `plot_score_distribution`.
 
     Raises:

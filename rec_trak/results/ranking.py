@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,9 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions, occurrences
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import one_line
+from rec_trak.data.texts import taken
 from rec_trak.errors import ConfigError, DataError, NumericalError
+from rec_trak.results.lines import Lines, cells
 from rec_trak.words import quoted
 
 LABELS = {1: "fake", 0: "real", -1: "unknown"}
@@ -66,13 +69,13 @@ def rank_training_samples(
     return result
 
 
-def rows_table(impressions: Impressions, articles: Articles, extra: dict[str, Any] | None = None) -> pd.DataFrame:
+def rows_table(impressions: Impressions, articles: Articles, extra: dict[str, Any] | None = None) -> Lines:
     """All that is to be said of each row but its score, in row order: the content of rows.csv.
 
     Args:
         impressions: N rows.
         articles: the table they were read against.
-        extra: further columns, name -> (N,) values.
+        extra: further columns, name -> (N,) values, or `lines.Made`.
 
     Returns:
         N lines with ROW_COLUMNS and the extra ones. `history_ids` (oldest first) and `other_candidates` (all but the
@@ -82,27 +85,50 @@ def rows_table(impressions: Impressions, articles: Articles, extra: dict[str, An
     Raises:
         DataError: an extra column has another length or a name that is taken.
     """
-    n = len(impressions)
-    for name, values in (extra or {}).items():
+    n, extra = len(impressions), extra or {}
+    for name, values in extra.items():
         if name in {*ROW_COLUMNS, *RANKING_COLUMNS}:
             raise DataError(f"extra column `{name}`: the ranking table has a column of that name. Choose another.")
         if len(values) != n:
             raise DataError(f"extra column `{name}`: wrong length. Got {len(values)} values, expected {n}, one a row.")
-    titles = np.array([one_line(title) for title in articles.titles], dtype=object)
-    names, candidates = articles.ids, impressions.candidates
-    bounds, values = pairwise(candidates.offsets.tolist()), candidates.values
-    columns = {
-        "sample_idx": np.arange(n),
-        "user_id": [str(user) for user in impressions.user_ids],
-        "history_ids": _spelled(impressions.history, names),
-        "article_id": [names[a] for a in impressions.clicked.tolist()],
-        "occurrence": occurrences(impressions),
-        "other_candidates": [" ".join(sorted([names[c] for c in values[a + 1 : b].tolist()])) for a, b in bounds],
-        "label": label_words(impressions.is_fake),
-        "title": titles[impressions.clicked],
-        "source_lines": list(impressions.sources),
+    rows = replace(impressions, columns={}, notes=(), origin=None)
+    columns = _columns(rows, articles) | {
+        name: lambda places, values=values: _one_lines(cells(values, places)) for name, values in extra.items()
     }
-    return pd.DataFrame(columns | {name: _one_lines(values) for name, values in (extra or {}).items()})
+
+    def make(places: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+        return pd.DataFrame({name: columns[name](places) for name in names}, index=range(len(places)))
+
+    return Lines((*ROW_COLUMNS, *extra), n, make)
+
+
+def _columns(rows: Impressions, articles: Articles) -> dict[str, Callable[[np.ndarray], Any]]:
+    """Name -> what makes the cells of each of ROW_COLUMNS at some places (n,)."""
+    names, titles = articles.ids, {}
+    nth = occurrences(rows)
+
+    def others(places: np.ndarray) -> list[str]:
+        part = rows.candidates.subset(places)
+        bounds, values = pairwise(part.offsets.tolist()), part.values
+        return [" ".join(sorted([names[c] for c in values[a + 1 : b].tolist()])) for a, b in bounds]
+
+    def title(article: int) -> str:
+        if article not in titles:
+            titles[article] = one_line(articles.titles[article])
+        return titles[article]
+
+    clicked = rows.clicked
+    return {
+        "sample_idx": lambda places: places,
+        "user_id": lambda places: [str(user) for user in rows.user_ids[places]],
+        "history_ids": lambda places: _spelled(rows.history.subset(places), names),
+        "article_id": lambda places: [names[a] for a in clicked[places].tolist()],
+        "occurrence": lambda places: nth[places],
+        "other_candidates": others,
+        "label": lambda places: label_words(rows.is_fake[places]),
+        "title": lambda places: [title(a) for a in clicked[places].tolist()],
+        "source_lines": lambda places: list(taken(rows.sources, places)),
+    }
 
 
 def _spelled(history: Ragged, names: Sequence[str]) -> list[str]:
@@ -117,7 +143,7 @@ def _spelled(history: Ragged, names: Sequence[str]) -> list[str]:
     return told
 
 
-def ranking_table(scores: Any, rows: pd.DataFrame, top_k: int = 100, nothing: Any = None) -> pd.DataFrame:
+def ranking_table(scores: Any, rows: Lines | pd.DataFrame, top_k: int = 100, nothing: Any = None) -> Lines:
     """All rows, most influential first.
 
     Args:
@@ -138,16 +164,26 @@ def ranking_table(scores: Any, rows: pd.DataFrame, top_k: int = 100, nothing: An
         ConfigError: `top_k` is not a whole number of at least 1.
     """
     scores = check_scores(scores, np.zeros(len(rows)), "ranking_table")[0]
-    n, top_k = len(scores), clip_top_k(top_k, len(scores))
+    rows, n, top_k = Lines.of(rows), len(scores), clip_top_k(top_k, len(scores))
     order, carries = best_first(scores), carrying_rows(nothing, n, "ranking_table")
-    category, ends = np.full(n, NOTHING, dtype=object), np.flatnonzero(carries[order])
-    category[ends] = ""
-    category[ends[max(top_k, len(ends) - top_k) :]] = BOTTOM
-    category[ends[:top_k]] = TOP
-    table = (
-        rows.iloc[order].reset_index(drop=True).assign(rank=np.arange(1, n + 1), score=scores[order], category=category)
-    )
-    return table[[*RANKING_COLUMNS, *(name for name in rows.columns if name not in (*ROW_COLUMNS, HISTORY_READ))]]
+    kinds = np.array([NOTHING, "", TOP, BOTTOM], dtype=object)
+    kind, ends = np.zeros(n, dtype=np.int8), np.flatnonzero(carries[order])
+    kind[ends] = 1
+    kind[ends[max(top_k, len(ends) - top_k) :]] = 3
+    kind[ends[:top_k]] = 2
+    own = {
+        "rank": lambda places: places + 1,
+        "score": lambda places: scores[order[places]],
+        "category": lambda places: kinds[kind[places]],
+    }
+
+    def make(places: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+        theirs = [name for name in names if name not in own]
+        told = rows.take(order[places], theirs) if theirs else pd.DataFrame(index=range(len(places)))
+        return told.assign(**{name: values(places) for name, values in own.items() if name in names})
+
+    further = (name for name in rows.columns if name not in (*ROW_COLUMNS, HISTORY_READ))
+    return Lines((*RANKING_COLUMNS, *further), n, make)
 
 
 def carrying_rows(nothing: Any, n: int, where: str) -> np.ndarray:

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from rec_trak.attribution.rows import sample
+from rec_trak.attribution.rows import sampled
 from rec_trak.config.analysis import AnalysisConfig
 from rec_trak.config.reading import Reading, reading_of
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.places import click_log_path, data_format
-from rec_trak.data.ragged import Ragged
+from rec_trak.data.ragged import Growing, Ragged
 from rec_trak.data.sources import read_data
 from rec_trak.errors import DataError
 from rec_trak.results.files import Results
 from rec_trak.results.histories import histories_read
+from rec_trak.results.lines import Lines
 from rec_trak.results.ranking import IDENTITY, rows_table
 from rec_trak.words import outline
 
@@ -74,11 +75,10 @@ def read_click_log(
     kind = (config.data_path, results.metadata["dataset_type"], config.data_format)
     reading = _reading(results, config)
     articles, everything = read_data(config.data_path, config.news_items_path, kind[1], reading)
-    numbered = dataclasses.replace(everything, columns={"place": tuple(range(len(everything)))})
-    places = np.array(sample(numbered, config.sample_size, config.seed, asked_for=False).columns["place"])
+    places = sampled(len(everything), config.sample_size, config.seed, asked_for=False)
     rows = everything if len(places) == len(everything) else everything.subset(places)
     path = click_log_path(*kind)
-    _check_same(path, rows_table(rows, articles)[[*COMPARED]].astype(str), results)
+    _check_same(path, rows_table(rows, articles), results)
     return ClickLog(path, data_format(*kind), config, reading, articles, everything, places, rows)
 
 
@@ -96,15 +96,18 @@ def check_same_rows(results: Results, other: Results) -> None:
     Raises:
         DataError: names the first row that differs.
     """
-    _check_same(other.folder, other.rows[[*COMPARED]], results)
+    _check_same(other.folder, other.rows, results)
 
 
 def history_as_read(results: Results, log: ClickLog) -> Ragged:
     """N sequences of article positions: what the model read of each row's history; all of it where the run, of an
     earlier build, does not say."""
-    found = histories_read(results.rows, results.metadata.get("model"))
-    position = log.articles.position
-    return log.rows.history if found is None else Ragged.of([[position[a] for a in ids] for ids in found])
+    position, read = log.articles.position, Growing()
+    for ids in histories_read(results.rows, results.metadata.get("model")):
+        if ids is None:
+            return log.rows.history
+        read.add([position[a] for a in ids])
+    return read.table()
 
 
 def line_numbers(source: str) -> list[int]:
@@ -113,21 +116,27 @@ def line_numbers(source: str) -> list[int]:
     return [line for span in spans for line in range(int(span[0]), int(span[-1]) + 1)]
 
 
-def _check_same(path: Path, found, results: Results) -> None:
-    """Refuse rows (a table of text) that are not the run's."""
-    wanted = results.rows[[*COMPARED]]
+def _check_same(path: Path, found: Lines, results: Results) -> None:
+    """Refuse rows that are not the run's."""
+    wanted = results.rows
     advice = f"Score again, or give the data that {results.folder} was made from."
     if len(found) != len(wanted):
         raise DataError(
             f"{path}: not the rows of {results.folder}, it changed since. Got {len(found):,} rows, expected "
             f"{len(wanted):,}. {advice}"
         )
-    moved = np.flatnonzero((found.to_numpy() != wanted.to_numpy()).any(axis=1))
-    if len(moved):
-        i = moved[0]
-        column = next(name for name in COMPARED if found[name].iloc[i] != wanted[name].iloc[i])
-        got, expected = (repr(table[column].iloc[i]) for table in (found, wanted))
+    start, moved, first = 0, 0, ()
+    for parts in zip(found.parts(COMPARED), wanted.parts(COMPARED), strict=True):
+        ours, theirs = (part.astype(str) for part in parts)
+        differing = ours.to_numpy() != theirs.to_numpy()
+        places = np.flatnonzero(differing.any(axis=1))
+        if len(places) and not moved:
+            i, column = places[0], COMPARED[int(np.argmax(differing[places[0]]))]
+            first = (start + i, column, *(repr(part[column].iloc[i]) for part in (ours, theirs)))
+        start, moved = start + len(ours), moved + len(places)
+    if moved:
+        i, column, got, expected = first
         raise DataError(
             f"{path}: not the rows of {results.folder}, it changed since. Got `{column}` {got[:60]} in row {i} "
-            f"({len(moved):,} such rows), expected {expected[:60]}. {advice}"
+            f"({moved:,} such rows), expected {expected[:60]}. {advice}"
         )

@@ -20,13 +20,13 @@ from rec_trak.attribution.job import Job, Run, fingerprint, versions
 from rec_trak.attribution.rows import within
 from rec_trak.attribution.session import featurize_targets
 from rec_trak.attribution.target_sets import NamedTargets, named_targets
-from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import DIGITS
 from rec_trak.errors import ConfigError
 from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.files import GRADIENTS, as_csv, write_files, write_results
 from rec_trak.results.groups import NOT_A_COUNTERFACTUAL, check_columns, group_tables
-from rec_trak.results.histories import ARTICLES, articles_table, read_ids
+from rec_trak.results.histories import ARTICLES, articles_table, read_column
+from rec_trak.results.lines import Made
 from rec_trak.results.nothing import carry_nothing, nothing_notes, nothing_targets_notes
 from rec_trak.results.ranking import HISTORY_READ, rows_table
 from rec_trak.results.target_tables import ends_table, targets_table
@@ -226,18 +226,11 @@ def _folder(run: Run, targets: NamedTargets) -> Path:
 
 
 def _groups(values: np.ndarray, job: Job, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
-    return group_tables(values, job.impressions, _histories(job), job.articles, columns)
+    return group_tables(values, job.impressions, job.histories, job.articles, columns)
 
 
-def _histories(job: Job) -> Ragged:
-    """What the model reads of each impression's history, padding included."""
-    first_rows = np.searchsorted(job.impression_of_row, np.arange(len(job.impressions)))
-    return job.inputs.impressions.history.subset(first_rows)
-
-
-def _read(job: Job) -> list[str]:
-    """`history_read` of each impression."""
-    return read_ids(_histories(job), job.articles)
+def _read(job: Job) -> Made:
+    return read_column(job.histories, job.articles)
 
 
 def _scoring(job: Job, targets: str) -> str | None:

@@ -24,6 +24,7 @@ from rec_trak.words import quoted
 
 MANIFEST = "rec_trak.json"
 FORMAT = 1
+AT_ONCE = 50_000  # items of a list that are hashed together
 BLOCKS = {  # rows of a block, as a new directory records them; in one of an earlier build masks say what is done
     "rows": 1024,  # with 4 bytes a row the smallest map is cut at pages, too, so that no two machines write the same
     "targets": 64,
@@ -36,10 +37,22 @@ def digest(*parts: Any) -> str:
     for part in parts:
         if isinstance(part, np.ndarray):
             h.update(f"{part.dtype.str}{part.shape}".encode())
-            h.update(np.ascontiguousarray(part).tobytes())
+            h.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8))
         else:
-            h.update(json.dumps(part, sort_keys=True, ensure_ascii=True).encode())
+            for text in _json(part):
+                h.update(text.encode())
     return h.hexdigest()
+
+
+def _json(part: Any) -> Iterator[str]:
+    """The JSON of a part; of a long list some of it at a time."""
+    if not isinstance(part, list) or len(part) <= AT_ONCE:
+        yield json.dumps(part, sort_keys=True, ensure_ascii=True)
+        return
+    for start in range(0, len(part), AT_ONCE):
+        some = json.dumps(part[start : start + AT_ONCE], sort_keys=True, ensure_ascii=True)
+        yield f"{', ' if start else '['}{some[1:-1]}"
+    yield "]"
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -20,6 +20,7 @@ from rec_trak.config.analysis import AnalysisConfig
 from rec_trak.errors import RecTrakError
 from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.files import Results, as_csv, as_json, write_files
+from rec_trak.results.ranking import best_first
 from rec_trak.runs.finished import FinishedRun, open_run
 from rec_trak.runs.stored import Stored
 from rec_trak.store.manifest import digest
@@ -164,14 +165,10 @@ def _dominating(results: Results) -> list[dict[str, Any]]:
     """The rows learnt by heart, or else those of highest leverage, at most LISTED, the highest first."""
     if "leverage" not in results.rows:
         return []
-    h = pd.to_numeric(results.rows["leverage"], errors="coerce").fillna(0.0)
-    order = h.sort_values(ascending=False, kind="stable").index[:LISTED]
-    columns = ["sample_idx", "user_id", "article_id", "title"]
+    h = np.nan_to_num(results.rows.numbers("leverage"))
+    order = best_first(h)[:LISTED]
+    lines = results.rows.take(order, ["sample_idx", "user_id", "article_id", "title"]).to_dict("records")
     return [
-        {
-            **results.rows.loc[i, columns].to_dict(),
-            "leverage": float(h[i]),
-            "learnt_by_heart": bool(h[i] > LEARNT_BY_HEART),
-        }
-        for i in order
+        {**line, "leverage": float(h[i]), "learnt_by_heart": bool(h[i] > LEARNT_BY_HEART)}
+        for i, line in zip(order, lines, strict=True)
     ]

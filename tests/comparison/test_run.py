@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rec_trak.comparison import match
 from rec_trak.comparison.match import SHIFT_COLUMNS
 from rec_trak.comparison.run import Comparison, compare_runs, write_comparison
 from rec_trak.errors import DataError
@@ -118,12 +119,23 @@ def test_row_order_of_either_run_changes_nothing_but_row_numbers(tmp_path):
         assert np.array_equal(second.poisoned.scores[number], first.table["poisoned_score"].to_numpy())
 
 
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_no_row_is_lost_between_users(tmp_path, monkeypatch, at_once):
+    """Law: the table is the same, users looked at one by one or all of them together."""
+    identities = [(f"u{i % 7}", f"h{i % 11}", "abc"[i % 3], 0) for i in range(40)]
+    clean = {one: float(i % 5) for i, one in enumerate(identities)}
+    folders = save_run(tmp_path / "c", clean), save_run(tmp_path / "p", dict(list(clean.items())[5:]))
+    whole = compare_runs(*folders).table.whole()
+    monkeypatch.setattr(match, "AT_ONCE", at_once)
+    pd.testing.assert_frame_equal(compare_runs(*folders).table.whole(), whole)
+
+
 def test_rows_of_one_run_only_move_nobody(tmp_path):
     """Law: ranks are among matched rows, so further rows in the poisoned run leave every shift as it was."""
     clean, poisoned = save_run(tmp_path / "c", CLEAN), dict(POISONED)
-    before = compare_runs(clean, save_run(tmp_path / "p", poisoned)).table
+    before = compare_runs(clean, save_run(tmp_path / "p", poisoned)).table.whole()
     poisoned |= {(f"bot {i}", "", "c", 0): 1000.0 + i for i in range(50)}
-    pd.testing.assert_frame_equal(compare_runs(clean, save_run(tmp_path / "p2", poisoned)).table, before)
+    pd.testing.assert_frame_equal(compare_runs(clean, save_run(tmp_path / "p2", poisoned)).table.whole(), before)
 
 
 def test_a_run_against_itself_has_no_shift(tmp_path):
@@ -160,7 +172,7 @@ def test_q_and_leverage_shift_apart(tmp_path):
     """Law: Q turned round and leverage doubled shift ranks by Q by 99, 0, -99 and ranks by leverage by nothing."""
     clean = save_run(tmp_path / "c", CLEAN, q=Q["clean"], leverage=LEVERAGE["clean"])
     compared = compare_runs(clean, save_run(tmp_path / "p", POISONED, q=Q["poisoned"], leverage=LEVERAGE["poisoned"]))
-    table = compared.table.sort_values("clean_sample_idx")
+    table = compared.table.whole().sort_values("clean_sample_idx")
     assert table["clean_q"].tolist() == Q["clean"][:3]
     assert table["poisoned_leverage"].tolist() == LEVERAGE["poisoned"][:3]
     assert table["q_shift"].tolist() == [-99, 0, 99]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rec_trak.data import texts
-from rec_trak.data.texts import Texts, taken
+from rec_trak.data.texts import GrowingTexts, Texts, taken
 
 STRINGS = ("a", "", "straße", "日本", "\ud800", "b" * 40, "a")
 
@@ -40,3 +40,14 @@ def test_a_subset_is_that_of_the_tuple():
         assert Texts.of(STRINGS).subset(places) == expected
         assert taken(Texts.of(STRINGS), places) == taken(STRINGS, places) == expected
     assert Texts.of(STRINGS).subset(np.arange(7) > 4) == STRINGS[5:]
+
+
+@pytest.mark.parametrize("strings", [STRINGS, ()])
+def test_one_by_one_is_all_at_once(strings):
+    """Strings that come one by one make the table of all of them, which made again is itself."""
+    growing = GrowingTexts()
+    for string in strings:
+        growing.add(string)
+    table = growing.table()
+    assert table == strings
+    assert Texts.of(table) is table

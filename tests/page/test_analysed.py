@@ -7,12 +7,13 @@ import pandas as pd
 
 from rec_trak.page.analysed import analysed
 from rec_trak.results.files import Results
+from rec_trak.results.lines import Lines
 
 
 def told_of(**metadata):
     """Name and value of what a run of two rows says."""
     rows = pd.DataFrame({"user_id": ["u", "v"], "article_id": ["a", "a"]})
-    return dict(analysed(Results(Path("r"), np.zeros(2, np.float32), np.array([1, 0]), rows, metadata)))
+    return dict(analysed(Results(Path("r"), np.zeros(2, np.float32), np.array([1, 0]), Lines.of(rows), metadata)))
 
 
 def test_the_model_is_told_in_words():

@@ -16,6 +16,7 @@ from rec_trak.page.page import write_page
 from rec_trak.page.rows import known_titles
 from rec_trak.page.tables import shown
 from rec_trak.results.files import Results
+from rec_trak.results.lines import Lines
 from rec_trak.runs.finished import open_run
 
 NOBODY = Names({}, {})
@@ -53,8 +54,8 @@ def test_a_quarter_of_a_million_rows_fit(tmp_path):
     n = 236_344
     user, article = rng.integers(0, 50_000, n), np.minimum(rng.zipf(1.3, n), 7_700) - 1
     rows = pd.DataFrame({"user_id": [f"U{i * 37 % 99991}" for i in user], "article_id": [f"N{i}" for i in article]})
-    results = Results(tmp_path, rng.gamma(0.3, size=n).astype(np.float32), np.full(n, -1), rows, {})
-    told = Results(tmp_path / "set", rng.standard_t(3, n).astype(np.float32), np.full(n, -1), rows, {})
+    results = Results(tmp_path, rng.gamma(0.3, size=n).astype(np.float32), np.full(n, -1), Lines.of(rows), {})
+    told = Results(tmp_path / "set", rng.standard_t(3, n).astype(np.float32), np.full(n, -1), Lines.of(rows), {})
     words = [f"word{i}" for i in range(3000)]
     titles = {f"N{i}": (" ".join(rng.choice(words, 10)), "") for i in range(7_700)}
     assert size(row_index(results, [told], titles, NOBODY)) < MOST

@@ -38,7 +38,7 @@ def test_sections_add_up(run):
     results, primary = opened.results, opened.target_set()
     names = Names({u: f"user-{i}" for i, u in enumerate(results.rows["user_id"].unique())},
                   {a: f"article-{i}" for i, a in enumerate(results.rows["article_id"].unique())})  # fmt: skip
-    table = results.rows.assign(score=primary.scores.astype(float), own=results.scores.astype(float))
+    table = results.rows.whole().assign(score=primary.scores.astype(float), own=results.scores.astype(float))
     ranks = table["score"].rank(ascending=False).astype(int)
     for told, column in (
         (people(results, primary, names, {}), "user_id"),

@@ -9,6 +9,7 @@ from support import page_world
 
 from rec_trak.page.reasons import NOTHING, asked_in, asked_of, reasons
 from rec_trak.page.rows import strongest
+from rec_trak.results.lines import Lines
 from rec_trak.runs.finished import open_run
 
 TARGETS = pd.DataFrame({"article_id": ["a", "a", "b"], "other_candidates": ["x y", "y y", "a"]})
@@ -51,9 +52,9 @@ def test_cards_have_reasons_and_q(tmp_path):
     """Law: each listed click of a set has a reason and the run's own Q beside its kernel."""
     place = page_world.write_everything(tmp_path)[0]
     run = open_run(place)
-    own = run.results.rows.assign(q=np.linspace(0, 1, page_world.N).astype(str))
+    own = run.results.rows.whole().assign(q=np.linspace(0, 1, page_world.N).astype(str))
     results = run.target_set()
-    asked = asked_in(results, dataclasses.replace(run.results, rows=own))
+    asked = asked_in(results, dataclasses.replace(run.results, rows=Lines.of(own)))
     for card in strongest(results, {}, asked=asked):
         assert card["why"]
         assert card["numbers"]["q"] == pytest.approx(card["row"] / (page_world.N - 1))

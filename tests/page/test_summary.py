@@ -51,7 +51,7 @@ def test_the_picture_adds_up(tmp_path):
     """Law: bars are sums over the clicks on an article, the largest and the lowest, as long as they are large."""
     told = open_run(page_world.write_everything(tmp_path)[0]).target_set()
     drawn = picture(told, {})
-    sums = told.rows.assign(score=told.scores.astype(float)).groupby("article_id")["score"].sum()
+    sums = told.rows.whole().assign(score=told.scores.astype(float)).groupby("article_id")["score"].sum()
     assert [bar["sum"] for bar in drawn["bars"]] == pytest.approx([sums[bar["article_id"]] for bar in drawn["bars"]])
     assert drawn["bars"][0]["sum"] == pytest.approx(sums.max())
     assert drawn["bars"][-1]["sum"] == pytest.approx(sums.min())

@@ -8,6 +8,7 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, DataError
+from rec_trak.results import groups
 from rec_trak.results.groups import check_columns, column_file, group_tables
 
 A, N = 9, 60
@@ -42,6 +43,16 @@ def rows(articles):
 @pytest.fixture
 def values():
     return np.random.default_rng(1).normal(size=N)
+
+
+@pytest.mark.parametrize("at_once", [1, 7])
+def test_no_sum_depends_on_what_is_looked_at_together(rows, articles, values, monkeypatch, at_once):
+    """The same to the last digit, some rows at a time or all of them."""
+    whole = group_tables(values, rows, rows.history, articles)["by_history_article.csv"]
+    monkeypatch.setattr(groups, "AT_ONCE", at_once)
+    pd.testing.assert_frame_equal(
+        group_tables(values, rows, rows.history, articles)["by_history_article.csv"], whole, check_exact=True
+    )
 
 
 def test_groups_of_rows_add_up_to_the_whole(rows, articles, values):

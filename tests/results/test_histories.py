@@ -12,14 +12,19 @@ from rec_trak.data.impressions import Impressions
 from rec_trak.data.ragged import Ragged
 from rec_trak.results.files import read_results
 from rec_trak.results.histories import articles_table, histories_read
+from rec_trak.results.lines import Lines
 
 
-def read_of(folder, **model) -> pd.DataFrame:
+def read(rows: Lines, model: dict | None) -> list[list[str] | None]:
+    return list(histories_read(rows, model))
+
+
+def read_of(folder, **model) -> Lines:
     """rows.csv of a run whose model reads three articles of a history."""
     tiny.write_tree(folder / "data")
     tiny.write_models(folder / "runs", folder / "data", max_history=3, **model)
     results = read_results(finished.score(folder))
-    assert histories_read(results.rows, results.metadata["model"]) == [t.split() for t in results.rows["history_read"]]
+    assert read(results.rows, results.metadata["model"]) == [t.split() for t in results.rows["history_read"]]
     return results.rows
 
 
@@ -45,12 +50,12 @@ def test_padding_is_nothing_that_was_read(tmp_path):
 
 def test_a_run_from_before_it_was_told():
     """Law: the model's settings say it; where nothing does, nothing is claimed."""
-    rows = pd.DataFrame({"history_ids": ["a b c", "", "a"]})
-    assert histories_read(rows, {"max_history": 2, "history_truncation": "last"}) == [["b", "c"], [], ["a"]]
-    assert histories_read(rows, {"max_history": 2, "history_truncation": "first"}) == [["a", "b"], [], ["a"]]
+    rows = Lines.of(pd.DataFrame({"history_ids": ["a b c", "", "a"]}))
+    assert read(rows, {"max_history": 2, "history_truncation": "last"}) == [["b", "c"], [], ["a"]]
+    assert read(rows, {"max_history": 2, "history_truncation": "first"}) == [["a", "b"], [], ["a"]]
     for silent in (None, {}, {"max_history": 2}, {"max_history": "2", "history_truncation": "last"},
                    {"max_history": 2, "history_truncation": "last", "history_padding": "left_cut"}):  # fmt: skip
-        assert histories_read(rows, silent) is None
+        assert read(rows, silent) == [None] * 3
 
 
 def test_every_article_that_a_row_shows_has_its_headline_and_class():

@@ -11,6 +11,7 @@ import pytest
 from support import strange
 
 from rec_trak.errors import StoreError
+from rec_trak.store import manifest
 from rec_trak.store import saver as saver_module
 from rec_trak.store.blocks import end, unfinished
 from rec_trak.store.manifest import (
@@ -167,6 +168,14 @@ def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(TypeError):
         write_json(path, {"a": 2, "b": object()})
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_a_long_list_has_the_digest_of_its_json(monkeypatch):
+    """Law: what is hashed some of it at a time is hashed as if it were one; directories of earlier builds still fit."""
+    names = [f'u{i}, "é' for i in range(7)]
+    whole = digest(names, np.arange(4), {"a": names})
+    monkeypatch.setattr(manifest, "AT_ONCE", 3)
+    assert digest(names, np.arange(4), {"a": names}) == whole
 
 
 def test_digest_sees_every_change():
