@@ -135,7 +135,7 @@ def find_poison(
     ways = {
         way: suspicion_of(as_read, len(log.articles), where, way, given)
         for way in (CLICKS, HISTORIES, SHOWN)
-        if way == through or (way != SHOWN and in_question(as_read, where, way).any())
+        if way == through or (poisoned is not None and way != SHOWN and in_question(as_read, where, way).any())
     }
     found = ways[through]
     for name, scores in {name: scores for one in ways.values() for name, scores in rankings_of(one).items()}.items():

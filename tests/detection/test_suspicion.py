@@ -45,6 +45,7 @@ def test_without_labels_the_rows_in_question_are_ranked_all_the_same(own):
     assert "Nobody says which rows are poisoned" in result.stdout
     content = json.loads((own / "detection.json").read_text())
     assert (content["questions"], content["labels"], content["n_poisoned"]) == ({}, None, None)
+    assert not any("in history, then" in name for name in content["kinds"])  # what nobody asked takes no time
     table, log = pd.read_csv(own / "suspicion.csv"), open_run(own).click_log()
     clicks = np.flatnonzero(log.rows.clicked == log.articles.position[PROMOTED])
     assert sorted(table["sample_idx"]) == clicks.tolist()
