@@ -68,7 +68,8 @@ def _told(content: dict[str, Any]) -> dict[str, Any]:
     plain = _plain(content, sentences[0]) if content["labels"] is not None else NOT_SAID
     told, why = _suspicion(content.get("suspicion"))
     whole = {"answer": answer, "suspicion": told, "why": why, "verdict": sentences[0], "plain": plain}
-    return whole | {"sentences": [*answer, *sentences], **parts}
+    lines = answer[:-1] if told and told["first_rows"] else answer  # what to do says the first screen, of this folder
+    return whole | {"sentences": [*lines, *sentences], **parts}
 
 
 def _suspicion(told: dict[str, Any] | None) -> tuple[dict[str, Any] | None, str]:
