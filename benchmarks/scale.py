@@ -54,7 +54,7 @@ def make(folder: Path, rows: int, articles: int, seed: int = 0) -> None:
     settings = {"checkpoints": str(folder / "runs" / "clean_0.pt"), "model_config": str(folder / "runs" / "model.json")}
     settings |= {"data_path": str(folder / "data"), "output_dir": str(folder / "results"), "proj_dim": 64}
     settings |= {"data_format": "mind", "batch_size": 256}
-    settings["targets"] = {"promoted": {"article": str(ids[0]), "users": "train", "count": TARGETS}}
+    settings["targets"] = {"promoted": {"article": str(ids[articles // 50]), "users": "train", "count": TARGETS}}
     lines = [f"{key}: {json.dumps(value)}" for key, value in settings.items()]
     (folder / "trak.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -263,8 +263,10 @@ def negligible(phi: np.ndarray, h: np.ndarray, kernel: Kernel, precision: str = 
     floor = shortest(kernel, len(phi), precision) ** 2
     found = h * kernel.ridge <= floor  # since h <= |phi|^2 / ridge, all others are longer
     places = np.flatnonzero(found)
-    for rows, part in blocks(phi[places]) if len(places) < len(phi) else blocks(phi):
-        found[places[rows]] = part.double().square().sum(dim=1).numpy() <= floor
+    for start in range(0, len(places), BLOCK):
+        some = places[start : start + BLOCK]
+        for _, part in blocks(phi[some]):
+            found[some] = part.double().square().sum(dim=1).numpy() <= floor
     return found
 
 
