@@ -7,13 +7,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from rec_trak.page.rows import reading
 from rec_trak.page.tables import shown
 from rec_trak.results.files import Results
 
 
-def analysed(results: Results) -> list[tuple[str, str]]:
-    """Name and value of what metadata.json says; what it does not say is left out."""
+def analysed(results: Results, read: str = "") -> list[tuple[str, str]]:
+    """Name and value of what metadata.json says, and `read`, see reading.py; what is not said is left out."""
     metadata, rows = results.metadata, results.rows
 
     def count(column: str) -> int:
@@ -36,7 +35,7 @@ def analysed(results: Results) -> list[tuple[str, str]]:
         ("rows", f"{len(rows):,} by {count('user_id'):,} users on {count('article_id'):,} articles"),
         ("of them", f"{fake:,} click a fake article, {real:,} a real one{unknown}" if fake or real else ""),
         ("known to the model", _known(metadata.get("coverage") or {})),
-        ("read of histories", reading(results)),
+        ("read of histories", read),
         ("parameters differentiated", _counted(metadata.get("parameters"))),
         ("K, numbers kept of each gradient", _counted(metadata.get("proj_dim"))),
         ("projector", features.get("projector")),

@@ -23,8 +23,9 @@ from rec_trak.page.detection import detection
 from rec_trak.page.finder import MOST, row_index, size
 from rec_trak.page.glossary import entries
 from rec_trak.page.naming import names_of, people, shelf
+from rec_trak.page.reading import reading
 from rec_trak.page.rendering import embedded, in_script, rendered
-from rec_trak.page.rows import known_titles, reading
+from rec_trak.page.rows import known_titles
 from rec_trak.page.sections import agreement, group_tables, own_rows
 from rec_trak.page.summary import mentioned, picture, plain_text, ten_lines
 from rec_trak.page.tables import Table, shown
@@ -122,6 +123,7 @@ def page_content(run: FinishedRun, compare_dir: Path | None, command: str) -> di
     }
     lines = ten_lines(run, scored, titles, sections, (sets[0] if sets else own)["sentences"])
     told = [*mentioned(lines, "article"), *(bar["article_id"] for bar in bars["bars"])]
+    read = reading(results, titles)
     names = names_of(_cards(sets, own, compare), told, mentioned(lines, "user"))
     return sections | {
         "title": _title(results),
@@ -135,8 +137,8 @@ def page_content(run: FinishedRun, compare_dir: Path | None, command: str) -> di
         "shelf": shelf(run, primary, names, titles),
         "more_sets": more_sets,
         "glossary": entries(),
-        "analysed": analysed(results),
-        "reading": reading(results),
+        "analysed": analysed(results, read["told"]),
+        "reading": read,
         "notes": [shown(note, None) for note in [*(results.metadata.get("notes") or []), *run.left_aside]],
         "commands": _commands(results, sets, compare, compare_dir, command),
         "absent": _absent(results, sections),

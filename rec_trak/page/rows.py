@@ -14,7 +14,7 @@ from rec_trak.page.tables import read_csv, shown
 from rec_trak.results.files import Results
 from rec_trak.results.histories import ARTICLES, row_read
 from rec_trak.results.lines import Lines
-from rec_trak.results.ranking import HISTORY_READ, best_first
+from rec_trak.results.ranking import best_first
 from rec_trak.runs.finished import FinishedRun
 
 LISTED = 10  # rows in a list
@@ -51,34 +51,6 @@ def _clicked(rows: Lines) -> pd.DataFrame:
     first = np.full(len(articles), len(rows), dtype=np.int64)
     np.minimum.at(first, codes, np.arange(len(rows)))
     return rows.take(first, ["article_id", "title", "label"])
-
-
-def reading(results: Results) -> str:
-    """How much of the histories the model reads, and how much it does not, in a sentence; '' without histories."""
-    rows, model = results.rows, results.metadata.get("model") or {}
-    if "history_ids" not in rows:
-        return ""
-    total, read, silent = 0, 0, False
-    for part in rows.parts([name for name in ("history_ids", HISTORY_READ) if name in rows]):
-        total += sum(len(text.split()) for text in part["history_ids"])
-        if HISTORY_READ in rows:
-            read += sum(len(text.split()) for text in part[HISTORY_READ])
-        else:
-            found = [row_read({"history_ids": text}, model) for text in part["history_ids"]]
-            silent = silent or None in found
-            read += sum(len(ids) for ids in found if ids is not None)
-    if not total:
-        return ""
-    if silent:
-        return "This run does not tell what of a history the model reads."
-    most, end = model.get("max_history"), model.get("history_truncation")
-    kept = f", the {end} {most} of each at most" if type(most) is int and end in ("first", "last") else ""
-    told = f"The model reads {read:,} of the {total:,} articles that histories hold{kept}"
-    return (
-        f"{told}; the other {total - read:,} it does not read: they unfold beside the clicks listed here."
-        if read < total
-        else f"{told}: all of them."
-    )
 
 
 def strongest(

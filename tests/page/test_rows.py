@@ -52,6 +52,7 @@ def test_the_column_of_rows_csv_counts(tmp_path):
     text = write_page(run).path.read_text(encoding="utf-8")
     assert '<summary>2 more that the model does not read</summary><ul aria-label="Not read by the model">' in text
     assert f"The model reads {2 * page_world.N} of the {4 * page_world.N} articles that histories hold" in text
+    assert f"<bdi>a</bdi>: {page_world.N} times" in text
 
 
 def test_very_long_histories_are_cut_and_say_so(tmp_path):
