@@ -227,7 +227,7 @@ def check(line: Line, place: Path, tries: int, rng: np.random.Generator, verbose
     if noise:
         sys.exit(f"crash: {line.name} undisturbed gives other bytes each time: {noise}")
     counts = collections.Counter(acts=acts)
-    for act in np.linspace(1, acts, tries).round().astype(int):
+    for act in 1 + ((np.arange(tries) + rng.random()) * acts / max(tries, 1)).astype(int):
         by = SIGNALS[int(rng.integers(len(SIGNALS)))]
         counts[HEAD[0]] += 1
         for column, what in tried(line, folder, template, whole, int(act), by):
@@ -244,8 +244,8 @@ def _unpainted(name: str, draw: Callable, vector: bool = False) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tries", type=int, default=600, help="over all lines")
-    parser.add_argument("--only", nargs="+", default=[], metavar="COMMAND", help="lines that begin so")
-    parser.add_argument("--seed", type=int, default=0, help="of which signal is sent")
+    parser.add_argument("--only", nargs="+", default=[], metavar="COMMAND", help="these lines of the table")
+    parser.add_argument("--seed", type=int, default=0, help="of signals, and of where the acts tried begin")
     parser.add_argument("--verbose", action="store_true", help="say what is wrong, on standard error")
     args = parser.parse_args()
     torch.set_num_threads(1)

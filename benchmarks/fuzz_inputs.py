@@ -23,12 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from input_kinds import Kind, all_kinds
+from input_kinds import Kind, checkpoints, logs_of, texts
+from input_runs import runs
+from support import tiny
 
 from rec_trak.errors import RecTrakError
 from rec_trak.words import say
 
-SECONDS, ROOM = 20, 2 * 2**30
+SECONDS, WAITED, ROOM = 20, 600, 2 * 2**30  # processor time, time on the clock, memory
 READ, REFUSED, TRACEBACK, ROOMY, HANGS, DIES = (
     *("read", "refused in a line", "traceback", "over 2 GB", "hang"),
     "process dies",
@@ -51,14 +53,16 @@ def outcome(kind: Kind) -> tuple[str, str]:
         words = told.read().decode("utf-8", "replace")
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        return (HANGS, "") if number == signal.SIGALRM else (DIES, f"{signal.Signals(number).name} {words[-300:]}")
+        hangs = number in (signal.SIGALRM, signal.SIGXCPU)
+        return (HANGS, "") if hangs else (DIES, f"{signal.Signals(number).name} {words[-300:]}")
     return CODES.get(os.WEXITSTATUS(status), DIES), words
 
 
 def _read(kind: Kind) -> int:
     """What a child does; its exit code."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(SECONDS)
+    signal.alarm(WAITED)
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, 2 * SECONDS))
     with open("/proc/self/statm", encoding="ascii") as file:
         size = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, size + ROOM))
@@ -130,7 +134,7 @@ def run(tries: int, seed: int, only: Sequence[str], keep: Path | None, progress:
     bad: collections.Counter = collections.Counter()
     with tempfile.TemporaryDirectory() as place:
         os.environ["REC_TRAK_CACHE"] = f"{place}/cache"
-        kinds = [kind for kind in all_kinds(Path(place)) if not only or kind.name in only]
+        kinds = [kind for kind in _all_kinds(Path(place)) if not only or kind.name in only]
         for kind in kinds:
             what, words = outcome(kind)
             if what != READ:
@@ -146,6 +150,12 @@ def run(tries: int, seed: int, only: Sequence[str], keep: Path | None, progress:
     print(f"{total.total()} changed inputs: " + ", ".join(f"{total[what]} {what}" for what in OUTCOMES))
     for (what, kind, file, words), count in bad.most_common():
         progress(f"{count} x {what}: {kind}, {file}: {words}")
+
+
+def _all_kinds(place: Path) -> list[Kind]:
+    """Every kind, its files written below `place`."""
+    tree = tiny.write_tree(place / "tree")
+    return [*logs_of(place, tree), *texts(place, tree), *checkpoints(place, tree), *runs(place)]
 
 
 def _last(words: str) -> str:

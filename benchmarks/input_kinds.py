@@ -1,9 +1,7 @@
-"""Valid inputs of every kind that is read, each with what reads it. Not here: changing them."""
+"""Valid logs, texts and checkpoints of every kind, each with what reads it. Not here: changing them, runs."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import pickle
 import shutil
@@ -19,13 +17,11 @@ from mutations import mutated, mutated_zip
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support import checkpoint_files, finished, keras_files, keras_models, logs, page_world, theirs, tiny
-from support.marked import mark_again, sum_again
+from support import checkpoint_files, keras_files, keras_models, logs, theirs, tiny
 from support.mind import write_mind
 from support.plm4newsrs import SETTINGS, nrms_state
 
 from rec_trak.attribution.job import Run, read_job
-from rec_trak.attribution.session import holds_targets, missing_rows
 from rec_trak.checkpoints.info import describe_checkpoint
 from rec_trak.checkpoints.records import read_record
 from rec_trak.checkpoints.source import read_settings, read_source
@@ -37,17 +33,10 @@ from rec_trak.data.articles import read_news_items, read_word_vectors
 from rec_trak.data.further import read_further
 from rec_trak.data.numbered import read_dictionary, read_numbers
 from rec_trak.data.sources import read_data
-from rec_trak.data.targets import Targets, read_explained, read_targets
+from rec_trak.data.targets import read_explained, read_targets
 from rec_trak.detection.known import read_known
 from rec_trak.detection.labels import read_row_numbers
-from rec_trak.detection.run import detect_run, write_detection
-from rec_trak.page.page import page_content
-from rec_trak.results.belongs import RECORD, read_sums
-from rec_trak.runs.finished import open_run
-from rec_trak.runs.verifying import verify_run
-from rec_trak.store import blocks
 from rec_trak.training.job import _mapped_users
-from rec_trak.trust.run import trust_run, write_trust
 
 Settle = Callable[[Path, np.random.Generator], dict[Path, bytes]]
 
@@ -73,17 +62,11 @@ class Kind:
     settle: Settle = lambda path, rng: {}
 
 
-def all_kinds(place: Path) -> list[Kind]:
-    """Every kind, its files written below `place`."""
-    tree = tiny.write_tree(place / "tree")
-    return [*_logs(place, tree), *_texts(place, tree), *_checkpoints(place, tree), *_runs(place)]
-
-
-def _files(folder: Path, *patterns: str) -> tuple[Path, ...]:
+def files_in(folder: Path, *patterns: str) -> tuple[Path, ...]:
     return tuple(sorted(path for pattern in patterns for path in folder.rglob(pattern) if path.is_file()))
 
 
-def _logs(place: Path, tree: Path) -> list[Kind]:
+def logs_of(place: Path, tree: Path) -> list[Kind]:
     """Click logs with their articles, and targets."""
     train, mixed = tree / "models/train_clean.csv", tree / "benchmarks/benchmark_mixed.csv"
     articles = read_news_items(tree / "news_items.csv")
@@ -106,20 +89,22 @@ def _logs(place: Path, tree: Path) -> list[Kind]:
             (mixed, asked),
             (partial(read_targets, mixed, articles), partial(read_explained, asked, articles)),
         ),
-        Kind("MIND TSV", _files(mind, "*.tsv"), (partial(read_data, mind, None, "train_clean"),), share=2),
+        Kind("MIND TSV", files_in(mind, "*.tsv"), (partial(read_data, mind, None, "train_clean"),), share=2),
         Kind(
             "xMIND TSV",
-            (translated, *_files(place / "xmind/MINDsmall_train", "*.tsv")),
+            (translated, *files_in(place / "xmind/MINDsmall_train", "*.tsv")),
             (partial(read_data, place / "xmind/MINDsmall_train", translated, "train_clean"),),
         ),
-        Kind("Adressa JSON", _files(adressa, "2017*"), (partial(read_data, adressa, None, "train_clean"),)),
-        Kind("Adressa TSV", _files(prepared / "train", "*.tsv"), (partial(read_data, prepared, None, "train_clean"),)),
+        Kind("Adressa JSON", files_in(adressa, "2017*"), (partial(read_data, adressa, None, "train_clean"),)),
+        Kind(
+            "Adressa TSV", files_in(prepared / "train", "*.tsv"), (partial(read_data, prepared, None, "train_clean"),)
+        ),
         Kind(
             "EB-NeRD Parquet",
-            (ebnerd / "articles.parquet", *_files(ebnerd / "train", "*.parquet")),
+            (ebnerd / "articles.parquet", *files_in(ebnerd / "train", "*.parquet")),
             (partial(read_data, ebnerd, None, "train_clean"),),
         ),
-        Kind("preprocessed TSV", _files(parsed, "*.tsv"), (partial(read_data, parsed, None, "train_clean", told),)),
+        Kind("preprocessed TSV", files_in(parsed, "*.tsv"), (partial(read_data, parsed, None, "train_clean", told),)),
         _tables_kept(place),
     ]
 
@@ -154,7 +139,7 @@ def _tables_kept(place: Path) -> Kind:
     read = partial(read_data, tree, None, "train_clean")
     read()
     kept.LEAST = 2**40
-    (path,) = _files(place / "cache", "*.tables")
+    (path,) = files_in(place / "cache", "*.tables")
 
     def again() -> object:
         kept.LEAST = 0
@@ -163,7 +148,7 @@ def _tables_kept(place: Path) -> Kind:
     return Kind("tables kept", (path,), (again,))
 
 
-def _texts(place: Path, tree: Path) -> list[Kind]:
+def texts(place: Path, tree: Path) -> list[Kind]:
     """Settings, maps of names to numbers, vectors, rows by number."""
     tiny.write_models(place / "runs", tree, members=1)
     (place / "lstur").mkdir()
@@ -204,7 +189,7 @@ def _texts(place: Path, tree: Path) -> list[Kind]:
     ]
 
 
-def _checkpoints(place: Path, tree: Path) -> list[Kind]:
+def checkpoints(place: Path, tree: Path) -> list[Kind]:
     """Files of weights in each container, and what stands beside them."""
     folder = place / "weights"
     folder.mkdir()
@@ -229,7 +214,7 @@ def _checkpoints(place: Path, tree: Path) -> list[Kind]:
         Kind(f"{path.suffix[1:]}, sums right", (path,), (partial(describe_checkpoint, path),), mutated_zip)
         for path in (folder / name for name in ("zip.pt", "arrays.npz", "carrying.ckpt"))
     ]
-    shards = (index, *_files(folder / "shards", "*.safetensors"))
+    shards = (index, *files_in(folder / "shards", "*.safetensors"))
     kinds += [
         Kind("shards", shards, (partial(describe_checkpoint, folder / "shards"),)),
         Kind("record", (record,), (partial(read_record, folder / "zip.pt"),)),
@@ -252,61 +237,3 @@ def _checkpoints(place: Path, tree: Path) -> list[Kind]:
         read = partial(lambda path: read_source(read_settings(path), str(path), "auto", checkpoint, articles), path)
         kinds.append(Kind(f"settings {path.suffix[1:]}", (path,), (read,)))
     return kinds
-
-
-def _runs(place: Path) -> list[Kind]:
-    """A finished run: its save directory and its results, with and without check sums that are right."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        folder = finished.finished_run(place / "finished", members=2)
-        write_detection(folder, detect_run(folder, promoted=[finished.PROMOTED], top_k=3, draws=5))
-        write_trust(folder, trust_run(folder))
-        world, compared = page_world.write_everything(place / "page")
-    store = folder / "store"
-    job = read_job(Run(read_analysis_config(place / "finished/trak.yaml"), "train_clean", "clean"))
-    targets = Targets(job.articles, job.impressions.subset(np.arange(3)))
-
-    def solved() -> None:
-        blocks._agreed.clear()
-        run = open_run(folder)
-        run.stored().targets(0, run.sets[0])
-        _ = run.members(), run.stored().read(1)
-
-    def opened() -> None:
-        missing_rows(job)
-        holds_targets(job, "benchmark_mixed", targets)
-
-    told = (solved, opened, partial(verify_run, folder))
-    shown = (
-        lambda: page_content(open_run(folder), None, ""),
-        partial(detect_run, folder, promoted=[finished.PROMOTED], draws=5),
-    )
-    page = (lambda: page_content(open_run(world), compared, ""),)
-    maps, texts = _files(store, "*.mmap"), _files(store, "*.json")
-    results = tuple(path for path in _files(folder, "*.csv", "*.json", "trak_*.npy") if store not in path.parents)
-    pages = (*_files(world, "*.csv", "*.json", "*.npy"), *_files(compared, "*.csv", "*.json"))
-    return [
-        Kind("manifest and markers", texts, told),
-        Kind("maps", maps, told, settle=partial(_marked, store)),
-        Kind("results", results, (*shown, partial(verify_run, folder)), share=2, settle=_summed),
-        Kind("results of the page", pages, page, share=2, settle=_summed),
-    ]
-
-
-def _summed(path: Path, rng: np.random.Generator) -> dict[Path, bytes]:
-    """In two of three tries the file's check sum is made right, so that what reads it gets to see it."""
-    record = path.parent / RECORD
-    if path == record or path.name not in read_sums(path.parent) or rng.random() < 1 / 3:
-        return {}
-    before = record.read_bytes()
-    sum_again(path.parent, path.name)
-    return {record: before}
-
-
-def _marked(store: Path, path: Path, rng: np.random.Generator) -> dict[Path, bytes]:
-    """The same with the markers of a map's blocks, where it can still be mapped."""
-    before = {marker: marker.read_bytes() for marker in store.glob("*/*blocks/*.json")}
-    if rng.random() < 0.5:
-        with contextlib.suppress(Exception):
-            name = path.name.removesuffix("_grads.mmap")
-            mark_again(store, int(path.parent.name), None if name == path.name or name == "" else name)
-    return before

@@ -1,10 +1,18 @@
-"""The one reader of numpy's files of one array. Not here: what an array is to be, or archives of several."""
+"""The one reader of numpy's files: of one array, and archives of several. Not here: what an array is to be.
+
+A header says how much memory an array takes, and a damaged one may say anything: it is held against the bytes that are
+there before any is taken.
+"""
 
 from __future__ import annotations
 
+import math
+import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy
 
 from rec_trak.errors import RecTrakError, reason
 
@@ -25,7 +33,7 @@ def read_array(path: str | Path, mapped: bool = False) -> np.ndarray:
         ArrayError: it is damaged, or holds Python objects or several arrays.
     """
     try:
-        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # which refuses a file that is too short for it
     except FileNotFoundError:
         raise
     except Exception as error:  # numpy reads a header as Python: a damaged one may raise whatever its parser does
@@ -33,4 +41,31 @@ def read_array(path: str | Path, mapped: bool = False) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         array.close()
         raise ArrayError("several arrays in one file")
-    return array
+    return array if mapped else np.array(array)
+
+
+def read_archive(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of a `.npz` by name.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ArrayError: it is damaged, or holds Python objects.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    _check_size(file, member)
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ArrayError(reason(error) or type(error).__name__) from None
+
+
+def _check_size(file: BinaryIO, member: zipfile.ZipInfo) -> None:
+    old = npy.read_magic(file) == (1, 0)
+    shape, _, dtype = (npy.read_array_header_1_0 if old else npy.read_array_header_2_0)(file)
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize > member.file_size:
+        raise ArrayError(f"{member.filename} says shape {shape} of {dtype} and has {member.file_size:,} bytes")

@@ -16,7 +16,7 @@ import pandas as pd
 
 from rec_trak.data.tables import DIGITS
 from rec_trak.errors import ConfigError, DataError, reason
-from rec_trak.results.files import Results
+from rec_trak.results.files import ROWS, Results
 from rec_trak.results.histories import row_read
 from rec_trak.results.ranking import HISTORY_READ, best_first
 from rec_trak.results.reading import read_table
@@ -153,7 +153,10 @@ def influence(run: FinishedRun | str | Path, targets: str | None = None, top: in
     if (results.labels != -1).any():
         columns["label"] = lines["label"].to_numpy()
     columns[name] = results.scores[order].astype(np.float64)
-    columns |= {key: lines[key].astype(float).to_numpy() for key in NUMBERS if key in lines}
+    try:
+        columns |= {key: lines[key].astype(float).to_numpy() for key in NUMBERS if key in lines}
+    except ValueError as error:
+        raise DataError(f"{results.folder / ROWS}: no number ({reason(error)}). Run scripts/score.py again.") from None
     columns[HISTORY_READ] = _histories(results, lines)
     what = "self-influence" if targets is None else f"mean influence on {targets}"
     title = f"Training clicks by {what}, the highest first"

@@ -1,9 +1,11 @@
 """A file of one array is read, or refused with a reason that is one line."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
-from rec_trak.arrays import ArrayError, read_array
+from rec_trak.arrays import ArrayError, read_archive, read_array
 
 
 def test_what_was_saved_is_read(tmp_path):
@@ -31,6 +33,39 @@ def test_any_flipped_bit_of_a_header_is_a_reason(tmp_path, at, mapped):
         except ArrayError as error:
             reasons.append(str(error))
         assert not any("\n" in told for told in reasons)
+
+
+def test_a_header_that_says_more_than_there_is(tmp_path):
+    """Refused before any memory is taken for it, in a file of one array and in an archive."""
+    np.save(tmp_path / "a.npy", np.arange(6.0))
+    content = (tmp_path / "a.npy").read_bytes().replace(b"'shape': (6,)", b"'shape': (6000000000000,)")
+    content = content.replace(b" " * 13 + b"\n", b" \n")
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(ArrayError, match="mmap length is greater than file size"):
+        read_array(tmp_path / "a.npy")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", content)
+    with pytest.raises(ArrayError, match=r"a\.npy says shape \(6000000000000,\) of float64 and has 176 bytes"):
+        read_archive(tmp_path / "a.npz")
+
+
+def test_archives(tmp_path):
+    """Arrays by name, of any shape and type; Python objects and other files are refused."""
+    held = {"a": np.arange(6.0).reshape(2, 3), "none": np.zeros((0, 3)), "text": np.array(["x"]), "one": np.int8(3)}
+    for write in (np.savez, np.savez_compressed):
+        write(tmp_path / "a.npz", **held)
+        found = read_archive(tmp_path / "a.npz")
+        assert all(
+            np.array_equal(found[name], value) and found[name].dtype == value.dtype for name, value in held.items()
+        )
+    np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
+    with pytest.raises(ArrayError, match="Object arrays cannot be loaded"):
+        read_archive(tmp_path / "objects.npz")
+    (tmp_path / "b.npz").write_bytes(b"")
+    with pytest.raises(ArrayError, match="not a zip file"):
+        read_archive(tmp_path / "b.npz")
+    with pytest.raises(FileNotFoundError):
+        read_archive(tmp_path / "c.npz")
 
 
 def test_what_is_no_array_is_refused(tmp_path):

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from rec_trak import words
+from rec_trak.arrays import read_archive
 from rec_trak.checkpoints.containers import CheckpointFile, find_state
 from rec_trak.checkpoints.folders import INDEX, index_in, is_of_tensorflow, read_shards
 from rec_trak.checkpoints.hdf5 import SIGNATURE
@@ -173,13 +174,11 @@ def _read_safetensors(path: Path) -> Content:
 def _read_npz(path: Path) -> Content:
     """Arrays of numbers are tensors; others (text) stand beside them."""
     state, extras = {}, {}
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in arrays.files:
-            value = arrays[name]
-            if value.dtype.kind in "biufc":
-                state[name] = torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))
-            else:
-                extras[name] = value.tolist()
+    for name, value in read_archive(path).items():
+        if value.dtype.kind in "biufc":
+            state[name] = torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))
+        else:
+            extras[name] = value.tolist()
     return {**extras, "state_dict": state}, (), None
 
 

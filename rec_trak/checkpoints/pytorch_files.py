@@ -102,6 +102,18 @@ def _member(file: io.BufferedReader, member: zipfile.ZipInfo) -> bytes:
     return file.read(member.file_size)
 
 
+class _Bounded:
+    """A file of which nobody can ask for more than it has: Python takes the memory before it looks what is there."""
+
+    def __init__(self, file: io.BufferedReader, size: int) -> None:
+        self.file, self.size = file, size
+        self.readline, self.tell = file.readline, file.tell
+
+    def read(self, count: int) -> bytes:
+        """At most so many bytes."""
+        return self.file.read(min(count, self.size - self.file.tell()))
+
+
 def read_legacy(path: Path) -> tuple[Any, tuple[str, ...], Storages]:
     """The content of a file from before PyTorch 1.6, with tensors on paper, replaced classes, and the storages.
 
@@ -111,12 +123,13 @@ def read_legacy(path: Path) -> tuple[Any, tuple[str, ...], Storages]:
     size = path.stat().st_size
     places, machine = {}, Machine(size)
     with open(path, "rb") as file:
-        magic, protocol, system = (machine.read(file) for _ in range(3))
+        pickles = _Bounded(file, size)
+        magic, protocol, system = (machine.read(pickles) for _ in range(3))
         if magic != LEGACY_MAGIC or protocol != LEGACY_PROTOCOL or not isinstance(system, dict):
             raise ValueError("its header is wrong")
         _check_byte_order(system.get("little_endian") is True)
-        content = machine.read(file)
-        for key in machine.read(file):
+        content = machine.read(pickles)
+        for key in machine.read(pickles):
             storage = machine.storages[key]
             if int.from_bytes(file.read(8), "little") != storage.numel:
                 raise ValueError(f"storage {key} has another length")

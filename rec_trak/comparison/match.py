@@ -17,7 +17,7 @@ from rec_trak.errors import DataError
 from rec_trak.results.files import METADATA, ROWS, Results
 from rec_trak.results.lines import AT_ONCE, Lines
 from rec_trak.results.ranking import IDENTITY, label_words, percentiles
-from rec_trak.words import LINE, plain, quoted
+from rec_trak.words import LINE, plain
 
 SIDES = ("clean", "poisoned")
 PARTS = ("q", "leverage")  # columns of rows.csv whose product is self-influence
@@ -189,15 +189,7 @@ def _part(run: Results, part: str) -> np.ndarray:
     """Q or leverage of each row, NaN where rows.csv has no such column."""
     if part not in run.rows:
         return np.full(len(run.rows), np.nan)
-    values = run.rows.numbers(part)
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        got = run.rows.take(bad[:1], [part])[part].iloc[0]
-        raise DataError(
-            f"{run.folder / ROWS}: `{part}` of row {bad[0]}. Got {quoted(got)}, expected a finite number. Run "
-            "scripts/score.py again."
-        )
-    return values
+    return run.numbers(part)
 
 
 def _ranks(matched: pd.DataFrame, what: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ Files are read with numpy alone, and nothing in them is run.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rec_trak.arrays import ArrayError, read_archive, read_array
 from rec_trak.errors import ConfigError, DataError, listed, reason
 from rec_trak.words import QUOTE, outline, plain, quoted
 
@@ -125,14 +127,10 @@ def _arrays(given: str | Mapping[str, str]) -> dict[str, np.ndarray]:
 
 def _load(path: str) -> np.ndarray | dict[str, np.ndarray]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
+        return read_archive(path) if zipfile.is_zipfile(path) else read_array(path)
     except FileNotFoundError:
         raise DataError(f"`article_ids`: {path}: no such file. Give a .npy or .npz.") from None
-    except Exception as error:  # zip files, headers and pickles that numpy refuses, each with an error of its own
+    except (ArrayError, OSError) as error:
         raise DataError(
             f"`article_ids`: {path}: cannot be read ({reason(error)}). Give a .npy or .npz of numbers, and ids as text "
             "(`ids.astype(str)`), not as Python objects."

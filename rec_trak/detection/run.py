@@ -242,7 +242,7 @@ def _rankings(
 ) -> tuple[dict[str, np.ndarray], dict[str, str], list[str]]:
     """All rankings, the kind of each, and notes on those left out."""
     results, stored = run.results, run.stored(log)
-    renormalised = told.rows.numbers("renormalised")
+    renormalised = told.numbers("renormalised")
     own = {results.metadata["score"]["form"]: results.scores.astype(np.float64)}
     for form in {"self_influence", "loss_gradient"} - own.keys():
         own[form] = stored_self_influence(stored, form)

@@ -146,7 +146,7 @@ def read_suspects(
     found = suspects_of(log.rows, log.articles, level)
     results = run.results if targets is None else run.target_set(targets)
     if targets is not None and "renormalised" in results.rows:
-        scores = results.rows.numbers("renormalised")
+        scores = results.numbers("renormalised")
     else:
         scores = results.scores.astype(float)
     codes, named = results.rows.codes("article_id")

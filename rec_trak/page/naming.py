@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rec_trak.errors import DataError
 from rec_trak.page.rows import SHORT, Titles, headline
 from rec_trak.page.tables import read_csv, shown
 from rec_trak.results.files import Results
@@ -84,7 +85,10 @@ def shelf(run: FinishedRun, primary: Results, names: Names, titles: Titles) -> l
     results, path = run.results, run.file(READ_BY)
     table = None if path is None else read_csv(path)
     known = table is not None and {"article_id", "rows"} <= set(table.columns)
-    readers = dict(zip(table["article_id"], table["rows"], strict=True)) if known else {}
+    try:
+        readers = dict(zip(table["article_id"], table["rows"].astype(int), strict=True)) if known else {}
+    except ValueError as error:
+        raise DataError(f"{path}: cannot be read ({shown(error)}). Run scripts/score.py again.") from None
     rows_of, ranks = _rows_of(results, "article_id"), _ranks(primary)
     user = results.rows.codes("user_id")[0]
     told = []

@@ -15,6 +15,7 @@ import pandas as pd
 
 from rec_trak.page.tables import read_csv, shown
 from rec_trak.results.files import Results
+from rec_trak.runs.aside import own_file
 from rec_trak.words import isolated
 
 TITLE = 70  # characters of a headline in a sentence
@@ -51,9 +52,9 @@ def asked_in(results: Results, own: Results) -> Asked | None:
     """The same of a target set, with the Q of self-influence, the run's `own`.
 
     Raises:
-        DataError: its targets.csv cannot be read.
+        DataError: its targets.csv is damaged, or cannot be read.
     """
-    asked = asked_of(read_csv(results.folder / "targets.csv"))
+    asked = asked_of(read_csv(own_file(results, "targets.csv")))
     if asked is None or "q" not in own.rows:
         return asked
     return dataclasses.replace(asked, q=own.rows.numbers("q"))

@@ -145,8 +145,7 @@ def _asked(run: FinishedRun, sets: list[Results], titles: Titles) -> list[Part]:
             )
         ]
     name, score = shown(sets[0].folder.name, 60), sets[0].metadata.get("score") or {}
-    path = own_file(sets[0], "targets.csv")
-    table = None if path is None else read_csv(path)
+    table = read_csv(own_file(sets[0], "targets.csv"))
     ids = [] if table is None or "article_id" not in table else list(dict.fromkeys(table["article_id"]))
     what = _joined([[_article(a, titles)] for a in ids[:NAMED]])
     rest = len(ids) - NAMED

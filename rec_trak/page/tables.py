@@ -93,13 +93,13 @@ def read_table(path: Path, name: str, title: str, lines: int = LINES, root: Path
     )
 
 
-def read_csv(path: Path) -> pd.DataFrame | None:
-    """A CSV as text, None where there is no such file.
+def read_csv(path: Path | None) -> pd.DataFrame | None:
+    """A CSV as text, None where there is no such file, or none was found.
 
     Raises:
         DataError: it cannot be read.
     """
-    return read_table_of_results(path) if path.is_file() else None
+    return read_table_of_results(path) if path is not None and path.is_file() else None
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

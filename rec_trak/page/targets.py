@@ -74,10 +74,10 @@ def single_targets(results: Results, titles: Titles) -> list[dict[str, Any]]:
     Raises:
         DataError: a file is damaged, or names rows that the run does not have.
     """
-    paths = {name: own_file(results, f"{name}.csv") for name in ("targets", "proponents", "opponents")}
-    if None in paths.values():
+    names = ("targets", "proponents", "opponents")
+    tables = {name: read_csv(own_file(results, f"{name}.csv")) for name in names}
+    if any(table is None for table in tables.values()):
         return []
-    tables = {name: read_csv(path) for name, path in paths.items()}
     try:
         targets = tables["targets"].assign(target=tables["targets"]["target"].astype(int)).set_index("target")
         ends = {

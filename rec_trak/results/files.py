@@ -42,7 +42,7 @@ from rec_trak.results.ranking import (
 from rec_trak.results.reading import GUARD, METADATA
 from rec_trak.results.rows_file import AGAIN, LABELS_FILE, ROWS, SCORES, read_or_refuse, read_rows
 from rec_trak.results.style import Writer, figure_files
-from rec_trak.words import outline
+from rec_trak.words import outline, quoted
 
 GRADIENTS = "trak_gradients.npy"
 
@@ -77,6 +77,22 @@ class Results:
         found = np.zeros(len(self.scores), dtype=bool)
         found[named(self.metadata, "rows", len(found), f"{self.folder / METADATA}")] = True
         return found
+
+    def numbers(self, column: str) -> np.ndarray:
+        """(N,) float64 of a column of rows.csv; not to be written to.
+
+        Raises:
+            DataError: a cell is no number.
+        """
+        values = self.rows.numbers(column)
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            got = self.rows.take(wrong[:1], [column])[column].iloc[0]
+            raise DataError(
+                f"{self.folder / ROWS}: `{column}` of row {wrong[0]}. Got {quoted(got)}, expected a finite number. "
+                f"{AGAIN}"
+            )
+        return values
 
     @property
     def nothing_targets(self) -> np.ndarray:

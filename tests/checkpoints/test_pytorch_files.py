@@ -2,6 +2,7 @@
 
 import collections
 import struct
+import tracemalloc
 import zipfile
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 from rec_trak.checkpoints.pytorch_files import read_legacy, read_zip
 
+BOUND = 2**22  # bytes
 READERS = {True: read_zip, False: read_legacy}
 DTYPES = (
     torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int8, torch.uint8, torch.int16, torch.int32,
@@ -153,3 +155,18 @@ def test_a_file_that_shrinks(tmp_path):
     (tmp_path / "a.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:-1])
     with pytest.raises(ValueError, match="is cut short"):
         storages.tensor(content["w"])
+
+
+def test_no_more_memory_than_the_file_needs(tmp_path):
+    """Law: text that says it is longer than the file takes no memory for it; the older format's pickles are read from
+    the file itself."""
+    path = tmp_path / "a.bin"
+    torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"X\x01\x00\x00\x00a", b"X" + (2**27).to_bytes(4, "little") + b"a", 1))
+    assert path.read_bytes() != content
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="expected 134217728 bytes"):
+        read_legacy(path)
+    assert tracemalloc.get_traced_memory()[1] < BOUND
+    tracemalloc.stop()

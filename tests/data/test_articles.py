@@ -12,7 +12,7 @@ from rec_trak.data.articles import (
     read_word_vectors,
     tokenise,
 )
-from rec_trak.errors import ConfigError, DataError
+from rec_trak.errors import ConfigError, DataError, RoomError
 
 ITEMS = "item_id,title,text,is_fake,category\nn1,Cat and dog,A cat. A dog!,1,pets\nn2,Dog,,0.0,\nn3,,,,news\n"
 
@@ -127,6 +127,15 @@ def test_articles_as_integers(write):
     assert {values.dtype for values in encoded.values()} == {np.dtype(np.int32)}
     with pytest.raises(ConfigError, match=r"unknown view\. Got 'image'"):
         encode_articles(articles, text, ("image",))
+
+
+def test_texts_beyond_the_memory(write):
+    """Law: a length that no memory holds is refused by its key before any is taken."""
+    articles = read_news_items(write("item_id,title,text\nn1,a,b\n"))
+    with pytest.raises(
+        RoomError, match=r"`title_length`: 2,000,000,000,000 words of each of 1 articles: not enough mem"
+    ):
+        encode_articles(articles, TextConfig(words=("a",), title_length=2 * 10**12), ("title",))
 
 
 def test_word_vectors_only_where_needed(write):

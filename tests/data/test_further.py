@@ -63,7 +63,7 @@ def test_each_kind_of_file_gives_each_article_its_own(saved, given):
     ("made", "given", "message"),
     [
         (None, "gone.npy", r"`article_ids`: gone\.npy: no such file"),
-        (np.array([{}, 1, 2], dtype=object), "x.npy", r"x\.npy: cannot be read \(.*pickle.*ids\.astype\(str\)"),
+        (np.array([{}, 1, 2], dtype=object), "x.npy", r"x\.npy: cannot be read \(.*Python objects.*ids\.astype\(str\)"),
         (
             np.zeros((2, 5)),
             "x.npy",

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import tracemalloc
 
 import pytest
 from support import strange
@@ -77,6 +78,17 @@ def test_damaged_files_are_refused(tmp_path, content):
             read_dictionary(tmp_path / name)
     with pytest.raises(DataError, match="none.pkl: no such file"):
         read_dictionary(tmp_path / "none.pkl")
+
+
+def test_no_more_memory_than_the_file_needs(tmp_path):
+    """Law: a damaged pickle that asks for a place beyond its end, or for more bytes than it has, gets none of it."""
+    for asked in (b"\x8e" + (2**27).to_bytes(8, "little"), b"Nr" + (2**24).to_bytes(4, "little") + b"a"):
+        (tmp_path / "a.pkl").write_bytes(b"\x80\x04" + asked)
+        tracemalloc.start()
+        with pytest.raises(DataError, match="cannot be read as a dictionary"):
+            read_dictionary(tmp_path / "a.pkl")
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+        tracemalloc.stop()
 
 
 def test_rows_have_the_names_of_their_numbers():

@@ -12,8 +12,8 @@ from torch import nn
 from rec_trak.config.model import Habits, ModelConfig, TextConfig
 from rec_trak.config.reader import build
 from rec_trak.data.batches import Batch
-from rec_trak.errors import ConfigError
-from rec_trak.models.build import build_model, read_sizes
+from rec_trak.errors import ConfigError, RoomError
+from rec_trak.models.build import ARCHITECTURES, build_model, read_sizes
 
 TEXT = TextConfig(words=tuple("abcdefg"), categories=("x", "y"), subcategories=("u", "v", "w"))
 SMALL = {
@@ -269,6 +269,24 @@ def test_word_vectors_start_the_embedding():
     vectors = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
     model = build_model(MODELS["nrms"], vectors)
     assert np.array_equal(model.word_embedding.weight.detach().numpy(), vectors)
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"word_dim": 2**40}, {"head_dim": 2**62, "heads": 4}, {"query_dim": 10**12}, {"heads": 2**31}]
+)
+def test_sizes_beyond_the_memory(sizes):
+    """Law: they are refused before any memory is taken; counting draws no random number."""
+    config = MODELS["nrms"]
+    with pytest.raises(
+        RoomError, match=r"model nrms: parameters of the sizes.*not enough memory.*model\.json that the"
+    ):
+        build_model(replace(config, sizes=config.sizes | sizes))
+    torch.manual_seed(0)
+    model = build_model(config)
+    torch.manual_seed(0)
+    module, _, _ = ARCHITECTURES["nrms"]
+    again = module(*read_sizes(config))
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
 
 
 def test_frozen_patterns_switch_gradients_off():

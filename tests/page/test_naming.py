@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from support import page_world
 
+from rec_trak.errors import DataError
 from rec_trak.page.naming import CLICKS, Names, names_of, people, shelf, sums_by_article
 from rec_trak.page.page import write_page
 from rec_trak.page.rows import SHORT, known_titles
@@ -30,6 +31,20 @@ def test_the_first_mentioned_have_a_section():
     assert list(names.users)[:3] == ["u69", "u0", "u1"]
     assert len(names.users) == 60
     assert (names.place("user", "u0"), names.place("user", "u68")) == ("user-1", "")
+
+
+def test_readers_are_counted_in_whole_numbers(tmp_path):
+    """Law: a cell of the sums by history that is no number is told by its file."""
+    folder = page_world.write_run(tmp_path / "run")
+    for rows in ("1,0.5", ",0.5"):
+        (folder / "by_history_article.csv").write_text(f"article_id,rows,sum\nn0,{rows}\n", encoding="utf-8")
+        page_world.claim(folder)
+        opened = open_run(folder)
+        told = (opened, opened.results, Names({}, {"n0": "article-0"}), {})
+        if rows.startswith("1"):
+            assert shelf(*told)[0]["readers"] == 1
+    with pytest.raises(DataError, match=r"by_history_article\.csv: cannot be read \(.*\)\. Run scripts/score.py again"):
+        shelf(*told)
 
 
 def test_sections_add_up(run):

@@ -207,6 +207,14 @@ def test_a_full_disk_is_one_line(tmp_path):
         write_files(tmp_path / "file", {"x.csv": full})
 
 
+def test_a_column_of_numbers(copy):
+    """Law: a cell of rows.csv that is no number is told by its row; nobody ranks by what is left."""
+    held = read_results(copy)
+    assert held.numbers("sample_idx").tolist() == list(range(N))
+    with pytest.raises(DataError, match=r"`user_id` of row \d\. Got .*, expected a finite number\. Run scripts"):
+        held.numbers("user_id")
+
+
 def test_a_folder_that_is_no_finished_run_says_what_is_missing(tmp_path, copy):
     """Law: what is missing is named, and what makes it."""
     with pytest.raises(DataError, match=r"nowhere: not a finished run, trak_scores.npy, .*Run scripts/score.py first"):

@@ -6,6 +6,7 @@ import pytest
 from support import page_world
 
 from rec_trak.errors import DataError
+from rec_trak.page.reasons import asked_in
 from rec_trak.page.targets import single_targets
 from rec_trak.results.belongs import RECORD
 from rec_trak.results.files import read_results
@@ -29,6 +30,7 @@ def test_lists_of_another_scoring_are_left_aside(held, name):
         others = {key: value for key, value in record.items() if key != name}
         (held.folder / RECORD).write_text(json.dumps(others | told))
         assert single_targets(held, {}) == []
+        assert (asked_in(held, held) is None) == (name == "targets.csv")
         aside = f"set/{name} left aside: of an earlier scoring. scripts/score.py with --targets makes them again."
         assert list(stale_files(held, "set/")) == [aside]
 

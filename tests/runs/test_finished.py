@@ -39,7 +39,7 @@ def scored(tmp_path):
 
 def tells_of_poison(page) -> bool:
     """Whether the first screen says how much of the known poison was found."""
-    return any(fact.startswith("Injected: ") for fact in page.facts)
+    return any(fact.startswith("Injected: ") and "Nobody has looked" not in fact for fact in page.facts)
 
 
 def test_all_of_one_scoring_is_taken(scored):
