@@ -86,16 +86,21 @@ def _removal(told: dict[str, Any]) -> tuple[list[str], list[str]]:
             )
     first = next((line for line in ours if line["drop"] is not None), None)
     if first:
-        after = "; ".join(
-            f"{name} from {share['before']:.2f} to {share['after']:.2f}"
-            for name, share in first["exposure"].items()
-            if share["before"] > 0
-        )
-        good.append(
+        after = "; ".join(_exposed(name, ours) for name, share in first["exposure"].items() if share["before"] > 0)
+        text = (
             f"Without the {first['rows']} strongest proponents of the set ({first['percent']} %) its mean margin falls "
-            f"by {first['drop']:.2f}{f' ({after})' if after else ''}."
+            f"by {_of(first['drop'], first['drop_interval'])}{f' ({after})' if after else ''}"
         )
+        clear = first["drop_interval"] and (first["drop_interval"][0] or 0) > 0
+        (good if clear else bad).append(f"{text}." if clear else f"{text}: no clear fall.")
     return bad, good
+
+
+def _exposed(name: str, lines: list[dict[str, Any]]) -> str:
+    """A measure of exposure before, and after each share of the rows was left out."""
+    shares = [(line["exposure"].get(name), line["percent"]) for line in lines]
+    after = [f"{share['after']:.2f} without {percent} %" for share, percent in shares if share]
+    return f"{name} from {lines[0]['exposure'][name]['before']:.2f} to {', '.join(after)}"
 
 
 def _single(told: dict[str, Any]) -> tuple[list[str], list[str]]:

@@ -3,7 +3,7 @@
 import pytest
 
 from rec_trak.validation.estimates import CANDIDATES, DOT, RANDOM, RUN, SIGNED
-from rec_trak.validation.text import COLUMNS, lines_of, verdict
+from rec_trak.validation.text import COLUMNS, findings, lines_of, verdict
 
 
 def score(value, low, over=0.3, over_low=0.2, ratio=0.8):
@@ -81,8 +81,8 @@ def test_removal():
         "Without its 15 strongest proponents a target's margin falls by 3.00, 4.0 [2.0, 5.0] times the mean change by "
         "random removal. That is 2.0 [1.5, 2.5] times that of as many rows that click its article."
     )
-    assert "(explained@5 from 0.50 to 0.20)" in said
-    assert verdict({"removal": removal(low=0.8)}).endswith("0.20).")
+    assert "falls by 3.00 [1.00, 4.00] (explained@5 from 0.50 to 0.20 without 1 %)." in said
+    assert verdict({"removal": removal(low=0.8)}).endswith("0.20 without 1 %).")
     assert "no clear effect" in verdict({"removal": removal(low=0.8)}).split("Without the 15")[0]
     for same in (0.9, 1.4):
         assert verdict({"removal": removal(same=same)}).startswith(
@@ -100,6 +100,18 @@ def test_removal():
     said = verdict({"removal": told})
     assert "cannot be judged: too many models diverged" in said
     assert "Nothing is known of removing 1 %" in said
+
+
+def test_a_fall_whose_interval_holds_0_is_none():
+    """It does not speak for the ranking, and exposure is told of every share of rows, not of the one that suits."""
+    told = removal()
+    told["set"][1]["drop_interval"] = [-0.02, 0.27]
+    more = told["set"][1] | {"percent": 10, "rows": 150, "exposure": {"explained@5": {"before": 0.5, "after": 0.8}}}
+    told["set"].append(more)
+    failed, holds = findings({"removal": told})
+    wanted = "3.00 [-0.02, 0.27] (explained@5 from 0.50 to 0.20 without 1 %, 0.80 without 10 %): no clear fall."
+    assert failed[-1].endswith(wanted)
+    assert not any("Without the" in line for line in holds)
 
 
 def test_the_other_parts():
