@@ -13,8 +13,8 @@ from rec_trak.runs.finished import FinishedRun
 Part = str | dict[str, str]
 PERCENT = 1  # of the rows, proposed for a look and a trial removal
 PLAINLY = {
-    "stable": "with other random numbers, or other trainings of the same model, the order would come out much the "
-    "same; whether it is right, retraining tells",
+    "stable": "with other random numbers, or other trainings of the same model, groups of clicks would come out much "
+    "the same, single clicks change places; whether it is right, retraining tells",
     "indicative": "the top of the order is a lead, but other random numbers or trainings would change part of it",
     "do not use": "other random numbers or trainings would give another order",
 }
@@ -68,9 +68,11 @@ def what_next(run: FinishedRun, sets: list[Results], sections: dict[str, Any]) -
     retrained = _checked(sections["validation"], sets)
     if retrained and not retrained["stale"] and not retrained["bears_out"]:
         better = line["improvement"] if line else ""
+        folder = shlex.quote(str(sets[0].folder))
         return ["Remove nothing by this ranking yet, since retraining does not bear it out. "
-                + (f"Better: {better}; " if better else "Score with more members or another ridge; ")
-                + "then `python scripts/validate.py` again."]  # fmt: skip
+                + (f"Better: {better}, then `python scripts/validate.py` again. " if better else "")
+                + f"Read its strongest clicks as leads (`python scripts/clean.py --results_dir {folder} --top 20 "
+                "--dry_run` lists them) and look for other signs of injection."]  # fmt: skip
     name = shlex.quote(sets[0].folder.name)
     checked = "" if sections["validation"] else (
         f"; `python scripts/validate.py --training TRAINING.yaml --targets {name} --what removal` with this run's "

@@ -13,14 +13,14 @@ TERMS = {
     "88 in 100.",
     "proponent": "A click with a positive influence: without it the recommendation would be weaker.",
     "opponent": "A click with a negative influence: without it the recommendation would be stronger.",
-    "target": "A recommendation that is explained: a user, an article, and the others shown beside it. A target set is "
-    "a list of them.",
+    "target": "A recommendation that is explained: a user, an article, and the others shown beside it, whether or not "
+    "the model puts that article first. A target set is a list of them.",
     "self-influence": "How much the model's score for a click rests on that click alone; high where nothing else in "
     "the log says the same. Clicks that many bots repeat support each other and have little.",
     "Q": "How unsure the model still was of a click, 0 to 1: what it had to learn from it.",
     "leverage": "How much a click stands alone among all the others, 0 to 1; near 1 the model has learnt it by heart.",
     "kernel": "How alike a click and a recommendation are to the model; influence is this times Q.",
-    "renormalised": "Influence with the size of the click's own gradient taken out; it ranks injected clicks best.",
+    "renormalised": "Influence with the size of the click's own gradient taken out; for looking for injected clicks.",
     "sum": "The influence of all clicks of a group added up. It grows with the number of clicks: look at the mean too.",
     "mean": "The sum divided by the number of clicks.",
     "class": "Whether the clicked article is fake or real, as the log or the article table says; poisoned is a click, "
@@ -37,6 +37,9 @@ TERMS = {
     "recall": "Of the injected clicks, the share that is named.",
     "LDS": "Rank correlation of what influence foretells with what models trained on half of the clicks do; 1 is "
     "perfect, 0 is chance.",
+    "explained@5": "The share of targets whose article stands among the first 5 that the model offers their reader; "
+    "@10 the first 10. fake@5 is the share of readers to whom a fake article is offered there.",
+    "co-reading": "How unlike what a user read is to what the article's other clickers read; it needs no model.",
     "null band": "How far ranks move between trainings that differ in their seed alone.",
     "ridge": "What keeps the estimate from following noise; lambda_rel is its size.",
     "K": "How many numbers are kept of each gradient (the sketch).",

@@ -20,7 +20,7 @@ from rec_trak.words import isolated
 
 TITLE = 70  # characters of a headline in a sentence
 NAMED = 2  # headlines of a sentence
-NOTHING = "Its articles do not tell: it must share words, topics or readers with what is explained."
+NOTHING = "Its articles do not tell; it may share words, topics or readers with what is explained."
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def reasons(
     both = [f"the model read {_named(held, titles)}, explained here, in its history."] if held else []
     why, against = (raises, lowers) if score > 0 else (lowers, raises)
     told = [f"{text[0].upper()}{text[1:]}" for text in [*why, *both]] or [NOTHING]
-    return told + [f"Against that, {text}" for text in against]
+    return told + [f"{'And' if i else 'Against that,'} {text}" for i, text in enumerate(against)]
 
 
 def _where(count: int, asked: Asked) -> str:

@@ -173,7 +173,11 @@ def _clicks(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]:
         ["user ", _user(user), " on ", _article(article, titles), f" (row {row})"]
         for user, article, row in zip(rows["user_id"], rows["article_id"], rows["sample_idx"], strict=True)
     ]
-    return ["The strongest of all: ", *_joined(parts, "; "), "."] if parts else ["No click has a positive influence."]
+    if not parts:
+        return ["No click has a positive influence."]
+    lower = int((primary.scores < 0).sum())
+    against = f" Of all clicks {lower:,} lower it instead." if lower else ""
+    return [f"The {'strongest' if lower == 0 else 'ones that raise it most'}: ", *_joined(parts, "; "), f".{against}"]
 
 
 def _users(primary: Results, order: np.ndarray) -> list[Part]:
@@ -192,7 +196,7 @@ def _users(primary: Results, order: np.ndarray) -> list[Part]:
 def _found(primary: Results, order: np.ndarray, titles: Titles, detection: dict[str, Any] | None) -> list[Part]:
     """Which rows look injected, and how much of the known poison the rankings find."""
     if not detection:
-        return _not_looked(primary, order)
+        return _not_looked(primary, order, titles)
     told = detection["suspicion"]
     if not (told and told["first_rows"]):
         return [" ".join([*detection["answer"][1:2], detection["plain"]])]
@@ -206,15 +210,15 @@ def _found(primary: Results, order: np.ndarray, titles: Titles, detection: dict[
     ]  # fmt: skip
 
 
-def _not_looked(primary: Results, order: np.ndarray) -> list[Part]:
+def _not_looked(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]:
     """How to have clicks told apart where nobody did, for the article that most of the strongest clicks chose."""
     if len(order) < 2 or not primary.metadata.get("targets_file"):
         return []
     article = Counter(primary.rows.take(order, ["article_id"])["article_id"]).most_common(1)[0][0]
     folder = shlex.quote(str(primary.folder.parent.parent))
     flags = f"--results_dir {folder} --promoted {shlex.quote(article)}"
-    return [f"Nobody has looked: `python scripts/detect.py {flags}` says which clicks on the first of these articles "
-            "do not read like its readers."]  # fmt: skip
+    return [f"Nobody has looked: `python scripts/detect.py {flags}` says which clicks on ", _article(article, titles),
+            " do not read like its readers."]  # fmt: skip
 
 
 def _compared(comparison: dict[str, Any] | None) -> list[Part]:
