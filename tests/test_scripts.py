@@ -257,7 +257,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, config):
     assert "featurized 476 rows, 1,024 were there already" in out
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, None])
+@pytest.mark.parametrize("sign", [signal.SIGINT, pytest.param(None, marks=pytest.mark.long)])
 def test_two_target_sets_at_once(tmp_path, config, sign):
     """The second is refused with who is at it and how to wait, or waits with a word, until Ctrl-C or its turn."""
     succeed("featurize", "--config", config)

@@ -52,6 +52,7 @@ def agreement(factors, name, k):
     return np.array([np.corrcoef(truth, kernel(phi.double()))[0, 1] for phi in projected])
 
 
+@pytest.mark.long
 def test_agreement_rises_with_k_and_equals_gaussian(factors):
     """Mean correlation over seeds rises with K, and differs from gaussian's by no more than chance allows."""
     means = []

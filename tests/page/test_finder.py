@@ -48,6 +48,7 @@ def test_every_row_stands_in_the_index(tmp_path):
         np.testing.assert_allclose(found[name], scores, rtol=2**-12)
 
 
+@pytest.mark.long
 def test_a_quarter_of_a_million_rows_fit(tmp_path):
     """Law: at MIND-small's size (236,344 rows, 50,000 users, 7,700 articles clicked) the index is below MOST bytes."""
     rng = np.random.default_rng(0)

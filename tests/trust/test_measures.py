@@ -183,7 +183,7 @@ def test_the_numbers_of_the_system_are_those_of_numpy(lambda_rel):
     assert found.dot_product == pytest.approx(agree(whole, scores(phis, qs, tops, 1e9)), abs=1e-3)
 
 
-@pytest.mark.parametrize("lambda_rel", [1e-4, 0.1, 3.0])
+@pytest.mark.parametrize("lambda_rel", [1e-4, *(pytest.param(ridge, marks=pytest.mark.long) for ridge in (0.1, 3.0))])
 def test_what_is_explained_is_what_refits_without_a_row_explain(lambda_rel):
     """Law: `explained` is 1 - squared errors over squared margins, each row foretold by a fit without it; best over
     larger and over smaller ridges."""
