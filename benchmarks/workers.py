@@ -27,7 +27,7 @@ from rec_trak.config.model import ModelConfig, read_model_config
 from rec_trak.models.build import build_model
 
 PAPER = {"word_dim": 300, "heads": 20, "head_dim": 20, "query_dim": 200}
-MODELS = {"paper": (PAPER, 4096), "small": (SIZES, 32768)}  # sizes, and rows of the shorter run
+MODELS = {"paper": (PAPER, 4096), "small": (SIZES, 8192)}  # sizes, and rows of the shorter run
 KILLED = 2
 ROWS = 12_288  # of the runs that are killed: twelve blocks
 
