@@ -40,13 +40,15 @@ def verdict(questions: dict[str, dict[str, Any]]) -> list[str]:
             continue
         behind = theirs[metric] >= ours[metric]
         even = theirs[metric] == ours[metric]
-        head = "A baseline does as well" if even else "A baseline wins" if behind else "Attribution wins"
+        overlap = _overlap(ours, theirs, metric)
+        head = "A baseline" if behind else "Attribution"
+        head += " does as well" if even else " is ahead, if not clearly," if overlap else " wins"
         first, second = (theirs, ours) if behind else (ours, theirs)
         names = ("the best attribution ranking", "the best baseline")
         text = (
             f"{head} {QUESTIONS[question]}: {METRICS[metric]} {_number(first, metric)} of `{first['ranking']}`; "
             f"{names[not behind]}, `{second['ranking']}`, has {_number(second, metric)}"
-            f"{_overlap(ours, theirs, metric)}."
+            f"{overlap}."
         )
         text += f" Rank by `{theirs['ranking']}` for this." if behind and not even else ""
         (lost if behind else won).append(text)

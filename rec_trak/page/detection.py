@@ -90,7 +90,7 @@ def _plain(content: dict[str, Any], verdict: str) -> str:
         return verdict
     rows, found, name = ours
     chance = rows * question["poisoned"] / question["rows"]
-    where = re.search("A baseline (?:wins|does as well) ([^:]+):", verdict)
+    where = re.search("A baseline (?:wins|does as well|is ahead, if not clearly,) ([^:]+):", verdict)
     lost = f" A rule without attribution does at least as well {where[1]}." if where else ""
     return (
         f"Of {question['poisoned']:,} clicks known to be injected, {found:.0f} are among the first {rows:,} by "
