@@ -229,6 +229,7 @@ def test_output_that_cannot_be_written(tmp_path, config):
     assert str(tmp_path / "results") in fail("featurize", "--config", config)
 
 
+@pytest.mark.long
 def test_ctrl_c_keeps_what_is_finished(tmp_path, config):
     """Exit code 130, and the next run goes on."""
     tiny.write_tree(tmp_path / "big", rows=1500)  # two blocks

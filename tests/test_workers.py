@@ -82,6 +82,7 @@ def test_a_process_alone_draws_everything(monkeypatch):
     assert agreed(lambda: 5) == 5
 
 
+@pytest.mark.long
 def test_two_workers_under_torchrun_fill_the_store_that_one_fills(tmp_path):
     """Byte for byte; the first alone speaks; a command that is not shared is the first one's alone."""
     tiny.write_tree(tmp_path / "data", rows=1100)

@@ -78,13 +78,13 @@ def why_first(told: dict[str, Any]) -> str:
         return "they are most like the known injected ones"
     readers = "clicked it" if told["through"] == CLICKS else "have it in their history"
     said = {
-        CO_READING: f"they read least like the others who {readers}",
-        LOSS: "the model expects their clicks least",
-        COPIES: "their histories are most nearly copies of other users'",
-        INFLUENCE: "their clicks taught the model most to offer it",
+        CO_READING: f"they read little like the others who {readers}",
+        LOSS: "the model expects their clicks little",
+        COPIES: "their histories are nearly copies of other users'",
+        INFLUENCE: "their clicks taught the model much to offer it",
     }
     *first, last = (said[name] for name in told["rule"])
-    return f"{', '.join(first)}, and {last}" if first else last
+    return f"taken together, {', '.join(first)}, and {last}" if first else last
 
 
 def _sure(content: dict[str, Any]) -> str:

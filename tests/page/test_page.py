@@ -231,6 +231,7 @@ def test_output_is_a_file_or_a_folder_that_is_made(run, tmp_path):
         write_page(tmp_path / "nowhere")
 
 
+@pytest.mark.long
 def test_the_script_prints_the_facts_and_one_line_on_bad_input(run, tmp_path):
     """Law: report.py writes the page besides the old files; a folder that cannot be made is one line, exit code 2."""
     call = [sys.executable, str(ROOT / "scripts" / "report.py"), "--results_dir", str(run)]

@@ -87,6 +87,7 @@ def test_two_validations_of_one_set(tmp_path):
     assert len(contents(tmp_path)) == 2
 
 
+@pytest.mark.long
 def test_workers_change_nothing(tmp_path):
     """Law: processes leave the bytes that one process leaves, and torch's threads as they were."""
     before = torch.get_num_threads()
