@@ -68,11 +68,9 @@ def what_next(run: FinishedRun, sets: list[Results], sections: dict[str, Any]) -
     retrained = _checked(sections["validation"], sets)
     if retrained and not retrained["stale"] and not retrained["bears_out"]:
         better = line["improvement"] if line else ""
-        folder = shlex.quote(str(sets[0].folder))
         return ["Remove nothing by this ranking yet, since retraining does not bear it out. "
                 + (f"Better: {better}, then `python scripts/validate.py` again. " if better else "")
-                + f"Read its strongest clicks as leads (`python scripts/clean.py --results_dir {folder} --top 20 "
-                "--dry_run` lists them) and look for other signs of injection."]  # fmt: skip
+                + _leads(run, sets[0], sections)]  # fmt: skip
     name = shlex.quote(sets[0].folder.name)
     checked = "" if sections["validation"] else (
         f"; `python scripts/validate.py --training TRAINING.yaml --targets {name} --what removal` with this run's "
@@ -87,6 +85,18 @@ def what_next(run: FinishedRun, sets: list[Results], sections: dict[str, Any]) -
         f"Look at {which}: `python scripts/clean.py --results_dir {folder} --top {top} --dry_run` lists them, "
         f"`--output NEW.csv` writes the log without them. Train on that and compare{checked}. ", FIND,
     ]  # fmt: skip
+
+
+def _leads(run: FinishedRun, primary: Results, sections: dict[str, Any]) -> str:
+    """Which rows to read where none is to be removed: those that look injected, or the strongest."""
+    told = (sections["detection"] or {}).get("suspicion")
+    looked = bool(told and told["first_rows"])
+    folder, by = (run.folder, " --by suspicion") if looked else (primary.folder, "")
+    which = "the clicks that look most injected" if looked else "its strongest clicks"
+    return (
+        f"Read {which} as leads: `python scripts/clean.py --results_dir {shlex.quote(str(folder))}{by} --top 20 "
+        "--dry_run` lists them."
+    )
 
 
 def _removal(run: FinishedRun, told: dict[str, Any], checked: str) -> list[Part]:

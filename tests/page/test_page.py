@@ -119,6 +119,7 @@ def test_tables_travel_as_json_that_no_title_can_end(text, folders):
     assert set(tables) == groups | {"detection0", "set0-explain_7_2"}
 
 
+@pytest.mark.long
 def test_the_same_folder_gives_the_same_bytes(folders, text, tmp_path):
     """Law: no time, no random id, no order of a set: another process writes the same page to the byte."""
     code = f"from rec_trak.page.page import write_page; write_page({str(folders[0])!r}, {str(folders[1])!r}, " \
