@@ -16,6 +16,7 @@ import pandas as pd
 
 from rec_trak.data.tables import DIGITS
 from rec_trak.errors import ConfigError, DataError, reason
+from rec_trak.frames import MARGIN, UNITS, Table, named_table
 from rec_trak.results.files import ROWS, Results
 from rec_trak.results.histories import row_read
 from rec_trak.results.ranking import HISTORY_READ, best_first
@@ -28,40 +29,8 @@ from rec_trak.words import harmless, quoted
 if TYPE_CHECKING:
     from rec_trak.attribution.explain import Explanation
 
-MARGIN = "margin units"
-UNITS = {
-    "rank": "place among all rows, 1 the highest",
-    "row": "number of the training click, from 0 (sample_idx)",
-    "renormalised": "no unit, ranks alone",
-    "kernel": "no unit",
-    "q": "0 to 1, how unsure the model was",
-    "leverage": "0 to 1",
-    "score": "as the run's form of score",
-    "sum": f"{MARGIN}, over the rows of the group",
-    "mean": f"{MARGIN} a row",
-    "rows": "training clicks",
-}
 NUMBERS = ("renormalised", "kernel", "q", "leverage")
 JUDGED = ("predicted", "checkpoint_reliability", "projection_reliability", "mean_leverage", "condition_number")
-SHOWN = 20  # rows of a table in a notebook
-
-
-class Table(pd.DataFrame):
-    """A pandas table whose `attrs` say its `title` and the `units` of its columns; a notebook shows them."""
-
-    @property
-    def _constructor(self) -> type[Table]:
-        return Table
-
-    def _repr_html_(self) -> str:
-        """HTML with the title above and the units below; text of the data is text."""
-        texts = self.head(SHOWN).map(lambda cell: harmless(cell) if isinstance(cell, str) else cell)
-        body = pd.DataFrame(texts).to_html(escape=True, max_rows=SHOWN, float_format=lambda x: f"{x:.4g}")
-        told = {name: unit for name, unit in self.attrs.get("units", {}).items() if name in self.columns}
-        units = "; ".join(f"<i>{escape(name)}</i>: {escape(unit)}" for name, unit in told.items())
-        more = f" (the first {SHOWN} of {len(self):,})" if len(self) > SHOWN else ""
-        title = self.attrs.get("title", "")
-        return f"<p><b>{escape(harmless(title))}</b>{more}</p>{body}<p><small>{units}</small></p>"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -160,7 +129,7 @@ def influence(run: FinishedRun | str | Path, targets: str | None = None, top: in
     columns[HISTORY_READ] = _histories(results, lines)
     what = "self-influence" if targets is None else f"mean influence on {targets}"
     title = f"Training clicks by {what}, the highest first"
-    return _table(columns, title, UNITS | {name: MARGIN if name != "score" else UNITS["score"]})
+    return named_table(columns, title, UNITS | {name: MARGIN if name != "score" else UNITS["score"]})
 
 
 def explain(run: FinishedRun | str | Path, row: int, target: str) -> Table:
@@ -192,7 +161,7 @@ def explain(run: FinishedRun | str | Path, row: int, target: str) -> Table:
         parts, total = found.parts, found.unsplit
     line = results.rows.take([int(row)]).iloc[0]
     title = f"Row {row}, user {line['user_id']} on “{line['title']}”: its influence on target {name}:{number}"
-    table = _table(parts, title, {"kernel": UNITS["kernel"], "influence": MARGIN})
+    table = named_table(parts, title, {"kernel": UNITS["kernel"], "influence": MARGIN})
     if total:
         table.attrs["note"] = f"not taken apart: {total}"
     return table
@@ -236,7 +205,7 @@ def trust(run: FinishedRun | str | Path) -> Table:
         "mean_leverage": UNITS["leverage"],
         "condition_number": "no unit",
     }
-    return _table(columns, f"How far the rankings of {run.folder.name} can be trusted", units)
+    return named_table(columns, f"How far the rankings of {run.folder.name} can be trusted", units)
 
 
 def groups(run: FinishedRun | str | Path, by: str = "article", targets: str | None = None) -> Table:
@@ -266,17 +235,11 @@ def groups(run: FinishedRun | str | Path, by: str = "article", targets: str | No
     table = _read(path)
     if "label" in table and set(table["label"]) <= {"unknown"}:
         table = table.drop(columns="label")
-    return _table(table, f"{what} by {by}", {key: UNITS[key] for key in ("rows", "sum", "mean")})
+    return named_table(table, f"{what} by {by}", {key: UNITS[key] for key in ("rows", "sum", "mean")})
 
 
 def _opened(run: FinishedRun | str | Path) -> FinishedRun:
     return run if isinstance(run, FinishedRun) else open_run(run)
-
-
-def _table(columns: Any, title: str, units: dict[str, str]) -> Table:
-    table = Table(columns)
-    table.attrs = {"title": title, "units": {name: unit for name, unit in units.items() if name in table.columns}}
-    return table
 
 
 def _histories(results: Results, lines: pd.DataFrame) -> list[str | None]:

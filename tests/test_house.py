@@ -29,7 +29,7 @@ LINE = (
         "validation",
         "page",
     ),
-    *("demo", "api", "tables", "commands", "cli", "__main__"),
+    *("demo", "api", "frames", "tables", "commands", "cli", "__main__"),
 )
 APART = [("training", "gradients"), ("store", "scoring"), ("detection", "comparison"), ("comparison", "trust")]
 PLOTTERS = {"results.plots", "results.panels", "results.fonts", "results.style", "page.figures", "page.svg"}

@@ -9,7 +9,7 @@ import pytest
 from support import finished, page_world
 
 import rec_trak
-from rec_trak import tables
+from rec_trak import frames
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.trust.run import trust_run, write_trust
 
@@ -98,12 +98,12 @@ def test_a_notebook_shows_text_as_text(tmp_path):
     assert "<s>" not in html
     assert "&lt;/script&gt;" in html
     assert "\u202e" not in html
-    assert html.count("<tr") == 1 + tables.SHOWN
+    assert html.count("<tr") == 1 + frames.SHOWN
     assert "(the first 20 of 40)" in html
     assert "<i>influence</i>: margin units" in html
     assert "<s>" not in run._repr_html_()
     assert "40 by 8 users" in run._repr_html_()
-    assert isinstance(run.influence().head(3), tables.Table)
+    assert isinstance(run.influence().head(3), frames.Table)
     assert run.influence().head(3).attrs["units"]
 
 

@@ -20,6 +20,7 @@ from rec_trak.config.model import ModelConfig
 from rec_trak.data.inputs import Inputs
 from rec_trak.disk import sweep
 from rec_trak.errors import ConfigError, DataError, NumericalError, StoreError, reason
+from rec_trak.gradients.threads import one_thread
 from rec_trak.locks import locked
 from rec_trak.progress import progress, quietly, set_quiet
 from rec_trak.store.manifest import digest, write_json
@@ -154,7 +155,7 @@ def retrain_all(
         missing = [one for name, one in different.items() if not (folder / name).is_file()]
         with progress(len(different), desc, "model", done=len(different) - len(missing)) as bar:
             if workers == 1 or len(missing) < 2:
-                with _one_thread(), quietly():
+                with one_thread(), quietly():  # as in every worker, so that their number changes no bit
                     for one in missing:
                         _retrain(experiment, one, folder)
                         bar.update(1)
@@ -261,17 +262,6 @@ def _read(path: Path, count: int) -> Outcome:
         return Outcome(values, content["exposure"], diverged)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read ({reason(error)}). Delete it; it is then trained again.") from None
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread in here as in every worker, so that the number of workers changes no bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _work(shared: tuple[Experiment, Path], one: Retraining) -> None:

@@ -36,18 +36,6 @@ RANKINGS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A finished run, to be read only."""
-    return finished.finished_run(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture
-def own(tmp_path):
-    """A finished run of the test's own."""
-    return finished.finished_run(tmp_path)
-
-
 def measured(folder, **keys):
     """The content, with few draws."""
     return detect_run(folder, **({"promoted": [PROMOTED], "top_k": 3, "draws": 20} | keys))

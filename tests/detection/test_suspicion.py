@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pandas as pd
-import pytest
 from support import finished
 from support.commands import call, fail
 from support.finished import PROMOTED
@@ -14,18 +13,6 @@ from rec_trak.detection.run import find_poison
 from rec_trak.detection.stages import standard_ranks
 from rec_trak.detection.suspicion import HISTORIES, SHOWN
 from rec_trak.runs.finished import open_run
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A finished run, to be read only."""
-    return finished.finished_run(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture
-def own(tmp_path):
-    """A finished run of the test's own."""
-    return finished.finished_run(tmp_path)
 
 
 def without_labels(folder):
