@@ -23,6 +23,7 @@ from rec_trak.config.analysis import read_analysis_config
 from rec_trak.config.training import read_training_config
 from rec_trak.data.synthetic import World, WorldSettings, write_demo_world
 from rec_trak.detection.run import find_poison, write_detection
+from rec_trak.detection.suspects import read_suspects, write_suspects
 from rec_trak.disk import open_new
 from rec_trak.errors import ConfigError
 from rec_trak.locks import LOCK, locked
@@ -132,6 +133,7 @@ def _whole_job(folder: Path, seed: int, say: Callable[[str], None], settings: Wo
     judged = write_trust(run.folder, trust)
     poison = find_poison(run.folder, "promoted", world.promoted)
     detected = write_detection(run.folder, poison.content, poison.table)
+    detected += write_suspects(run.folder, read_suspects(results_dir=run.folder))
     command = f"python scripts/report.py --results_dir {run.folder} --compare_dir {folder / 'comparison'}"
     page = write_page(run.folder, folder / "comparison", command=command)
     order = np.argsort(-told.renormalised, kind="stable")[:10]

@@ -7,6 +7,7 @@ bidirectional override is read in another order, and a message may quote a value
 from __future__ import annotations
 
 import dataclasses
+import html
 import os
 import re
 import reprlib
@@ -30,6 +31,11 @@ def harmless(text: str, mark: str = MARK) -> str:
     that a script or an emoji needs stay.
     """
     return BLANKS.sub(" ", STEERING.sub(mark, text))
+
+
+def headline_text(text: str) -> str:
+    """A headline as its readers saw it: web pages' `&#8217;` and `&amp;` are letters. Not made safe for anything."""
+    return html.unescape(text) if "&" in text else text
 
 
 def isolated(text: str) -> str:

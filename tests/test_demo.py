@@ -52,8 +52,8 @@ RESULTS = {
 }  # fmt: skip
 OTHERS = {
     "": {"trak_scores.npy", "trak_labels.npy", "metadata.json", "score_distribution.png", "top_influential_samples.png",
-         "trust.csv", "trust.json", "detection.csv", "detection.json", "detection_curves.png", "report.html",
-         "belongs.json"},
+         "trust.csv", "trust.json", "detection.csv", "detection.json", "suspects.csv", "suspects.json",
+         "detection_curves.png", "report.html", "belongs.json"},
     "targets/promoted": {"trak_scores.npy", "trak_labels.npy", "metadata.json", "score_distribution.png",
                          "top_influential_samples.png", "trust.csv", "trust.json", "belongs.json"},
 }  # fmt: skip

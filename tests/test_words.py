@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rec_trak.words import LINE, OUTLINE, QUOTE, harmless, isolated, outline, plain, quoted, say, signed
+from rec_trak.words import LINE, OUTLINE, QUOTE, harmless, headline_text, isolated, outline, plain, quoted, say, signed
 
 CONTROLS = [chr(i) for i in (*range(0x20), *range(0x7F, 0xA0))]
 BIDIRECTIONAL = [chr(i) for i in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
@@ -115,3 +115,11 @@ def test_what_runs_leftwards_is_isolated():
     """Law: a text with a letter that runs leftwards stands in an isolate; any other stays as it is."""
     assert isolated("plain 5$") == "plain 5$"
     assert isolated("5 שלום…") == "\u20685 שלום…\u2069"
+
+
+def test_headlines_are_shown_as_their_readers_saw_them():
+    """Law: what web pages write for letters is those letters; nothing else changes, and it is made harmless after."""
+    assert (
+        headline_text("Scott &#8216;Critical&#8217; &amp; &lt;b&gt; AT&T 5 & 6") == "Scott ‘Critical’ & <b> AT&T 5 & 6"
+    )
+    assert harmless(headline_text("a&#8238;b")) == "a\ufffdb"

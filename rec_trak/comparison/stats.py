@@ -37,6 +37,7 @@ def statistics(clean: Results, poisoned: Results, matched: pd.DataFrame, null: d
             "matched_rows": n,
             "unmatched_clean_rows": len(clean.rows) - n,
             "unmatched_poisoned_rows": len(poisoned.rows) - n,
+            "alone": _alone((clean, poisoned), matched),
             "matched_with_other_candidates": int(matched["other_candidates_differ"].sum()),
             "rank_shift": {
                 "unit": "percentile points among the matched rows, positive: rose in the poisoned run",
@@ -63,6 +64,18 @@ def _run_statistics(run: Results) -> dict[str, Any]:
         "n_real": int((run.labels == 0).sum()),
     }
     return counts | {"score_mean": scores.mean(), "score_std": scores.std()}
+
+
+def _alone(runs: tuple[Results, Results], matched: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Side -> of the rows that stand in that run only: how many click each class, by how many users, and how many of
+    them the other run does not have at all (`new_users`)."""
+    users, found = [run.rows.codes("user_id") for run in runs], {}
+    for side, run, (codes, names), (_, others) in zip(SIDES, runs, users, users[::-1], strict=True):
+        rows = np.setdiff1d(np.arange(len(run.rows)), matched[f"{side}_sample_idx"].to_numpy())
+        own = [names[code] for code in np.unique(codes[rows])]
+        counts = {word: int((run.labels[rows] == label).sum()) for label, word in LABELS.items()}
+        found[side] = counts | {"users": len(own), "new_users": len(set(own) - set(others))}
+    return found
 
 
 def _parts(clean: Results, poisoned: Results, matched: pd.DataFrame) -> dict[str, Any]:

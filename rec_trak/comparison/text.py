@@ -19,7 +19,7 @@ def summary_lines(numbers: dict[str, Any]) -> list[str]:
     """What happened, a sentence a line, from what stands under `comparison` in comparison_stats.json."""
     alone = [f"{numbers[f'unmatched_{run}_rows']:,} only in the {run} one" for run in ("clean", "poisoned")]
     n, others = numbers["matched_rows"], numbers["matched_with_other_candidates"]
-    lines = [f"{n:,} rows stand in both runs; {', '.join(alone)}."]
+    lines = [f"{n:,} rows stand in both runs; {', '.join(alone)}.", *alone_lines(numbers)]
     if others:
         lines.append(
             f"{others:,} of them have other candidates in the two runs, so their Q differs for that reason too."
@@ -35,6 +35,21 @@ def summary_lines(numbers: dict[str, Any]) -> list[str]:
             parts = class_parts(numbers["parts"], label)
             lines.append(f"{rows} {direction(shift['mean'], ' percentile points')} on average{parts}.")
     return lines + null_lines(numbers["null_band"], n)
+
+
+def alone_lines(numbers: dict[str, Any]) -> list[str]:
+    """Whose the rows are that stand in one run only, a sentence a run with some; none of an earlier build's file."""
+    lines = []
+    for side, of in numbers.get("alone", {}).items():
+        if not of["users"]:
+            continue
+        known = [f"{of[label]:,} on {label} articles" for label in ("fake", "real") if of[label]]
+        by, other = f"{of['users']:,} user{'s' * (of['users'] != 1)}", "poisoned" if side == "clean" else "clean"
+        line = (
+            f"Only in the {side} one: {', '.join([*known, ''])}by {by}, {of['new_users']:,} of them not in the {other}"
+        )
+        lines.append(f"{line} one at all" + ("; what was injected is among these." if side == "poisoned" else "."))
+    return lines
 
 
 def parts_lines(parts: dict[str, Any]) -> list[str]:

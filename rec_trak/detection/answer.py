@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+import numpy as np
+
 from rec_trak.detection.suspicion import (
     CLICKS,
     CO_READING,
@@ -19,6 +21,7 @@ from rec_trak.detection.suspicion import (
 from rec_trak.results.lines import Lines
 
 SHOWN = 20  # rows and users that the record names
+GIVEN, TARGETS = "given", "targets"  # who says which articles are in question: the caller, or the target set
 NAMED, REMOVED = 5, 10  # of them that a line names, and that the command removes
 MEASURED = {  # AUROC of the rule on real clicks with planted attacks, docs/detection.md
     "clicks": "72 to 97 of 100 pairs (bots that read like its readers were put last)",
@@ -29,24 +32,32 @@ WHAT = {"clicks": "clicks on", "histories": "rows with a history that holds", "s
 QUESTION = {"clicks": "same_article", "histories": "same_history", "shown": "shown"}
 
 
-def suspicion_record(found: Suspicion, rows: Lines, articles: list[dict[str, str]]) -> dict[str, Any]:
+def suspicion_record(
+    found: Suspicion, rows: Lines, articles: list[dict[str, str]], poisoned: np.ndarray | None = None
+) -> dict[str, Any]:
     """The answer as plain data: `through`, `rule` (signal -> weight), `articles` (id, title), `rows` and `users` (how
-    many, and the first SHOWN as `first_rows`, `first_users`).
+    many, and the first SHOWN as `first_rows`, `first_users`). A first row has `places`, signal -> which it is by that
+    signal alone among the rows in question, and `poisoned`, 1, 0 or None where nobody says.
 
     Args:
         found: the rule's answer.
         rows: N lines of rows.csv.
         articles: id and title of each article in question.
+        poisoned: (N,) 0 or 1; None where nobody says.
     """
     table = suspicion_table(found, rows)
-    users = users_table(table)
+    users, first = users_table(table), table.head(SHOWN).to_dict("records")
+    for one, row in zip(first, found.order.tolist(), strict=False):
+        own = {name: values[found.among] for name, values in found.signals.items()}
+        one["places"] = {name: 1 + int((own[name] > values[row]).sum()) for name, values in found.signals.items()}
+        one["poisoned"] = None if poisoned is None else int(poisoned[row])
     return {
         "through": found.through,
         "rule": found.weights,
         "articles": articles,
         "rows": len(table),
         "users": len(users),
-        "first_rows": table.head(SHOWN).to_dict("records"),
+        "first_rows": first,
         "first_users": users.head(SHOWN).to_dict("records"),
     }
 

@@ -11,9 +11,10 @@ What `detect_run` gives, and detection.json holds: `answer`, sentences for a rea
 `answer.suspicion_record`; `ranked_by`, which of the rankings it is; `known`, what known rows say (`told`), and whether
 their model ranks instead (`used`), or None; `verdict`, sentences, a baseline that wins in the
 first; `notes`; `of`, the scorings of the run and of the set; `n`, `n_poisoned` (None without labels), `targets`,
-`promoted`, `labels`, `top_k`; `interval`, its level and draws; `kinds`, ranking -> kind; and `questions` (none without
-labels), name -> `rows`, `poisoned`, `missing`, `decided_by` (a metric), `rankings` (the best first: `ranking`, `kind`
-and the fields of `Detection`) and `curves` (kind -> `ranking`, `roc`, `precision_recall` of its best ranking).
+`promoted`, `promoted_by` (GIVEN or TARGETS), `labels`, `top_k`; `interval`, its level and draws; `kinds`, ranking ->
+kind; and `questions` (none without labels), name -> `rows`, `poisoned`, `missing`, `decided_by` (a metric), `rankings`
+(the best first: `ranking`, `kind` and the fields of `Detection`) and `curves` (kind -> `ranking`, `roc`,
+`precision_recall` of its best ranking).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import pandas as pd
 from rec_trak.attribution.history import PLACES
 from rec_trak.data.ragged import Ragged
 from rec_trak.data.tables import one_line
-from rec_trak.detection.answer import answer_lines, suspicion_record
+from rec_trak.detection.answer import GIVEN, TARGETS, answer_lines, suspicion_record
 from rec_trak.detection.baselines import data_baselines
 from rec_trak.detection.intervals import LEVEL
 from rec_trak.detection.known import Known, learn, read_known
@@ -156,12 +157,13 @@ def find_poison(
         **{"n": len(log.rows), "n_poisoned": None if poisoned is None else int(poisoned.sum())},
         "targets": told.folder.name,
         "promoted": [log.articles.ids[a] for a in where],
+        "promoted_by": TARGETS if promoted is None else GIVEN,
         "labels": None if poisoned is None else _said_by(log, poison_column, labels),
         "top_k": top_k,
         "interval": {"level": LEVEL, "draws": draws, "method": "bootstrap of rows, each class apart, percentiles"},
         "kinds": kinds,
         "questions": questions,
-        "suspicion": suspicion_record(found, run.results.rows, _named(log, where)),
+        "suspicion": suspicion_record(found, run.results.rows, _named(log, where), poisoned),
         "ranked_by": ranked_by(through),
         "known": None if learnt is None else {"told": learnt.told, "used": learnt.key is not None},
         "results_dir": str(results_dir),

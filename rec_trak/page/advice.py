@@ -102,9 +102,11 @@ def _leads(run: FinishedRun, primary: Results, sections: dict[str, Any]) -> str:
 def _removal(run: FinishedRun, told: dict[str, Any], checked: str) -> list[Part]:
     """Which rows to take out on trial, and how."""
     first = [str(one["sample_idx"]) for one in told["first_rows"][:REMOVED]]
-    rows = f"rows {', '.join(first)}" if len(first) > 1 else f"row {first[0]}"
+    rows = [part for row in first for part in (", ", {"kind": "row", "id": row, "text": row})][1:]
     return [
-        f"Remove on trial {rows}, those that look most injected: `python scripts/clean.py --results_dir "
+        f"Remove on trial row{'s' * (len(first) > 1)} ",
+        *rows,
+        ", those that look most injected: `python scripts/clean.py --results_dir "
         f"{shlex.quote(str(run.folder))} --by suspicion --top {len(first)} --output NEW.csv` writes the log without "
-        f"them, and suspicion.csv lists all in this order. Train on NEW.csv and compare{checked}."
+        f"them, and suspicion.csv lists all in this order. Train on NEW.csv and compare{checked}.",
     ]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rec_trak.comparison.match import SIDES
-from rec_trak.comparison.text import class_parts, null_lines, parts_lines
+from rec_trak.comparison.text import alone_lines, class_parts, null_lines, parts_lines
 from rec_trak.errors import DataError, RecTrakError
 from rec_trak.page.figures import scatter, shifts
 from rec_trak.page.rows import LISTED, Titles, card, headline
@@ -77,6 +77,7 @@ def _section(shift: Lines, stats: dict[str, Any], ours: str, results: Results, t
         "folders": {side: stats[f"{side}_model"].get("folder", "...") for side in SIDES},
         "matched": numbers["matched_rows"],
         "alone": {side: numbers[f"unmatched_{side}_rows"] for side in SIDES},
+        "alone_lines": [shown(line, None) for line in alone_lines(numbers)],
         "others": numbers["matched_with_other_candidates"],
         "spearman": numbers["spearman"],
         "moved": numbers["rank_shift"]["mean_absolute"],

@@ -8,10 +8,13 @@ from typing import Any
 import pandas as pd
 
 from rec_trak.detection.answer import WHAT, why_first
+from rec_trak.detection.suspicion import CO_READING, COPIES, INFLUENCE, LOSS
 from rec_trak.errors import DataError
 from rec_trak.page.figures import precision_recall_curves, roc_curves
+from rec_trak.page.rows import Titles, card
 from rec_trak.page.tables import make_table, read_json, shown
 from rec_trak.results.belongs import scoring_digest
+from rec_trak.results.files import Results
 from rec_trak.results.panels import Curves
 from rec_trak.runs.finished import FinishedRun
 
@@ -21,12 +24,19 @@ QUESTIONS = {
     "same_history": "Poisoned clicks against genuine clicks with a promoted article in the history",
     "shown": "Poisoned clicks against genuine clicks on others beside a promoted article",
 }
+SIGNALS = {CO_READING: "co-reading", COPIES: "near copies of histories", INFLUENCE: "influence", LOSS: "loss"}
 NOT_SAID = "Nobody said which are injected, and some or none may be: an order to look in, no proof."
+CARDS = 10  # rows listed as those that look most injected
 METRICS = {"average_precision": "average precision", "auroc": "AUROC"}
 
 
-def detection(run: FinishedRun) -> dict[str, Any] | None:
+def detection(run: FinishedRun, primary: Results, titles: Titles) -> dict[str, Any] | None:
     """What is to be said of detection.json in a results folder; None where there is none of this scoring.
+
+    Args:
+        run: the finished run.
+        primary: its scoring that rows are told by, see `naming.people`.
+        titles: see `rows.known_titles`.
 
     Raises:
         DataError: it is not what scripts/detect.py writes.
@@ -39,7 +49,8 @@ def detection(run: FinishedRun) -> dict[str, Any] | None:
     if of is not None and (name not in run.sets or of[-1] != scoring_digest(run.target_set(name).metadata)):
         return None  # of other targets under the same name
     try:
-        return _told(content)
+        told = _told(content)
+        return told | {"cards": _cards(told["suspicion"], primary, titles)}
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise DataError(
             f"{path}: cannot be read (missing or misplaced: {shown(error)}). Run scripts/detect.py again."
@@ -68,6 +79,7 @@ def _told(content: dict[str, Any]) -> dict[str, Any]:
     plain = _plain(content, sentences[0]) if content["labels"] is not None else NOT_SAID
     told, why = _suspicion(content.get("suspicion"))
     whole = {"answer": answer, "suspicion": told, "why": why, "verdict": sentences[0], "plain": plain}
+    whole |= {"measured": content["labels"] is not None, "promoted": _promoted(content)}
     lines = answer[:-1] if told and told["first_rows"] else answer  # what to do says the first screen, of this folder
     return whole | {"sentences": [*lines, *sentences], **parts}
 
@@ -76,10 +88,37 @@ def _suspicion(told: dict[str, Any] | None) -> tuple[dict[str, Any] | None, str]
     """What looks injected, and why, where the file tells it apart from its sentences."""
     if not told:
         return None, ""
-    rows = [{"sample_idx": int(row["sample_idx"]), "user_id": str(row["user_id"])} for row in told["first_rows"]]
+    rows = [
+        {
+            "sample_idx": int(row["sample_idx"]),
+            "user_id": str(row["user_id"]),
+            "poisoned": row.get("poisoned"),  # files of earlier builds have neither
+            "places": {SIGNALS[name]: int(place) for name, place in row.get("places", {}).items() if name in SIGNALS},
+        }
+        for row in told["first_rows"]
+    ]
     articles = [{"id": str(one["id"]), "title": str(one["title"])} for one in told["articles"]]
     kept = {"rows": int(told["rows"]), "through": WHAT[told["through"]], "articles": articles, "first_rows": rows}
     return kept, shown(why_first(told), None)
+
+
+def _promoted(content: dict[str, Any]) -> dict[str, Any]:
+    """The `articles` (ids) in question, and who says so (`by`, '' where the file does not tell)."""
+    return {"articles": [str(a) for a in content.get("promoted", ())], "by": str(content.get("promoted_by", ""))}
+
+
+def _cards(told: dict[str, Any] | None, primary: Results, titles: Titles) -> list[dict[str, Any]]:
+    """The first CARDS rows that look most injected: which they are, and why."""
+    found = []
+    for i, row in enumerate((told or {"first_rows": []})["first_rows"][:CARDS]):
+        number = row["sample_idx"]
+        made = card(primary, number, float(primary.scores[number]), 1.0, titles, own=True)
+        marked = made["poisoned"] or {1: "1", 0: "0"}.get(row["poisoned"], "")
+        why = [f"{name} {place:,}" for name, place in row["places"].items()]
+        places = f"Of the {told['rows']:,} rows in question its place is, by {', by '.join(why)}." if why else ""
+        width = round(100 * (1 - i / told["rows"]), 1)
+        found.append(made | {"place": f"{i + 1}.", "poisoned": marked, "why": [places] * bool(why), "width": width})
+    return found
 
 
 def _plain(content: dict[str, Any], verdict: str) -> str:
@@ -88,15 +127,20 @@ def _plain(content: dict[str, Any], verdict: str) -> str:
     ours, theirs = _found_at_k(question, True), _found_at_k(question, False)
     if ours is None or theirs is None or not question["rows"]:
         return verdict
-    rows, found, name = ours
+    (rows, found, name), others = ours, theirs[1]
     chance = rows * question["poisoned"] / question["rows"]
+    ours, theirs = ("in this order" if name == content.get("ranked_by") else _by(name)), _by(theirs[2])
     where = re.search("A baseline (?:wins|does as well|is ahead, if not clearly,) ([^:]+):", verdict)
     lost = f" A rule without attribution does at least as well {where[1]}." if where else ""
     return (
-        f"Of {question['poisoned']:,} clicks known to be injected, {found:.0f} are among the first {rows:,} by "
-        f"`{shown(name, 60)}`, {theirs[1]:.0f} by the best rule without it, `{shown(theirs[2], 60)}`; by chance "
-        f"{chance:.0f}.{lost}"
+        f"Of {question['poisoned']:,} clicks known to be injected, {found:.0f} are among the first {rows:,} {ours}, "
+        f"{others:.0f} {theirs}, the best rule without influence; by chance {chance:.0f}.{lost}"
     )
+
+
+def _by(ranking: str) -> str:
+    """How a ranking is named in a sentence: by the key that ranks clicks on the same article."""
+    return f"by `{shown(ranking.rsplit(', then ', 1)[-1], 60)}`"
 
 
 def _found_at_k(question: dict[str, Any], attribution: bool) -> tuple[int, float, str] | None:

@@ -37,6 +37,10 @@ TERMS = {
     "recall": "Of the injected clicks, the share that is named.",
     "LDS": "Rank correlation of what influence foretells with what models trained on half of the clicks do; 1 is "
     "perfect, 0 is chance.",
+    "noise ceiling": "The LDS that training again with other random numbers leaves to be reached; below 1.",
+    "shared candidates": "A rule without a model: how many candidates a click and a recommendation have in common. "
+    "Signed, one that was clicked counts for, one passed over against it.",
+    "near copies": "How nearly a row's history is another user's, set against other rows of like length; bots copy.",
     "explained@5": "The share of targets whose article stands among the first 5 that the model offers their reader; "
     "@10 the first 10. fake@5 is the share of readers to whom a fake article is offered there.",
     "co-reading": "How unlike what a user read is to what the article's other clickers read; it needs no model.",

@@ -6,7 +6,7 @@ Every list of a page names rows; a reader goes from there to the article, from i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,20 +27,23 @@ READ_BY = "by_history_article.csv"
 
 @dataclass(frozen=True)
 class Names:
-    """Which users and articles have a section: id -> the name of its place in the page."""
+    """Which users and articles have a section, and which rows a card: id -> the name of its place in the page."""
 
     users: dict[str, str]
     articles: dict[str, str]
+    rows: dict[str, str] = field(default_factory=dict)
 
     def place(self, kind: str, identity: str) -> str:
-        """The place of a `user`, an `article` or a `section`; '' where it has none."""
-        if kind == "section":
+        """The place of a `user`, an `article` or a `row`, '' for none; a `section` or `place` is one itself."""
+        if kind in ("section", "place"):
             return identity
-        return (self.users if kind == "user" else self.articles).get(identity, "")
+        return {"user": self.users, "article": self.articles, "row": self.rows}[kind].get(identity, "")
 
 
 def names_of(rows: Iterable[dict[str, Any]], articles: Iterable[str] = (), users: Iterable[str] = ()) -> Names:
-    """Names for the first NAMED users and articles that cards mention, and for those that come before.
+    """Names for the first NAMED users and articles that cards mention, those given first, and all cards' rows.
+
+    The first card of a row is given that name as its `anchor`.
 
     Args:
         rows: cards, as `rows.card` makes them, in the order of their weight.
@@ -49,7 +52,12 @@ def names_of(rows: Iterable[dict[str, Any]], articles: Iterable[str] = (), users
     rows = list(rows)
     users = list(dict.fromkeys([*users, *(row["user_id"] for row in rows)]))[:NAMED]
     items = list(dict.fromkeys([*articles, *(row["article_id"] for row in rows)]))[:NAMED]
-    return Names({user: f"user-{i}" for i, user in enumerate(users)}, {a: f"article-{i}" for i, a in enumerate(items)})
+    places = {user: f"user-{i}" for i, user in enumerate(users)}, {a: f"article-{i}" for i, a in enumerate(items)}
+    anchors: dict[str, str] = {}
+    for row in rows:
+        number = str(row["row"])
+        row["anchor"] = "" if number in anchors else anchors.setdefault(number, f"row-{number}")
+    return Names(*places, anchors)
 
 
 def people(results: Results, primary: Results, names: Names, titles: Titles) -> list[dict[str, Any]]:

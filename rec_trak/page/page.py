@@ -23,6 +23,7 @@ from rec_trak.page.detection import detection
 from rec_trak.page.finder import MOST, row_index, size
 from rec_trak.page.glossary import entries
 from rec_trak.page.naming import names_of, people, shelf
+from rec_trak.page.promoted import suspected
 from rec_trak.page.reading import reading
 from rec_trak.page.rendering import embedded, in_script, rendered
 from rec_trak.page.rows import known_titles
@@ -114,7 +115,8 @@ def page_content(run: FinishedRun, compare_dir: Path | None, command: str) -> di
     sections = {
         "trust": trust(run),
         "validation": validation(run),
-        "detection": detection(run),
+        "suspects": suspected(run),
+        "detection": detection(run, primary, titles),
         "comparison": compare,
         "sets": sets,
         "own": own,
@@ -124,7 +126,7 @@ def page_content(run: FinishedRun, compare_dir: Path | None, command: str) -> di
     lines = ten_lines(run, scored, titles, sections, (sets[0] if sets else own)["sentences"])
     told = [*mentioned(lines, "article"), *(bar["article_id"] for bar in bars["bars"])]
     read = reading(results, titles)
-    names = names_of(_cards(sets, own, compare), told, mentioned(lines, "user"))
+    names = names_of(_cards(sets, own, sections["detection"], compare), told, mentioned(lines, "user"))
     return sections | {
         "title": _title(results),
         "labelled": labelled(results.labels),
@@ -148,10 +150,13 @@ def page_content(run: FinishedRun, compare_dir: Path | None, command: str) -> di
     }
 
 
-def _cards(sets: list[dict[str, Any]], own: dict[str, Any], compare: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+def _cards(
+    sets: list[dict[str, Any]], own: dict[str, Any], found: dict[str, Any] | None, compare: dict[str, Any] | None
+) -> Iterator[dict[str, Any]]:
     """The rows that the page lists, the weightiest lists first."""
     for one in sets:
         yield from (*one["proponents"], *one["opponents"])
+    yield from found["cards"] if found else []
     yield from own["rows"]
     for one in sets:
         for target in one["single"]:

@@ -20,7 +20,7 @@ from rec_trak.words import isolated
 
 TITLE = 70  # characters of a headline in a sentence
 NAMED = 2  # headlines of a sentence
-NOTHING = "Its articles do not tell; it may share words, topics or readers with what is explained."
+NOTHING = "It shows and chose none of the articles explained."
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,14 @@ class Asked:
         explained: article id -> in how many of them it is the one explained.
         beside: article id -> in how many of them it is shown beside that one.
         q: (N,) how unsure the model is of each click, NaN where the run does not tell; None where nobody asks.
+        kernel: (N,) how alike each click and the recommendations are to the model; None likewise.
     """
 
     count: int
     explained: Mapping[str, int]
     beside: Mapping[str, int]
     q: np.ndarray | None = None
+    kernel: np.ndarray | None = None
 
 
 def asked_of(targets: pd.DataFrame | None) -> Asked | None:
@@ -55,9 +57,26 @@ def asked_in(results: Results, own: Results) -> Asked | None:
         DataError: its targets.csv is damaged, or cannot be read.
     """
     asked = asked_of(read_csv(own_file(results, "targets.csv")))
-    if asked is None or "q" not in own.rows:
-        return asked
-    return dataclasses.replace(asked, q=own.rows.numbers("q"))
+    if asked is None:
+        return None
+    q, kernel = (of.rows.numbers(name) if name in of.rows else None for of, name in ((own, "q"), (results, "kernel")))
+    return dataclasses.replace(asked, q=q, kernel=kernel)
+
+
+def likeness(asked: Asked, number: int) -> list[str]:
+    """What the model makes of row `number`, in a sentence, where the run tells its kernel and Q."""
+    if asked.kernel is None or asked.q is None or not np.isfinite([asked.kernel[number], asked.q[number]]).all():
+        return []
+    kernel, q = float(asked.kernel[number]), float(asked.q[number])
+    known = asked.kernel[np.isfinite(asked.kernel)]
+    share = 100 * float(np.mean(known < kernel if kernel > 0 else known > kernel))
+    how = "alike" if kernel > 0 else "opposed"
+    left = "much" if q > 2 / 3 else "something" if q > 1 / 3 else "little"
+    among = f"{share:.{1 if share > 99 else 0}f} % of all clicks"
+    return [
+        f"To the model it and the recommendations are more {how} than those are with {among} (kernel), and it left "
+        f"{left} to learn (Q)."
+    ]
 
 
 def reasons(
@@ -67,6 +86,7 @@ def reasons(
     read: Sequence[str],
     titles: Mapping[str, tuple[str, str]],
     score: float,
+    alike: Sequence[str] = (),
 ) -> list[str]:
     """What a click shares with the recommendations asked about, a sentence each; what speaks against its sign last.
 
@@ -75,6 +95,7 @@ def reasons(
         clicked, others, read: the article clicked, the others shown beside it, what the model read before; ids.
         titles: see `rows.known_titles`.
         score: its influence on them.
+        alike: `likeness`, which is told where the articles say nothing.
     """
     raises, lowers = [], []
     if clicked in asked.explained:
@@ -90,7 +111,7 @@ def reasons(
     held = [a for a in dict.fromkeys(read) if a in asked.explained]
     both = [f"the model read {_named(held, titles)}, explained here, in its history."] if held else []
     why, against = (raises, lowers) if score > 0 else (lowers, raises)
-    told = [f"{text[0].upper()}{text[1:]}" for text in [*why, *both]] or [NOTHING]
+    told = [f"{text[0].upper()}{text[1:]}" for text in [*why, *both]] or [NOTHING, *alike]
     return told + [f"{'And' if i else 'Against that,'} {text}" for i, text in enumerate(against)]
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rec_trak.page.reasons import Asked, reasons
+from rec_trak.page.reasons import Asked, likeness, reasons
 from rec_trak.page.tables import read_csv, shown
 from rec_trak.results.files import Results
 from rec_trak.results.histories import ARTICLES, row_read
 from rec_trak.results.lines import Lines
 from rec_trak.results.ranking import best_first
 from rec_trak.runs.finished import FinishedRun
+from rec_trak.words import headline_text
 
 LISTED = 10  # rows in a list
 READ = 6  # headlines of a history at first sight, the newest that the model reads
@@ -41,7 +42,7 @@ def known_titles(run: FinishedRun, sets: Sequence[Results] = ()) -> Titles:
         labels = table["label"] if "label" in table.columns else [""] * len(table)
         for article, title, label in zip(table["article_id"], table["title"], labels, strict=True):
             known = found.get(article, ("", ""))
-            found[article] = (known[0] or title, known[1] or ("" if label == "unknown" else label))
+            found[article] = (known[0] or headline_text(title), known[1] or ("" if label == "unknown" else label))
     return found
 
 
@@ -65,6 +66,7 @@ def strongest(
 
 def headline(title: str) -> dict[str, str]:
     """A headline in two lengths: `short`, and `full` where that says more."""
+    title = headline_text(title)
     short, full = shown(title, SHORT), shown(title, LONG)
     return {"short": short, "full": full if full != short else ""}
 
@@ -88,7 +90,7 @@ def card(
     others = row["other_candidates"].split()
     made = row if asked is None or asked.q is None else {"q": asked.q[number], **row}
     numbers = {name: float(made[name]) for name in NUMBERS if own and is_number(made.get(name))}
-    first = max(0, len(items) - READ)
+    first, alike = max(0, len(items) - READ), [] if asked is None else likeness(asked, number)
     return {
         "title": headline(row["title"]),
         "article": shown(row["article_id"], 60),
@@ -98,9 +100,11 @@ def card(
         "user": shown(row["user_id"], 60),
         "article_id": row["article_id"],
         "row": int(row["sample_idx"]),
+        "anchor": "",
+        "place": "",
         "numbers": numbers,
         "others": list(_read(others, titles)),
-        "why": [] if asked is None else reasons(asked, row["article_id"], others, read, titles, score),
+        "why": [] if asked is None else reasons(asked, row["article_id"], others, read, titles, score, alike),
         "source": shown(row["source_lines"], 60),
         "score": score,
         "width": round(100 * abs(score) / largest, 1) if largest else 0.0,

@@ -15,6 +15,7 @@ import pandas as pd
 
 from rec_trak.page.advice import Part, how_sure, retrained, what_next
 from rec_trak.page.naming import sums_by_article
+from rec_trak.page.promoted import promoted
 from rec_trak.page.rows import Titles
 from rec_trak.page.tables import read_csv, shown
 from rec_trak.results.files import Results
@@ -39,17 +40,18 @@ def ten_lines(
     Args:
         run, sets: the run and the target sets that are told; the first of them is what the lines are about.
         titles: see `rows.known_titles`.
-        sections: `trust`, `validation`, `detection` and `comparison` as their modules give them, None where missing.
+        sections: `trust`, `validation`, `suspects`, `detection`, `comparison` as their modules give them, None where
+            missing.
         told: `sections.told` of the ranking: its classes and how concentrated it is.
     """
     primary = sets[0] if sets else run.results
     order = _strongest(primary)
     lines = [
         ("Asked", _asked(run, sets, titles)),
-        ("Articles", _articles(primary, order, titles)),
+        ("Promoted", promoted(run, sections["suspects"], sections["detection"], titles) if len(order) > 1 else []),
+        ("Articles", _articles(primary, order, titles, told)),
         ("Clicks", _clicks(primary, order, titles)),
         ("Users", _users(primary, order)),
-        ("Of them", [" ".join(told)] if len(order) > 1 else []),
         ("Injected", _found(primary, order, titles, sections["detection"])),
         ("Other model", _compared(sections["comparison"])),
         ("How sure", how_sure(run, sets, sections["trust"])),
@@ -121,6 +123,10 @@ def _user(user: str) -> Part:
     return {"kind": "user", "id": user, "text": shown(user, 60)}
 
 
+def _row(number: Any, more: str = "") -> list[Part]:
+    return [" (", {"kind": "row", "id": str(number), "text": f"row {number}"}, f"{more})"]
+
+
 def _joined(parts: Iterable[list[Part]], between: str = ", ") -> list[Part]:
     found: list[Part] = []
     for one in parts:
@@ -149,14 +155,16 @@ def _asked(run: FinishedRun, sets: list[Results], titles: Titles) -> list[Part]:
     ids = [] if table is None or "article_id" not in table else list(dict.fromkeys(table["article_id"]))
     what = _joined([[_article(a, titles)] for a in ids[:NAMED]])
     rest = len(ids) - NAMED
-    more = [f" and {rest:,} more article{'s' * (rest != 1)}"] if rest > 0 else []
+    more: Part = f"{rest:,} more article{'s' * (rest != 1)}"
+    if table is not None and "other_candidates" in table:  # else the page has no list of them
+        more = {"kind": "place", "id": "asked-0", "text": more}
     count = score.get("target_count")
     many = f"{count:,} recommendation{'s' * (count != 1)} “{name}”" if count else f"the recommendations “{name}”"
     of = [f"{which}taught the {model} model ({by}) {many}".replace("  ", " ")]
-    return of + ([" of ", *what, *more] if what else []) + ["?"]
+    return of + ([" of ", *what, *([" and ", more] if rest > 0 else [])] if what else []) + ["?"]
 
 
-def _articles(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]:
+def _articles(primary: Results, order: np.ndarray, titles: Titles, told: list[str]) -> list[Part]:
     if len(order) < 2:  # what the one click is says the line of clicks
         return []
     counts = Counter(primary.rows.take(order, ["article_id"])["article_id"])
@@ -164,13 +172,13 @@ def _articles(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]
     parts = [[_article(article, titles), f" ({count:,}{_class(article, titles)})"] for article, count in named]
     rest = len(counts) - len(named)
     ending = f"; the others are on {rest:,} more article{'s' * (rest != 1)}." if rest else "."
-    return [f"The {len(order):,} strongest clicks most often chose ", *_joined(parts), ending]
+    return [f"The {len(order):,} strongest clicks most often chose ", *_joined(parts), f"{ending} {' '.join(told)}"]
 
 
 def _clicks(primary: Results, order: np.ndarray, titles: Titles) -> list[Part]:
     rows = primary.rows.take(order[:NAMED])
     parts = [
-        ["user ", _user(user), " on ", _article(article, titles), f" (row {row})"]
+        ["user ", _user(user), " on ", _article(article, titles), *_row(row)]
         for user, article, row in zip(rows["user_id"], rows["article_id"], rows["sample_idx"], strict=True)
     ]
     if not parts:
@@ -185,7 +193,7 @@ def _users(primary: Results, order: np.ndarray) -> list[Part]:
         return []
     counts = Counter(primary.rows.take(order, ["user_id"])["user_id"])
     named = counts.most_common(NAMED)
-    many = f"{len(counts):,} user{'s' * (len(counts) != 1)} made the {len(order):,} strongest clicks"
+    many = f"{len(counts):,} user{'s' * (len(counts) != 1)} made the {len(order):,} clicks of the strongest influence"
     if named[0][1] == 1:
         return [f"{many}, none of them more than one: ", *_joined([[_user(user)] for user, _ in named]),
                 *([f" and {len(counts) - NAMED:,} more."] if len(counts) > NAMED else ["."])]  # fmt: skip
@@ -200,13 +208,18 @@ def _found(primary: Results, order: np.ndarray, titles: Titles, detection: dict[
     told = detection["suspicion"]
     if not (told and told["first_rows"]):
         return [" ".join([*detection["answer"][1:2], detection["plain"]])]
-    articles = [[_article(one["id"], {one["id"]: (one["title"], "")} | titles)] for one in told["articles"][:NAMED]]
-    more = len(told["articles"]) - len(articles)
-    rows = [["user ", _user(one["user_id"]), f" (row {one['sample_idx']})"] for one in told["first_rows"][:SUSPECTED]]
+    rows = [
+        [
+            "user ",
+            _user(one["user_id"]),
+            *_row(one["sample_idx"], {1: ", injected", 0: ", not injected"}.get(one["poisoned"], "")),
+        ]
+        for one in told["first_rows"][:SUSPECTED]
+    ]
     why = f"{detection['why'][:1].upper()}{detection['why'][1:]}"
     return [
-        f"Of {told['rows']:,} {told['through']} ", *_joined(articles), f" and {more:,} more" * (more > 0),
-        ", those that look most injected: ", *_joined(rows), f". {why}. {detection['plain']}",
+        f"Of {told['rows']:,} {told['through']} {'it' if len(told['articles']) == 1 else 'them'}, those that look most "
+        "injected: ", *_joined(rows), f". {why}. {detection['plain']}",
     ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from rec_trak.config.documents import load_json
 from rec_trak.errors import DataError
 from rec_trak.page.glossary import place_of
 from rec_trak.results.reading import read_table as read_table_of_results
-from rec_trak.words import harmless
+from rec_trak.words import harmless, headline_text
 
 LINES = 1000  # of a table in the page at most; the CSV has the rest
 CELL = 240  # characters of a cell
@@ -37,6 +37,7 @@ TEXTS = (
     "clicked_id",
     "clicked_title",
 )
+HEADLINES = ("title", "clicked_title")
 HEADINGS = {
     "article_id": "article",
     "user_id": "user",
@@ -141,10 +142,11 @@ def _cells(values: pd.Series, column: str) -> tuple[list[Any], str]:
         empty = values.isna() | (values.astype(str) == "")
         if not (numbers.isna() & ~empty).any() and not empty.all() and np.isfinite(numbers[~empty]).all():
             return [_number(x) for x in numbers.tolist()], "number"
-    texts = ["" if x is None or x != x else shown(x) for x in values.tolist()]
+    seen = headline_text if column in HEADLINES else str
+    texts = ["" if x is None or x != x else shown(seen(x)) for x in values.tolist()]
     if column == "label" and set(texts) <= {"fake", "real", "unknown", ""}:
         return texts, "label"
-    if column in ("title", "clicked_title"):
+    if column in HEADLINES:
         return texts, "headline"
     return texts, "short" if max(map(len, texts), default=0) <= SHORT else "text"
 

@@ -50,6 +50,7 @@ def _target_set(run: FinishedRun, results: Results, titles: Titles, key: str) ->
         "notes": [shown(note, None) for note in results.metadata.get("targets_notes") or []],
         "command": results.metadata.get("command", ""),
         "sentences": told(results, f"influence on {name}", "strongest proponents"),
+        "asked": [] if asked is None else _asked(asked, titles),
         "proponents": strongest(results, titles, asked=asked),
         "opponents": strongest(results, titles, lowest=True, asked=asked),
         "figure": distribution(key, *carrying(results), f"mean influence on {name} (margin units)"),
@@ -61,6 +62,20 @@ def _target_set(run: FinishedRun, results: Results, titles: Titles, key: str) ->
             *_explained(run.files("explain_*.csv", results), key, run.folder),
         ],
     }
+
+
+def _asked(asked: Asked, titles: Titles) -> list[dict[str, Any]]:
+    """The articles that are explained, those of the most targets first."""
+    order = sorted(asked.explained.items(), key=lambda one: -one[1])
+    return [
+        {
+            "id": a,
+            "title": shown(titles.get(a, ("", ""))[0]) or shown(a, 60),
+            "label": titles.get(a, ("", ""))[1],
+            "count": n,
+        }
+        for a, n in order
+    ]
 
 
 def single_targets(results: Results, titles: Titles) -> list[dict[str, Any]]:

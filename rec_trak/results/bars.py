@@ -13,7 +13,7 @@ import numpy as np
 
 from rec_trak.errors import DataError
 from rec_trak.results.panels import drawable, within
-from rec_trak.words import isolated
+from rec_trak.words import headline_text, isolated
 
 Titles = Sequence[str] | Mapping[int, str]  # in row order, or by row number
 BARS, BARS_EACH = 20, 10  # of one panel at most, and of each of several: a line of type each
@@ -61,6 +61,6 @@ def checked_titles(titles: Titles | None, last_row: int) -> Titles:
 
 def row_name(row: int, titles: Titles, columns: int) -> str:
     """`headline  row 7`, or `row 7` without one that can be drawn."""
-    headline = within(drawable(titles[row], HEADLINE[columns]), ROOM[columns]) if titles else ""
+    headline = within(drawable(headline_text(titles[row]), HEADLINE[columns]), ROOM[columns]) if titles else ""
     headline = isolated(headline)
     return f"{headline}  row {row}" if headline else f"row {row}"

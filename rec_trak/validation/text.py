@@ -47,7 +47,7 @@ def _lds(told: dict[str, Any]) -> tuple[list[str], list[str]]:
     name, best = max(rules.items(), key=lambda item: item[1]["lds"], default=(None, None))
     numbers = f"LDS {_of(own['lds'], own['interval'])}"
     if ceiling and own["ratio"] is not None:
-        numbers += f", {own['ratio']:.2f} of the noise ceiling {ceiling['mean']:.2f}"
+        numbers += f", where training noise leaves {ceiling['mean']:.2f} to be reached"
     elif not ceiling:
         numbers += " (one training a subset, so no noise ceiling)"
     else:
@@ -56,7 +56,7 @@ def _lds(told: dict[str, Any]) -> tuple[list[str], list[str]]:
         return [f"The ranking does not predict retraining: {numbers}."], []
     if best is None:
         return [], [f"The ranking predicts retraining: {numbers}."]
-    beside = f"`{name}`, which needs no model, reaches {best['lds']:.2f}"
+    beside = f"`{name}`, a rule that counts clicks, reaches {best['lds']:.2f}"
     if best["over"] <= 0:
         return [f"The ranking predicts retraining no better than a rule without a model: {numbers}; {beside}."], []
     if best["over_interval"][0] <= 0:

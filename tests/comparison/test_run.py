@@ -89,6 +89,10 @@ def test_summary_says_what_matched(compared):
     """Law: the terminal says how many rows matched, that their negatives differ, which class moved, what is missing."""
     lines = compared.summary()
     assert lines[0] == "3 rows stand in both runs; 1 only in the clean one, 1 only in the poisoned one."
+    assert lines[1] == "Only in the clean one: by 1 user, 1 of them not in the poisoned one at all."
+    assert lines[2].startswith("Only in the poisoned one: ")
+    assert lines[2].endswith("; what was injected is among these.")
+    lines = lines[2:]
     assert lines[1].startswith("3 of them have other candidates in the two runs")
     assert lines[2].endswith("by 66.0 percentile points (unrelated rankings: 33.3); rank correlation -0.500.")
     assert lines[3].startswith("What Q and leverage have to do with it cannot be told apart: ")
@@ -185,7 +189,7 @@ def test_q_and_leverage_shift_apart(tmp_path):
     assert parts["q"]["by_label"] == {"fake": {"n_rows": 2, "mean": -49.5}, "real": {"n_rows": 1, "mean": 99}}
     assert parts["leverage"]["mean_absolute"] == 0
     assert parts["leverage"]["spearman_with_shift"] is None
-    lines = compared.summary()
+    lines = compared.summary()[2:]
     assert lines[2] == (
         "A ranking by Q alone changes by 66.0 (rank correlation with the shift 0.87), one by leverage alone by 0.0."
     )

@@ -37,7 +37,11 @@ def test_without_labels_the_rows_in_question_are_ranked_all_the_same(own):
     clicks = np.flatnonzero(log.rows.clicked == log.articles.position[PROMOTED])
     assert sorted(table["sample_idx"]) == clicks.tolist()
     assert content["suspicion"]["first_rows"][0]["sample_idx"] == table["sample_idx"][0]
+    for place, one in enumerate(content["suspicion"]["first_rows"]):
+        assert one["places"] == {name: 1 + (table[name] > table[name][place]).sum() for name in one["places"]}
+        assert one["poisoned"] is None
     rule = content["suspicion"]["rule"]
+    assert list(one["places"]) == list(rule)
     assert (rule["co_reading"], rule["influence"]) == (1, 0.5)
     assert rule["copies"] >= 0.5
     ranked = sum(weight * standard_ranks(table[name].to_numpy()) for name, weight in rule.items())

@@ -18,6 +18,7 @@ from rec_trak.page.tables import shown
 from rec_trak.results.files import Results
 from rec_trak.results.lines import Lines
 from rec_trak.runs.finished import open_run
+from rec_trak.words import headline_text
 
 NOBODY = Names({}, {})
 
@@ -41,7 +42,7 @@ def test_every_row_stands_in_the_index(tmp_path):
     rows = run.results.rows
     assert [texts["users"][i][0] for i in found["user"]] == rows["user_id"].tolist()
     assert [texts["articles"][i][0] for i in found["article"]] == rows["article_id"].tolist()
-    assert [texts["articles"][i][1] for i in found["article"]] == [shown(title, 180) for title in rows["title"]]
+    assert [texts["articles"][i][1] for i in found["article"]] == [shown(headline_text(t), 180) for t in rows["title"]]
     assert [texts["articles"][i][2] for i in found["article"]] == rows["label"].tolist()
     assert {at for name, at in texts["users"] if name == "<u>3</u>"} == {"user-7"}
     for name, scores in (("score0", run.results.scores), ("score1", told.scores)):

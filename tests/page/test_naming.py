@@ -25,12 +25,14 @@ def run(tmp_path_factory):
 
 def test_the_first_mentioned_have_a_section():
     """Law: what the first screen names comes first, then cards in their order, each once, others have none."""
-    cards = [{"user_id": f"u{i % 70}", "article_id": "a"} for i in range(90)]
+    cards = [{"user_id": f"u{i % 70}", "article_id": "a", "row": i % 80} for i in range(90)]
     names = names_of(cards, ["b"], ["u69"])
     assert names.articles == {"b": "article-0", "a": "article-1"}
     assert list(names.users)[:3] == ["u69", "u0", "u1"]
     assert len(names.users) == 60
     assert (names.place("user", "u0"), names.place("user", "u68")) == ("user-1", "")
+    assert [card["anchor"] for card in cards] == [f"row-{i}" for i in range(80)] + [""] * 10
+    assert (names.place("row", "79"), names.place("row", "80")) == ("row-79", "")
 
 
 def test_readers_are_counted_in_whole_numbers(tmp_path):

@@ -16,6 +16,7 @@ from rec_trak.errors import DataError, StoreError
 from rec_trak.page.advice import NOT_VALIDATED
 from rec_trak.page.page import write_page
 from rec_trak.page.tables import LINES, make_table, read_table, shown
+from rec_trak.words import headline_text
 
 COMMAND = "python scripts/report.py --results_dir '<x>'"
 
@@ -79,7 +80,7 @@ def test_every_title_stands_in_the_page_as_text(page):
     """Law: what can be seen of a headline is shown; what hides or reorders its neighbours becomes U+FFFD."""
     told_of = " ".join(" ".join(page.texts).split())
     for title in page_world.HOSTILE:
-        assert shown(title.replace("\0", " "), 180) in told_of  # rows.csv has a space for it
+        assert shown(headline_text(title.replace("\0", " ")), 180) in told_of  # rows.csv has a space for it
     assert "bell � escape �[31m nul delete � next line" in told_of
     assert "override �gnp.exe" in told_of
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", told_of)
@@ -104,7 +105,7 @@ def test_tables_travel_as_json_that_no_title_can_end(text, folders):
     articles = tables["own-by_article"]
     frame = pd.read_csv(folders[0] / "by_article.csv", keep_default_na=False)
     assert [line[0] for line in articles["lines"]] == frame["article_id"].tolist()
-    assert [line[1] for line in articles["lines"]] == [shown(title) for title in frame["title"]]
+    assert [line[1] for line in articles["lines"]] == [shown(headline_text(t)) for t in frame["title"]]
     assert [line[4] for line in articles["lines"]] == pytest.approx(frame["sum"].tolist(), rel=1e-3)
     assert [column["kind"] for column in articles["columns"]] == ["short", "headline", "label", *["number"] * 3]
     assert [column["term"] for column in articles["columns"]] == [
@@ -133,10 +134,13 @@ def test_first_screen(folders, text):
     are the same; the verdict on known poison stands in its section."""
     found = write_page(*folders, folders[1] / "page.html")
     names = [fact.split(":")[0] for fact in found.facts]
-    assert names == ["Asked", "Articles", "Clicks", "Users", "Of them", "Injected", "Other model", "How sure",
+    assert names == ["Asked", "Promoted", "Articles", "Clicks", "Users", "Injected", "Other model", "How sure",
                      "Retrained", "Next"]  # fmt: skip
     assert f"Retrained: {NOT_VALIDATED}" in found.facts
-    assert "4 are among the first 5 by `<i>ours</i>`, 4 by the best rule without it" in found.facts[5]
+    assert (
+        "4 are among the first 5 by `<i>ours</i>`, 4 by `random`, the best rule without influence; by chance 1."
+        in found.facts[5]
+    )
     assert "A baseline wins: <code>&lt;i&gt;ours&lt;/i&gt;</code> loses." in text
 
 

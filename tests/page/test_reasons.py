@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from support import page_world
 
-from rec_trak.page.reasons import NOTHING, asked_in, asked_of, reasons
+from rec_trak.page.reasons import NOTHING, asked_in, asked_of, likeness, reasons
 from rec_trak.page.rows import strongest
 from rec_trak.results.lines import Lines
 from rec_trak.runs.finished import open_run
@@ -58,3 +58,16 @@ def test_cards_have_reasons_and_q(tmp_path):
     for card in strongest(results, {}, asked=asked):
         assert card["why"]
         assert card["numbers"]["q"] == pytest.approx(card["row"] / (page_world.N - 1))
+
+
+def test_where_articles_do_not_tell_the_model_is_asked():
+    """Law: the share of clicks that are less alike (for a negative kernel: less opposed), and what Q left to learn;
+    nothing where the run does not tell."""
+    kernel, q = np.array([-2.0, 1.0, 3.0, np.nan, 2.0]), np.array([0.9, 0.1, 0.5, 0.9, 0.7])
+    asked = dataclasses.replace(asked_of(TARGETS), kernel=kernel, q=q)
+    (told,) = likeness(asked, 2)
+    assert "more alike than those are with 75 % of all clicks (kernel), and it left something to learn" in told
+    assert "more opposed than those are with 75 % of all clicks (kernel), and it left much to" in likeness(asked, 0)[0]
+    assert likeness(asked, 3) == []
+    assert likeness(asked_of(TARGETS), 2) == []
+    assert reasons(asked, "z", [], [], {}, 1.0, [told]) == [NOTHING, told]

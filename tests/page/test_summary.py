@@ -1,5 +1,6 @@
 """The first screen: what it says is what the numbers say, of any run, in at most ten lines."""
 
+import json
 import re
 from collections import Counter
 
@@ -7,13 +8,15 @@ import numpy as np
 import pytest
 from support import page_world
 
+from rec_trak.errors import DataError
 from rec_trak.page.page import write_page
+from rec_trak.page.promoted import promoted, suspected
 from rec_trak.page.rows import known_titles
 from rec_trak.page.summary import FIRST, picture, ten_lines
 from rec_trak.runs.finished import open_run
 
 RETRAINED = {"name": "<s>promoted", "verdict": "", "plain": "It predicts.", "bears_out": True, "stale": True}
-MISSING = {"trust": None, "validation": None, "detection": None, "comparison": None}
+MISSING = {"trust": None, "validation": None, "suspects": None, "detection": None, "comparison": None}
 
 
 def lines_of(run, sections=MISSING) -> dict[str, list]:
@@ -67,7 +70,7 @@ def test_one_click_and_none_with_influence(tmp_path, scores):
     rows = page_world.write_run(tmp_path / "run", np.concatenate([scores, -np.ones(page_world.N - 1)]))
     lines = lines_of(rows)
     assert ("No click has a positive influence." in plain(lines["Clicks"])) == (scores[0] <= 0)
-    assert not {"Articles", "Users", "Of them"} & lines.keys()
+    assert not {"Articles", "Users", "Promoted"} & lines.keys()
     assert plain(lines["Next"]).startswith("Ask about recommendations")
     write_page(rows)
 
@@ -96,12 +99,63 @@ def test_nothing_is_removed_by_a_ranking_that_retraining_does_not_bear_out(tmp_p
 def test_what_looks_injected_is_named_and_taken_out_on_trial(tmp_path):
     """Law: the first rows of the suspicion order, with their users as links, and a command for this folder."""
     run = page_world.write_everything(tmp_path)[0]
-    rows = [{"sample_idx": i, "user_id": f"<u>{i % 8}</u>"} for i in (7, 3, 21)]
+    rows = [{"sample_idx": i, "user_id": f"<u>{i % 8}</u>", "poisoned": {7: 1, 3: 0}.get(i)} for i in (7, 3, 21)]
     told = {"rows": 9, "through": "clicks on", "articles": [{"id": "n0", "title": "A"}], "first_rows": rows}
     found = {"suspicion": told, "why": "they read alike", "plain": "Of 3, 2.", "answer": [], "verdict": ""}
+    found["promoted"] = {"articles": ["n0"], "by": "given"}
     lines = lines_of(run, MISSING | {"detection": found})
     assert named(lines["Injected"], "user") == ["<u>7</u>", "<u>3</u>", "<u>5</u>"]
-    assert "Of 9 clicks on “A”, those that look most injected: user <u>7</u> (row 7), " in plain(lines["Injected"])
+    assert plain(lines["Promoted"]).endswith(
+        "Injected clicks were looked for on “n0”, as whoever ran `detect.py` wished."
+    )
+    assert plain(lines["Injected"]).startswith(
+        "Of 9 clicks on it, those that look most injected: user <u>7</u> (row 7, injected), user <u>3</u> (row 3, not "
+        "injected), user <u>5</u> (row 21). "
+    )
+    assert named(lines["Injected"], "row") == ["7", "3", "21"]
     assert plain(lines["Injected"]).endswith(". They read alike. Of 3, 2.")
     assert "Remove on trial rows 7, 3, 21" in plain(lines["Next"])
     assert f"--results_dir {run} --by suspicion --top 3 --output NEW.csv" in plain(lines["Next"])
+
+
+@pytest.mark.parametrize(
+    ("articles", "asked", "said"),
+    [
+        (None, [], "Nobody has looked: `python scripts/suspects.py --results_dir "),
+        ([], [], "No article stands out: of 30 that the click log lets one judge, none has clickers who are not its "),
+        (
+            ["n1"],
+            [],
+            "Of 30 articles that the click log lets one judge, one stands out, whose clickers are not its readers",
+        ),
+        (
+            ["n1", "n2"],
+            ["n2", "n1"],
+            "Of 30 articles that the click log lets one judge, 2 stand out, whose clickers are",
+        ),
+    ],
+)
+def test_which_article_may_be_promoted(tmp_path, articles, asked, said):
+    """Law: what suspects.json of this scoring says, that nothing stands out too, or that nobody looked; the articles
+    that injected clicks were looked for on are named where they are others."""
+    run = page_world.write_everything(tmp_path)[0]
+    if articles is not None:
+        told = {"judged": 30, "suspicious": [{"article_id": a} for a in articles]}
+        (run / "suspects.json").write_text(json.dumps(told), encoding="utf-8")
+        page_world.claim(run)
+    opened = open_run(run)
+    line = promoted(opened, suspected(opened), {"promoted": {"articles": asked, "by": "targets"}}, {})
+    assert plain(line).startswith(said)
+    assert named(line, "article") == (articles or [])
+    other = promoted(opened, suspected(opened), {"promoted": {"articles": ["n7"], "by": "targets"}}, {})
+    assert plain(other).endswith(" Injected clicks were looked for on “n7”, whose exposure the targets explain.")
+
+
+@pytest.mark.parametrize("content", ["{}", '{"judged": "x", "suspicious": []}', '{"judged": 3, "suspicious": [4]}'])
+def test_suspects_that_cannot_be_read_are_told(tmp_path, content):
+    """Law: a damaged suspects.json is one line that says which command makes it again."""
+    run = page_world.write_run(tmp_path / "run")
+    (run / "suspects.json").write_text(content, encoding="utf-8")
+    page_world.claim(run)
+    with pytest.raises(DataError, match=r"suspects\.json: cannot be read .* Run scripts/suspects\.py again\."):
+        suspected(open_run(run))

@@ -147,7 +147,20 @@ def detection() -> dict:
     ]  # fmt: skip
     question = {"rows": N, "poisoned": 10, "missing": "", "rankings": lines,
                 "curves": {"attribution": {"ranking": "<i>ours</i>", **curve}}}  # fmt: skip
+    first = [{"sample_idx": i, "user_id": f"<u>{i % 8}</u>", "places": {"co_reading": 2, "copies": 1, "<b>": 3},
+              "poisoned": i % 2} for i in (13, 1)]  # fmt: skip
+    articles = [{"id": "n1<\"&'>", "title": HOSTILE[1]}]
+    told = {
+        "rows": 4,
+        "users": 2,
+        "through": "clicks",
+        "rule": {"co_reading": 1.0, "copies": 0.5},
+        "articles": articles,
+    }
     return {
+        "suspicion": told | {"first_rows": first, "first_users": []},
+        "promoted": ["n1<\"&'>"],
+        "promoted_by": "given",
         "verdict": ["A baseline wins: `<i>ours</i>` loses.", "Attribution wins elsewhere."],
         "notes": ["labels <b>as given</b>", "/a/folder" * 30],
         "labels": "column `poisoned` of <x>.csv",

@@ -42,11 +42,11 @@ def removal(drop=3.0, over=4.0, low=2.0, same=2.0, other=1.0):
 
 
 def test_a_ranking_that_predicts_says_its_numbers():
-    """Law: LDS with its interval, share of the ceiling, and the best rule without a model."""
+    """Law: LDS with its interval, the ceiling, and the best rule without a model."""
     said = verdict({"lds": lds()})
     assert said == (
-        f"The ranking predicts retraining: LDS 0.60 [0.50, 0.70], 0.80 of the noise ceiling 0.75; `{SIGNED}`, which "
-        "needs no model, reaches 0.30."
+        f"The ranking predicts retraining: LDS 0.60 [0.50, 0.70], where training noise leaves 0.75 to be reached; "
+        f"`{SIGNED}`, a rule that counts clicks, reaches 0.30."
     )
     assert "no noise ceiling" in verdict({"lds": lds(ceiling=False)})
 

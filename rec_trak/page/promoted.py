@@ -1,0 +1,87 @@
+"""Which article may be promoted, as a line of the first screen: what the log says, and what was asked about.
+
+Not here: judging articles (detection/suspects.py), or which of their clicks look injected.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from rec_trak.detection.answer import GIVEN, TARGETS
+from rec_trak.errors import DataError
+from rec_trak.page.advice import Part
+from rec_trak.page.rows import Titles
+from rec_trak.page.tables import read_json, shown
+from rec_trak.runs.finished import FinishedRun
+
+FILE = "suspects.json"
+NAMED = 3  # articles named
+
+
+def suspected(run: FinishedRun) -> dict[str, Any] | None:
+    """What suspects.json of this scoring says: `judged`, how many articles, and `articles`, the ids of the suspicious
+    ones, the most suspicious first; None where nobody looked.
+
+    Raises:
+        DataError: it is not what scripts/suspects.py writes.
+    """
+    path = run.file(FILE)
+    if path is None:
+        return None
+    content = read_json(path)
+    try:
+        return {"judged": int(content["judged"]), "articles": [str(one["article_id"]) for one in content["suspicious"]]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: cannot be read (missing or misplaced: {shown(error)}). Run scripts/suspects.py again."
+        ) from None
+
+
+def promoted(
+    run: FinishedRun, told: dict[str, Any] | None, detection: dict[str, Any] | None, titles: Titles
+) -> list[Part]:
+    """The line: articles whose clickers are not their readers, or that none stands out, or that nobody looked.
+
+    Args:
+        run: the finished run.
+        told: what `suspected` gives.
+        detection: what `detection.detection` gives.
+        titles: see `rows.known_titles`.
+    """
+    folder = shlex.quote(str(run.folder))
+    if told is None:
+        parts: list[Part] = [
+            f"Nobody has looked: `python scripts/suspects.py --results_dir {folder}` names articles whose clickers are "
+            "not their readers, or says that none stands out."
+        ]
+    elif not told["articles"]:
+        parts = [
+            f"No article stands out: of {told['judged']:,} that the click log lets one judge, none has clickers who "
+            "are not its readers. A small or careful attack would not show."
+        ]
+    else:
+        count = len(told["articles"])
+        which = f"{count:,} stand out, whose clickers are not their readers"
+        which = which if count > 1 else "one stands out, whose clickers are not its readers"
+        parts = [f"Of {told['judged']:,} articles that the click log lets one judge, {which}: "]
+        parts += [*_named(told["articles"], titles), ". A push by the platform itself would look alike."]
+    asked = (detection or {"promoted": None})["promoted"]
+    if not asked or (told and set(asked["articles"]) == set(told["articles"])):
+        return parts
+    by = {GIVEN: ", as whoever ran `detect.py` wished", TARGETS: ", whose exposure the targets explain"}
+    return [
+        *parts,
+        " Injected clicks were looked for on ",
+        *_named(asked["articles"], titles),
+        f"{by.get(asked['by'], '')}.",
+    ]
+
+
+def _named(articles: list[str], titles: Titles) -> list[Part]:
+    parts: list[Part] = []
+    for article in articles[:NAMED]:
+        title = shown(titles.get(article, ("", ""))[0], 70) or shown(article, 60)
+        parts += [", "] * bool(parts) + [{"kind": "article", "id": article, "text": f"“{title}”"}]
+    more = len(articles) - NAMED
+    return [*parts, f" and {more:,} more" * (more > 0)]
