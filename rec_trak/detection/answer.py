@@ -74,7 +74,7 @@ def answer_lines(content: dict[str, Any]) -> list[str]:
     users = ", ".join(str(user["user_id"]) for user in told["first_users"][:NAMED])
     return [
         f"Asked about: {told['rows']:,} {what}, by {told['users']:,} users.",
-        f"Look first at rows (sample_idx) {rows} and users {users}: {why_first(told)}.",
+        f"Look first at rows (sample_idx) {rows} and users {users}, by {why_first(told)}.",
         *([content["known"]["told"]] if content["known"] else []),
         *([] if content["known"] and content["known"]["used"] else [_sure(content)]),
         f"To remove the first {min(told['rows'], REMOVED)} of them: rec-trak clean --results_dir "
@@ -84,18 +84,18 @@ def answer_lines(content: dict[str, Any]) -> list[str]:
 
 
 def why_first(told: dict[str, Any]) -> str:
-    """Why the first rows of a `suspicion_record` come first: the rest of a sentence on them."""
+    """What the first rows of a `suspicion_record` come first by: the rest of a sentence on the order."""
     if told["first_rows"] and KNOWN in told["first_rows"][0]:
-        return "they are most like the known injected ones"
+        return "how like the known injected ones they are"
     readers = "clicked it" if told["through"] == CLICKS else "have it in their history"
     said = {
-        CO_READING: f"they read little like the others who {readers}",
-        LOSS: "the model expects their clicks little",
-        COPIES: "their histories are nearly copies of other users'",
-        INFLUENCE: "their clicks taught the model much to offer it",
+        CO_READING: f"how little they read like the others who {readers}",
+        LOSS: "how little the model expects their clicks",
+        COPIES: "how nearly their histories are copies of other users'",
+        INFLUENCE: "how much their clicks taught the model to offer it",
     }
     *first, last = (said[name] for name in told["rule"])
-    return f"taken together, {', '.join(first)}, and {last}" if first else last
+    return f"{len(first) + 1} signs together: {', '.join(first)}, and {last}" if first else last
 
 
 def _sure(content: dict[str, Any]) -> str:

@@ -38,8 +38,8 @@ def verdict(questions: dict[str, dict[str, Any]]) -> list[str]:
         )
         if ours is None or theirs is None or ours[metric] is None:
             continue
-        behind = theirs[metric] >= ours[metric]
-        even = theirs[metric] == ours[metric]
+        even = f"{theirs[metric]:.3f}" == f"{ours[metric]:.3f}"  # as they are told
+        behind = even or theirs[metric] > ours[metric]
         overlap = _overlap(ours, theirs, metric)
         head = "A baseline" if behind else "Attribution"
         head += " does as well" if even else " is ahead, if not clearly," if overlap else " wins"

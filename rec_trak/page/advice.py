@@ -6,6 +6,7 @@ import shlex
 from typing import Any
 
 from rec_trak.detection.answer import REMOVED
+from rec_trak.page.again import again
 from rec_trak.page.tables import shown
 from rec_trak.results.files import Results
 from rec_trak.runs.finished import FinishedRun
@@ -14,25 +15,33 @@ Part = str | dict[str, str]
 PERCENT = 1  # of the rows, proposed for a look and a trial removal
 PLAINLY = {
     "stable": "with other random numbers, or other trainings of the same model, groups of clicks would come out much "
-    "the same, single clicks change places; whether it is right, retraining tells",
+    "the same, single clicks change places; that it is right only retraining tells",
     "indicative": "the top of the order is a lead, but other random numbers or trainings would change part of it",
     "do not use": "other random numbers or trainings would give another order",
 }
 NOT_VALIDATED = (
     "Not validated: nobody has trained again without these clicks yet. Take ranks as a lead, not as a proof."
 )
+SETTLED = (
+    "More checkpoints (`python scripts/train.py --members`) or a trial removal (`--what removal`) would tell more. "
+)
 SURE = {"kind": "section", "id": "trust", "text": "Why?"}
 FIND = {"kind": "section", "id": "find", "text": "See all clicks in this order."}
 
 
-def how_sure(run: FinishedRun, sets: list[Results], trust: dict[str, Any] | None) -> list[Part]:
-    """The verdict on the first target set's ranking, or on self-influence where nothing else is told."""
+def how_sure(run: FinishedRun, sets: list[Results], sections: dict[str, Any]) -> list[Part]:
+    """The verdict on the first target set's ranking, or on self-influence where nothing else is told; that retraining
+    does not bear it out comes first."""
+    trust, checked = sections["trust"], _checked(sections["validation"], sets)
     wanted = f"targets/{sets[0].folder.name}" if sets else ""
     line = next((one for one in (trust or {"lines": []})["lines"] if one["folder"] == wanted), None)
     if line is None:
         return ["Nobody has judged this ranking yet: `python scripts/trust.py --results_dir "
                 f"{shlex.quote(str(run.folder))}`."]  # fmt: skip
-    return [f"{line['word']}: {PLAINLY.get(line['word'], line['reason'])}. ", SURE]
+    told = f"{line['word']}: {PLAINLY.get(line['word'], line['reason'])}. "
+    if checked and not checked["stale"] and not checked["bears_out"]:
+        told = f"Not sure, since retraining does not bear it out. Only whether it would come out alike again: {told}"
+    return [told, SURE]
 
 
 def retrained(validation: dict[str, Any] | None, sets: list[Results]) -> list[Part]:
@@ -63,19 +72,17 @@ def what_next(run: FinishedRun, sets: list[Results], sections: dict[str, Any]) -
     if n == 1:
         return ["One click cannot be compared with others: score a log of more."]
     if not sets:
-        return ["Ask about recommendations: `python scripts/score.py --targets NAME` with this run's flags names the "
-                "clicks behind them."]  # fmt: skip
+        command = again(run.results, "score.py", "--targets", "NAME")
+        return [f"Ask about recommendations: {command} names the clicks behind them."]
     retrained = _checked(sections["validation"], sets)
     if retrained and not retrained["stale"] and not retrained["bears_out"]:
         better = line["improvement"] if line else ""
         return ["Remove nothing by this ranking yet, since retraining does not bear it out. "
-                + (f"Better: {better}, then `python scripts/validate.py` again. " if better else "")
+                + (f"Better: {better}, then `python scripts/validate.py` again. " if better else SETTLED)
                 + _leads(run, sets[0], sections)]  # fmt: skip
-    name = shlex.quote(sets[0].folder.name)
-    checked = "" if sections["validation"] else (
-        f"; `python scripts/validate.py --training TRAINING.yaml --targets {name} --what removal` with this run's "
-        "flags does that and says whether it helped"
-    )  # fmt: skip
+    flags = ("--training", "TRAINING.yaml", "--targets", sets[0].folder.name, "--what", "removal")
+    validate = f"; {again(run.results, 'validate.py', *flags)} does that and says whether it helped"
+    checked = "" if sections["validation"] else validate
     told = (sections["detection"] or {}).get("suspicion")
     if told and told["first_rows"]:
         return _removal(run, told, checked)

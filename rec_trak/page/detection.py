@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pandas as pd
 
-from rec_trak.detection.answer import WHAT, why_first
+from rec_trak.detection.answer import QUESTION, WHAT, why_first
 from rec_trak.detection.suspicion import CO_READING, COPIES, INFLUENCE, LOSS
 from rec_trak.errors import DataError
 from rec_trak.page.figures import precision_recall_curves, roc_curves
@@ -26,6 +25,7 @@ QUESTIONS = {
 }
 SIGNALS = {CO_READING: "co-reading", COPIES: "near copies of histories", INFLUENCE: "influence", LOSS: "loss"}
 NOT_SAID = "Nobody said which are injected, and some or none may be: an order to look in, no proof."
+ATTRIBUTION = "attribution"  # a kind of rankings, as detection.json has it
 CARDS = 10  # rows listed as those that look most injected
 METRICS = {"average_precision": "average precision", "auroc": "AUROC"}
 
@@ -103,8 +103,15 @@ def _suspicion(told: dict[str, Any] | None) -> tuple[dict[str, Any] | None, str]
 
 
 def _promoted(content: dict[str, Any]) -> dict[str, Any]:
-    """The `articles` (ids) in question, and who says so (`by`, '' where the file does not tell)."""
-    return {"articles": [str(a) for a in content.get("promoted", ())], "by": str(content.get("promoted_by", ""))}
+    """The `articles` (ids) in question; who says so (`by`, '' where the file does not tell); where rows are known to be
+    injected, how many there are (`injected`) and how many of them are in question (`among`), else None."""
+    told = content.get("suspicion") or {}
+    question = content["questions"].get(QUESTION.get(told.get("through"), ""))
+    counts = {"injected": content.get("n_poisoned"), "among": question and question["poisoned"]}
+    return {
+        "articles": [str(a) for a in content.get("promoted", ())],
+        "by": str(content.get("promoted_by", "")),
+    } | counts
 
 
 def _cards(told: dict[str, Any] | None, primary: Results, titles: Titles) -> list[dict[str, Any]]:
@@ -122,32 +129,20 @@ def _cards(told: dict[str, Any] | None, primary: Results, titles: Titles) -> lis
 
 
 def _plain(content: dict[str, Any], verdict: str) -> str:
-    """How many of the known poisoned clicks the first rows of the best ranking of each kind are, in one sentence."""
-    question = content["questions"].get("everything") or {"rankings": []}
-    ours, theirs = _found_at_k(question, True), _found_at_k(question, False)
-    if ours is None or theirs is None or not question["rows"]:
+    """How well the order of the rule tells known injected rows from others of the question, in one sentence."""
+    told = content.get("suspicion") or {}
+    question = content["questions"].get(QUESTION.get(told.get("through"), "everything")) or {"rankings": []}
+    lines = [line for line in question["rankings"] if line["auroc"] is not None]
+    ours = next((line for line in lines if line["ranking"] == content.get("ranked_by")), None)
+    other = max((line for line in lines if line["kind"] != ATTRIBUTION), key=lambda line: line["auroc"], default=None)
+    if ours is None or other is None:
         return verdict
-    (rows, found, name), others = ours, theirs[1]
-    chance = rows * question["poisoned"] / question["rows"]
-    ours, theirs = ("in this order" if name == content.get("ranked_by") else _by(name)), _by(theirs[2])
-    where = re.search("A baseline (?:wins|does as well|is ahead, if not clearly,) ([^:]+):", verdict)
-    lost = f" A rule without attribution does at least as well {where[1]}." if where else ""
+    name = shown(other["ranking"].rsplit(", then ", 1)[-1], 60)
     return (
-        f"Of {question['poisoned']:,} clicks known to be injected, {found:.0f} are among the first {rows:,} {ours}, "
-        f"{others:.0f} {theirs}, the best rule without influence; by chance {chance:.0f}.{lost}"
+        f"Of these rows {question['poisoned']:,} are known to be injected: this order sets one above a genuine one in "
+        f"{100 * ours['auroc']:.0f} of 100 pairs, the best rule without influence, `{name}`, in "
+        f"{100 * other['auroc']:.0f}; by chance 50."
     )
-
-
-def _by(ranking: str) -> str:
-    """How a ranking is named in a sentence: by the key that ranks clicks on the same article."""
-    return f"by `{shown(ranking.rsplit(', then ', 1)[-1], 60)}`"
-
-
-def _found_at_k(question: dict[str, Any], attribution: bool) -> tuple[int, float, str] | None:
-    """Rows named, poisoned ones among them, and the name of the best ranking of a kind."""
-    line = next((one for one in question["rankings"] if (one["kind"] == "attribution") == attribution), None)
-    cut = line and next((one for one in line["cuts"] if one["name"] == "k"), None)
-    return (cut["rows"], cut["found"], line["ranking"]) if cut else None
 
 
 def _line(found: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +160,7 @@ def _line(found: dict[str, Any]) -> dict[str, Any]:
 
 def _panel(title: str, question: dict[str, Any]) -> tuple[str, Curves, Curves, float]:
     """Title, precision-recall curves, ROC curves and base rate of a question."""
-    drawn = [(shown(found["ranking"], 60), found["precision_recall"], found["roc"])
+    drawn = [(shown(found["ranking"], 80), found["precision_recall"], found["roc"])
              for found in question["curves"].values()]  # fmt: skip
     recall = [(name, curve["recall"], curve["precision"]) for name, curve, _ in drawn]
     rates = [(name, curve["false_positive_rate"], curve["true_positive_rate"]) for name, _, curve in drawn]

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from rec_trak.page.advice import NOT_VALIDATED
+from rec_trak.page.again import again
 from rec_trak.page.analysed import analysed
 from rec_trak.page.compared import compared
 from rec_trak.page.detection import detection
@@ -196,8 +197,9 @@ def _title(results: Results) -> str:
 def _absent(results: Results, sections: dict[str, Any]) -> list[dict[str, str]]:
     """What the page does not tell, and the command that would make it."""
     folder = shlex.quote(str(results.folder))
-    names = ("score", "detect", "compare", "report", "trust")
-    score, detect, compare, again, trust_script = (f"python scripts/{name}.py" for name in names)
+    detect, compare, report, trust_script = (
+        f"python scripts/{name}.py" for name in ("detect", "compare", "report", "trust")
+    )
     ways = {
         "trust": (
             "How far each ranking can be trusted",
@@ -207,11 +209,11 @@ def _absent(results: Results, sections: dict[str, Any]) -> list[dict[str, str]]:
             "How well the rankings find poison",
             f"Where a column says which clicks are poisoned: `{detect} --results_dir {folder}`",
         ),
-        "sets": ("Which clicks taught a recommendation", f"`{score} --targets NAME` with this run's flags"),
-        "tables": ("Sums by article, user and day", f"`{score}` with this run's flags"),
+        "sets": ("Which clicks taught a recommendation", again(results, "score.py", "--targets", "NAME")),
+        "tables": ("Sums by article, user and day", again(results, "score.py")),
         "comparison": (
             "Clean against poisoned",
-            f"Score both checkpoints, run `{compare}`, then `{again} --results_dir {folder} --compare_dir DIR`",
+            f"Score both checkpoints, run `{compare}`, then `{report} --results_dir {folder} --compare_dir DIR`",
         ),
     }
     absent = [{"what": what, "why": why} for name, (what, why) in ways.items() if not sections[name]]

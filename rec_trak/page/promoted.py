@@ -67,15 +67,26 @@ def promoted(
         parts = [f"Of {told['judged']:,} articles that the click log lets one judge, {which}: "]
         parts += [*_named(told["articles"], titles), ". A push by the platform itself would look alike."]
     asked = (detection or {"promoted": None})["promoted"]
-    if not asked or (told and set(asked["articles"]) == set(told["articles"])):
+    if not (asked and asked["articles"]):
         return parts
-    by = {GIVEN: ", as whoever ran `detect.py` wished", TARGETS: ", whose exposure the targets explain"}
+    if asked["injected"] and asked["among"]:
+        known = f"By the labels {asked['among']:,} of the {asked['injected']:,} injected clicks are on "
+        return [known, *_named(asked["articles"], titles), ". From the click log alone: ", *_lower(parts)]
+    if told and set(asked["articles"]) == set(told["articles"]):
+        return parts
+    by = {GIVEN: ", the articles that `detect.py` was asked about", TARGETS: ", whose exposure the targets explain"}
     return [
         *parts,
         " Injected clicks were looked for on ",
         *_named(asked["articles"], titles),
         f"{by.get(asked['by'], '')}.",
     ]
+
+
+def _lower(parts: list[Part]) -> list[Part]:
+    """The parts of a sentence, as what stands behind a colon."""
+    first = parts[0]
+    return [f"{first[:1].lower()}{first[1:]}", *parts[1:]] if isinstance(first, str) else parts
 
 
 def _named(articles: list[str], titles: Titles) -> list[Part]:

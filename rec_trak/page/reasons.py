@@ -20,6 +20,7 @@ from rec_trak.words import isolated
 
 TITLE = 70  # characters of a headline in a sentence
 NAMED = 2  # headlines of a sentence
+AGAINST = "What it shares with what is explained does not say why."
 NOTHING = "It shows and chose none of the articles explained."
 
 
@@ -111,7 +112,9 @@ def reasons(
     held = [a for a in dict.fromkeys(read) if a in asked.explained]
     both = [f"the model read {_named(held, titles)}, explained here, in its history."] if held else []
     why, against = (raises, lowers) if score > 0 else (lowers, raises)
-    told = [f"{text[0].upper()}{text[1:]}" for text in [*why, *both]] or [NOTHING, *alike]
+    told = [f"{text[0].upper()}{text[1:]}" for text in [*why, *both]]
+    if not told:
+        told = [AGAINST if against else NOTHING, *alike]
     return told + [f"{'And' if i else 'Against that,'} {text}" for i, text in enumerate(against)]
 
 

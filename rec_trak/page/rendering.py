@@ -22,6 +22,8 @@ from rec_trak.page.naming import Names
 from rec_trak.page.tables import Table
 from rec_trak.words import signed
 
+WORD = 24  # characters of a command's word that a line keeps together
+
 
 def rendered(content: dict[str, Any], template: str = "report.html.j2") -> bytes:
     """The page as UTF-8."""
@@ -68,7 +70,12 @@ def _shown_number(value: float) -> str:
 
 def with_code(text: str) -> Markup:
     """The text, escaped, with what stands in backticks as code."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    return Markup(re.sub("`([^`]+)`", lambda found: f"<code>{_unbroken(found[1])}</code>", str(escape(text))))
+
+
+def _unbroken(command: str) -> str:
+    """Escaped code whose short words no line breaks: a flag in two pieces would be mistyped."""
+    return re.sub(rf"(?<![^ ])[^ ]{{1,{WORD}}}(?![^ ])", r"<span>\g<0></span>", command)
 
 
 def _linked(text: str, kind: str, identity: str, names: Names) -> Markup:

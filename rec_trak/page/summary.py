@@ -54,8 +54,8 @@ def ten_lines(
         ("Users", _users(primary, order)),
         ("Injected", _found(primary, order, titles, sections["detection"])),
         ("Other model", _compared(sections["comparison"])),
-        ("How sure", how_sure(run, sets, sections["trust"])),
         ("Retrained", retrained(sections["validation"], sets)),
+        ("How sure", how_sure(run, sets, sections)),
         ("Next", what_next(run, sets, sections)),
     ]
     return [{"name": name, "parts": parts} for name, parts in lines if parts]
@@ -152,7 +152,9 @@ def _asked(run: FinishedRun, sets: list[Results], titles: Titles) -> list[Part]:
         ]
     name, score = shown(sets[0].folder.name, 60), sets[0].metadata.get("score") or {}
     table = read_csv(own_file(sets[0], "targets.csv"))
-    ids = [] if table is None or "article_id" not in table else list(dict.fromkeys(table["article_id"]))
+    ids = (
+        [] if table is None or "article_id" not in table else [a for a, _ in Counter(table["article_id"]).most_common()]
+    )
     what = _joined([[_article(a, titles)] for a in ids[:NAMED]])
     rest = len(ids) - NAMED
     more: Part = f"{rest:,} more article{'s' * (rest != 1)}"
@@ -161,7 +163,18 @@ def _asked(run: FinishedRun, sets: list[Results], titles: Titles) -> list[Part]:
     count = score.get("target_count")
     many = f"{count:,} recommendation{'s' * (count != 1)} “{name}”" if count else f"the recommendations “{name}”"
     of = [f"{which}taught the {model} model ({by}) {many}".replace("  ", " ")]
-    return of + ([" of ", *what, *([" and ", more] if rest > 0 else [])] if what else []) + ["?"]
+    return (
+        of + ([" of ", *what, *([" and ", more] if rest > 0 else [])] if what else []) + ["?", _offered(table, count)]
+    )
+
+
+def _offered(table: pd.DataFrame | None, count: int | None) -> str:
+    """In how many of the targets the model itself would offer the article, where that is not all."""
+    margins = [] if table is None or "margin" not in table else pd.to_numeric(table["margin"], errors="coerce")
+    above = int(sum(margin > 0 for margin in margins))
+    if not count or len(margins) != count or above == count:
+        return ""
+    return f" In {above:,} of them the model gives the article better than even odds against the others shown."
 
 
 def _articles(primary: Results, order: np.ndarray, titles: Titles, told: list[str]) -> list[Part]:
@@ -216,10 +229,11 @@ def _found(primary: Results, order: np.ndarray, titles: Titles, detection: dict[
         ]
         for one in told["first_rows"][:SUSPECTED]
     ]
-    why = f"{detection['why'][:1].upper()}{detection['why'][1:]}"
+    count = len(told["articles"])
+    which = "this article" if count == 1 else f"these {count:,} articles"
     return [
-        f"Of {told['rows']:,} {told['through']} {'it' if len(told['articles']) == 1 else 'them'}, those that look most "
-        "injected: ", *_joined(rows), f". {why}. {detection['plain']}",
+        f"Of {told['rows']:,} {told['through']} {which}, those that look most injected: ",
+        *_joined(rows), f". The order is by {detection['why']}. {detection['plain']}",
     ]  # fmt: skip
 
 

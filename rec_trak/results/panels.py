@@ -168,7 +168,7 @@ def curves(axes: Axes, lines: Curves, steps: bool) -> None:
     """
     for place, (name, x, y) in enumerate(lines):
         style = {"color": LINES[place % len(LINES)], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.4}
-        axes.plot(x, y, drawstyle="steps-pre" if steps else "default", label=drawable(name, 60), **style)
+        axes.plot(x, y, drawstyle="steps-pre" if steps else "default", label=drawable(name, 80), **style)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -13,5 +13,5 @@ def test_why_the_first_rows_come_first(through):
     told = why_first({"first_rows": [], "through": through, "rule": rule})
     assert told.count(", and ") == 1
     alone = why_first({"first_rows": [], "through": through, "rule": dict(list(rule.items())[:1])})
-    assert told.startswith(f"taken together, {alone}, ")
-    assert alone.startswith(("they ", "the "))
+    assert told.startswith(f"{len(rule)} signs together: {alone}, ")
+    assert alone.startswith("how ")

@@ -85,7 +85,7 @@ def test_slander_is_asked_about_by_what_is_shown(folder, tmp_path):
     assert own["kind"] == "model"
     asked, first, sure = found.content["answer"][:3]
     assert asked.startswith(f"Asked about: {len(shown)} clicks on others beside n1 (")
-    assert "the model expects their clicks little, and their histories are nearly copies" in first
+    assert "how little the model expects their clicks, and how nearly their histories are copies" in first
     assert f"in {100 * own['auroc']:.0f} of 100 pairs" in sure
     assert "not allowed with argument" in call("detect", "--results_dir", folder, "--shown", "--history").stderr
 

@@ -1,5 +1,6 @@
 """The page: what it says, what it must never hold, and that no text of a click log becomes markup."""
 
+import html
 import json
 import re
 import subprocess
@@ -15,6 +16,7 @@ from support import ROOT, page_world, strange
 from rec_trak.errors import DataError, StoreError
 from rec_trak.page.advice import NOT_VALIDATED
 from rec_trak.page.page import write_page
+from rec_trak.page.rendering import with_code
 from rec_trak.page.tables import LINES, make_table, read_table, shown
 from rec_trak.words import headline_text
 
@@ -134,14 +136,19 @@ def test_first_screen(folders, text):
     are the same; the verdict on known poison stands in its section."""
     found = write_page(*folders, folders[1] / "page.html")
     names = [fact.split(":")[0] for fact in found.facts]
-    assert names == ["Asked", "Promoted", "Articles", "Clicks", "Users", "Injected", "Other model", "How sure",
-                     "Retrained", "Next"]  # fmt: skip
+    assert names == ["Asked", "Promoted", "Articles", "Clicks", "Users", "Injected", "Other model", "Retrained",
+                     "How sure", "Next"]  # fmt: skip
     assert f"Retrained: {NOT_VALIDATED}" in found.facts
-    assert (
-        "4 are among the first 5 by `<i>ours</i>`, 4 by `random`, the best rule without influence; by chance 1."
-        in found.facts[5]
-    )
-    assert "A baseline wins: <code>&lt;i&gt;ours&lt;/i&gt;</code> loses." in text
+    assert found.facts[5].endswith("copies of other users'. A baseline wins: `<i>ours</i>` loses.")
+    assert "A baseline wins: <code><span>&lt;i&gt;ours&lt;/i&gt;</span></code> loses." in text
+
+
+def test_a_flag_stands_on_one_line():
+    """Law: words of code that fit a line stay in one piece, longer ones may break; all is escaped, none is changed."""
+    long = "/a/<folder>/" + "x" * 20
+    told = with_code(f"run `python x.py --dry_run {long}` & see")
+    assert re.sub("</?(span|code)>", "", told) == f"run python x.py --dry_run {html.escape(long)} &amp; see"
+    assert re.findall("<span>(.*?)</span>", told) == ["python", "x.py", "--dry_run"]
 
 
 def test_what_was_analysed_and_the_commands(page):
@@ -160,7 +167,11 @@ def test_sections_without_files_say_what_makes_them(run):
     """Law: a bare run has a page that names the command for each thing it lacks, and no empty section."""
     write_page(run)
     told_of = words(run / "report.html")
-    for command in ("scripts/detect.py --results_dir", "score.py --targets NAME", "report.py --results_dir"):
+    for command in (
+        "scripts/detect.py --results_dir",
+        "score.py --config '<i>x</i>.yaml' --targets NAME",
+        "report.py --results_dir",
+    ):
         assert command in told_of
     assert "There is one checkpoint." in told_of
     assert "Strongest proponents" not in told_of

@@ -101,19 +101,17 @@ def test_what_looks_injected_is_named_and_taken_out_on_trial(tmp_path):
     run = page_world.write_everything(tmp_path)[0]
     rows = [{"sample_idx": i, "user_id": f"<u>{i % 8}</u>", "poisoned": {7: 1, 3: 0}.get(i)} for i in (7, 3, 21)]
     told = {"rows": 9, "through": "clicks on", "articles": [{"id": "n0", "title": "A"}], "first_rows": rows}
-    found = {"suspicion": told, "why": "they read alike", "plain": "Of 3, 2.", "answer": [], "verdict": ""}
-    found["promoted"] = {"articles": ["n0"], "by": "given"}
+    found = {"suspicion": told, "why": "how alike they read", "plain": "Of 3, 2.", "answer": [], "verdict": ""}
+    found["promoted"] = {"articles": ["n0"], "by": "given", "injected": None, "among": None}
     lines = lines_of(run, MISSING | {"detection": found})
     assert named(lines["Injected"], "user") == ["<u>7</u>", "<u>3</u>", "<u>5</u>"]
-    assert plain(lines["Promoted"]).endswith(
-        "Injected clicks were looked for on “n0”, as whoever ran `detect.py` wished."
-    )
+    assert plain(lines["Promoted"]).endswith("looked for on “n0”, the articles that `detect.py` was asked about.")
     assert plain(lines["Injected"]).startswith(
-        "Of 9 clicks on it, those that look most injected: user <u>7</u> (row 7, injected), user <u>3</u> (row 3, not "
-        "injected), user <u>5</u> (row 21). "
+        "Of 9 clicks on this article, those that look most injected: user <u>7</u> (row 7, injected), user <u>3</u> "
+        "(row 3, not injected), user <u>5</u> (row 21). "
     )
     assert named(lines["Injected"], "row") == ["7", "3", "21"]
-    assert plain(lines["Injected"]).endswith(". They read alike. Of 3, 2.")
+    assert plain(lines["Injected"]).endswith(". The order is by how alike they read. Of 3, 2.")
     assert "Remove on trial rows 7, 3, 21" in plain(lines["Next"])
     assert f"--results_dir {run} --by suspicion --top 3 --output NEW.csv" in plain(lines["Next"])
 
@@ -144,11 +142,16 @@ def test_which_article_may_be_promoted(tmp_path, articles, asked, said):
         (run / "suspects.json").write_text(json.dumps(told), encoding="utf-8")
         page_world.claim(run)
     opened = open_run(run)
-    line = promoted(opened, suspected(opened), {"promoted": {"articles": asked, "by": "targets"}}, {})
+    about = {"by": "targets", "injected": None, "among": None}
+    line = promoted(opened, suspected(opened), {"promoted": about | {"articles": asked}}, {})
     assert plain(line).startswith(said)
     assert named(line, "article") == (articles or [])
-    other = promoted(opened, suspected(opened), {"promoted": {"articles": ["n7"], "by": "targets"}}, {})
+    other = promoted(opened, suspected(opened), {"promoted": about | {"articles": ["n7"]}}, {})
     assert plain(other).endswith(" Injected clicks were looked for on “n7”, whose exposure the targets explain.")
+    known = about | {"articles": ["n7"], "injected": 5, "among": 4}
+    told = plain(promoted(opened, suspected(opened), {"promoted": known}, {}))
+    said = f"{said[:1].lower()}{said[1:]}"
+    assert told.startswith(f"By the labels 4 of the 5 injected clicks are on “n7”. From the click log alone: {said}")
 
 
 @pytest.mark.parametrize("content", ["{}", '{"judged": "x", "suspicious": []}', '{"judged": 3, "suspicious": [4]}'])

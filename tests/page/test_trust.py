@@ -66,7 +66,7 @@ def test_the_word_stands_on_the_first_screen_and_numbers_in_a_section(run):
     text = write_page(run).path.read_text(encoding="utf-8")
     top = text[text.index("<body>") : text.index("<nav")]
     assert "do not use: other random numbers or trainings would give another order" in top
-    assert "Do not act on this ranking. Better: <code>lambda_rel</code> 3." in top
+    assert "Do not act on this ranking. Better: <code><span>lambda_rel</span></code> 3." in top
     section = text[text.index('<section id="trust">') : text.index('<section id="glossary">')]
     assert section.index("indicative") < section.index("do not use")
     assert text.count("noise &lt;b&gt;is&lt;/b&gt;") == 2
@@ -78,7 +78,7 @@ def test_the_word_stands_on_the_first_screen_and_numbers_in_a_section(run):
     (run / "trust.json").unlink()
     text = write_page(run).path.read_text(encoding="utf-8")
     assert 'id="trust-verdicts"' not in text
-    assert "python scripts/trust.py --results_dir" in text
+    assert "python</span> <span>scripts/trust.py</span> <span>--results_dir" in text
 
 
 def test_the_table_has_a_line_a_ranking_and_no_empty_column(run):
