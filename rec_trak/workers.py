@@ -140,6 +140,42 @@ def drawn(total: int, told: Callable[[int], None] = lambda done: None) -> Iterat
         _wait_for(job, f"done {key}", total, told)
 
 
+def shared_out(
+    total: int, item: Callable[[int], bytes], told: Callable[[int], None] = lambda done: None
+) -> Iterator[int]:
+    """On rank 0: numbers of its own among items that the other workers `take`; it ends when all are done with theirs.
+
+    Args:
+        total: of the items.
+        item: gives an item by its number, to be sent; not called in a process alone.
+        told: as `drawn`.
+    """
+    job = workers()
+    key = next(job.calls)
+    if job.store is not None:
+        for number in range(total):
+            job.store.set(f"item {key} {number}", item(number))
+    yield from drawn(agreed(lambda: total), told)
+
+
+def taken() -> Iterator[bytes]:
+    """On the other workers: items that rank 0 shares out, each to one of them, until `nothing_more`."""
+    job = workers()
+    while True:
+        key = next(job.calls)
+        total = agreed(lambda: None)
+        if total is None:
+            return
+        for number in drawn(total):
+            yield job.store.get(f"item {key} {number}")
+
+
+def nothing_more() -> None:
+    """On rank 0: let the others go, which wait for items."""
+    next(workers().calls)
+    agreed(lambda: None)
+
+
 def _wait_for(job: Workers, key: str, total: int, told: Callable[[int], None]) -> None:
     while (done := job.store.add(key, 0)) < total:
         told(done)

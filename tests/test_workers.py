@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import textwrap
 import threading
 
 import pytest
@@ -11,7 +14,7 @@ from support import ROOT, tiny
 from torch.distributed import HashStore
 
 from rec_trak import workers
-from rec_trak.workers import Workers, agreed, drawn, is_first
+from rec_trak.workers import Workers, agreed, drawn, is_first, nothing_more, shared_out, taken
 
 
 def together(monkeypatch, size, body):
@@ -82,28 +85,86 @@ def test_a_process_alone_draws_everything(monkeypatch):
     assert agreed(lambda: 5) == 5
 
 
-@pytest.mark.long
-def test_two_workers_under_torchrun_fill_the_store_that_one_fills(tmp_path):
-    """Byte for byte; the first alone speaks; a command that is not shared is the first one's alone."""
+@pytest.fixture
+def world(tmp_path):
+    """A tiny run of two blocks in a folder, and the environment of its commands."""
     tiny.write_tree(tmp_path / "data", rows=1100)
     tiny.write_models(tmp_path / "runs", tmp_path / "data")
-    config = tiny.write_config(tmp_path)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    tiny.write_config(tmp_path)
+    return tmp_path, {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
-    def call(*start):
-        command = [sys.executable, *start, str(ROOT / "scripts" / "featurize.py"), "--config", str(config), "--quiet"]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
-    def stored():
-        folder = tmp_path / "results" / "clean_train_clean" / "store"
-        files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
-        recorded = json.loads(files.pop("rec_trak.json"))
-        return files, recorded["features"]
+def called(world, *start):
+    """What featurize.py says, started in this way."""
+    folder, environment = world
+    command = [sys.executable, *start, str(ROOT / "scripts" / "featurize.py"), "--config", str(folder / "trak.yaml")]
+    done = subprocess.run([*command, "--quiet"], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
 
-    out = call("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+def stored(world):
+    """The bytes of the save directory, and what it was made from; it is taken away."""
+    folder = world[0] / "results" / "clean_train_clean" / "store"
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
+    recorded = json.loads(files.pop("rec_trak.json"))
+    shutil.rmtree(world[0] / "results")
+    return files, recorded["features"]
+
+
+@pytest.mark.long
+def test_two_workers_under_torchrun_fill_the_store_that_one_fills(world):
+    """Byte for byte; the first alone speaks; a command that is not shared is the first one's alone."""
+    out = called(world, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     assert out.count("featurized 1,100 rows") == 1
     assert out.startswith("2 workers, 2 on this machine with ")
-    two = stored()
-    (tmp_path / "results").rename(tmp_path / "of two")
-    call()
-    assert stored() == two
+    two = stored(world)
+    called(world)
+    assert stored(world) == two
+
+
+@pytest.mark.long
+def test_the_job_script(world, tmp_path):
+    """Law: the script of docs/scale.md, started on two nodes that are both this machine, leaves the bytes of one
+    process. There is no Slurm: its commands are stood in for, its variables set by hand."""
+    text = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8").split("## Slurm\n")[1].split("\n\n")[0]
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    script = textwrap.dedent(text).replace("my.yaml", str(tmp_path / "trak.yaml")).replace("29500", str(port))
+    script = script.replace("/tmp/rec_trak", str(tmp_path / "cache"))
+    programs = {
+        "job": script,
+        "scontrol": "#!/bin/bash\necho localhost\n",
+        "srun": '#!/bin/bash\n[ "$1" = --cpus-per-task=1 ] || exit 1\nshift\n'
+        'for node in 0 1; do "$@" & done\nwait -n && wait -n\n',
+        "torchrun": f'#!/bin/bash\nexec {sys.executable} -m torch.distributed.run "$@"\n',
+    }
+    (tmp_path / "bin").mkdir()
+    for name, content in programs.items():
+        (tmp_path / "bin" / name).write_text(content, encoding="utf-8")
+        (tmp_path / "bin" / name).chmod(0o755)
+    told = {"JOB_NUM_NODES": "2", "JOB_ID": "7", "JOB_NODELIST": "here[1-2]", "CPUS_PER_TASK": "1"}
+    environment = world[1] | {f"SLURM_{name}": value for name, value in told.items()}
+    environment["PATH"] = f"{tmp_path / 'bin'}:{environment['PATH']}"
+    out = subprocess.run(["job"], env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert out.startswith("2 workers, 1 on this machine with ")
+    assert out.count("featurized 1,100 rows") == 1
+    two = stored(world)
+    called(world)
+    assert stored(world) == two
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_each_item_is_taken_once(monkeypatch, size):
+    """Law: items that the first one shares out, in several calls of any number, are each one worker's; then all end."""
+
+    def body(rank):
+        if rank:
+            return [int(item) for item in taken()]
+        own = []
+        for first, total in ((0, 5), (5, 0), (5, 3)):
+            own += [first + number for number in shared_out(total, lambda number, a=first: str(a + number).encode())]
+        nothing_more()
+        return own
+
+    assert sorted(item for own in together(monkeypatch, size, body) for item in own) == list(range(8))

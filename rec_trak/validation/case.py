@@ -22,8 +22,8 @@ from rec_trak.runs.stored import Stored
 from rec_trak.scoring.memory import require_systems
 from rec_trak.store.manifest import digest
 from rec_trak.training.job import check_same_model, start_vectors, train_settings, validation_inputs
+from rec_trak.validation.experiment import Experiment
 from rec_trak.validation.outcomes import make_lists
-from rec_trak.validation.retrain import Experiment
 from rec_trak.validation.subsets import check_members_apart
 from rec_trak.words import quoted
 

@@ -6,53 +6,31 @@ what identifies its rows. Weights are not kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from rec_trak.config.documents import DocumentError, read_json
+from rec_trak.config.documents import read_json
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.inputs import Inputs
-from rec_trak.disk import sweep
-from rec_trak.errors import ConfigError, DataError, NumericalError, StoreError, reason
+from rec_trak.errors import ConfigError, DataError, NumericalError, reason
 from rec_trak.gradients.threads import one_thread
-from rec_trak.locks import locked
 from rec_trak.progress import progress, quietly, set_quiet
 from rec_trak.store.manifest import digest, write_json
 from rec_trak.training.trainer import TrainSettings, train
-from rec_trak.validation.outcomes import Lists, list_exposure, target_margins
+from rec_trak.validation.experiment import Experiment, held, plan_of
+from rec_trak.validation.outcomes import list_exposure, target_margins
 from rec_trak.validation.workers import in_processes
-from rec_trak.words import outline, quoted
+from rec_trak.words import outline
+from rec_trak.workers import is_worker, shared_out, taken
 
-PLAN = "plan.json"
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What all retrainings of a validation share.
-
-    Attributes:
-        model_config: the model; `settings.loss` counts and not its own.
-        inputs: the rows to train on, one an impression (not yet cut by the loss).
-        validation: rows for early stopping, None for none.
-        settings: how to train.
-        targets: M rows whose margins are measured.
-        word_vectors: as `training.train`.
-        lists: whose exposure is measured, None for none.
-    """
-
-    model_config: ModelConfig
-    inputs: Inputs
-    validation: Inputs | None
-    settings: TrainSettings
-    targets: Inputs
-    word_vectors: np.ndarray | None = None
-    lists: Lists | None = None
+SEED = 8  # bytes of a seed
+PATIENCE = 90  # seconds until a file on a folder of several machines is seen by all of them
 
 
 @dataclass(frozen=True)
@@ -138,7 +116,8 @@ def retrain_all(
         experiment: what they share.
         wanted: any, repetitions too.
         folder: made if need be.
-        workers: processes, each with one thread; 1 trains in this process.
+        workers: processes, each with one thread; 1 trains in this process. In a torchrun job its workers train instead,
+            where the others call `help_retrain`.
         desc: what the progress bar says.
 
     Raises:
@@ -151,83 +130,59 @@ def retrain_all(
     if workers < 1:
         raise ConfigError(f"--workers: too few. Got {workers}, expected at least 1. Give a larger number.")
     folder, different = Path(folder), {one.name: one for one in wanted}
-    with _held(folder, plan_of(experiment)):
+    with held(folder, plan_of(experiment)):
         missing = [one for name, one in different.items() if not (folder / name).is_file()]
-        with progress(len(different), desc, "model", done=len(different) - len(missing)) as bar:
-            if workers == 1 or len(missing) < 2:
-                with one_thread(), quietly():  # as in every worker, so that their number changes no bit
-                    for one in missing:
-                        _retrain(experiment, one, folder)
-                        bar.update(1)
+        there = len(different) - len(missing)
+        with progress(len(different), desc, "model", done=there) as bar:
+            if workers == 1 or len(missing) < 2 or is_worker():
+                _share(experiment, missing, folder, lambda done: bar.update(there + done - bar.n))
             else:
                 in_processes(_work, (experiment, folder), missing, workers, lambda: bar.update(1))
+        _wait_for_files([folder / one.name for one in missing])
     found = {name: _read(folder / name, len(experiment.targets)) for name in different}
     return [found[one.name] for one in wanted]
 
 
-def plan_of(experiment: Experiment) -> dict[str, Any]:
-    """Everything that decides an outcome beside seed and rows, as flat JSON."""
-    settings = asdict(experiment.settings)
-    del settings["eval_batch_size"]  # it changes no result
-    config = asdict(replace(experiment.model_config, loss=experiment.settings.loss))
-    lists, validation = experiment.lists, experiment.validation
-    return {
-        "rows": len(experiment.inputs),
-        "data": inputs_digest(experiment.inputs),
-        "validation rows": None if validation is None else inputs_digest(validation),
-        "model": digest(config),
-        **{f"settings.{key}": value for key, value in settings.items()},
-        "word vectors": None if experiment.word_vectors is None else digest(experiment.word_vectors),
-        "target count": len(experiment.targets),
-        "targets": inputs_digest(experiment.targets),
-        "lists": None if lists is None else digest(inputs_digest(lists.inputs), lists.own, lists.fake, lists.read),
-    }
+def help_retrain(experiment: Experiment, folder: str | Path) -> None:
+    """A further worker's part of a torchrun job: retrainings that the first one's `retrain_all` shares out, until it
+    says that there are no more (`workers.nothing_more`).
+
+    Args:
+        experiment, folder: the same as the first one's.
+
+    Raises:
+        DataError: as `retrain_all`.
+    """
+    with one_thread(), quietly():
+        for item in taken():
+            _retrain(experiment, _unpacked(item, len(experiment.inputs)), Path(folder))
 
 
-def inputs_digest(inputs: Inputs) -> str:
-    """16 hex digits that identify rows as a model reads them."""
-    rows = inputs.impressions
-    tables = [part for table in (rows.history, rows.candidates, rows.labels) for part in (table.values, table.offsets)]
-    views = [part for name in sorted(inputs.views) for part in (name, inputs.views[name])]
-    return digest(*tables, inputs.users, *views)
+def _share(experiment: Experiment, missing: Sequence[Retraining], folder: Path, told: Callable[[int], None]) -> None:
+    """Train in this process, and where it is one of several in all of them."""
+    with one_thread(), quietly():  # as in every worker, so that their number changes no bit
+        rows = len(experiment.inputs)
+        for number in shared_out(len(missing), lambda number: _packed(missing[number], rows), told):
+            _retrain(experiment, missing[number], folder)
 
 
-@contextmanager
-def _held(folder: Path, plan: dict[str, Any]) -> Iterator[None]:
-    """The folder, known to be of this plan. Nobody else fills it meanwhile: two would train the same."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{folder / PLAN}: cannot be written ({error.strerror}). Choose another folder.") from None
-    with locked(folder, "stop it: what it has trained is kept"):
-        _open(folder, plan)
-        try:
-            yield
-        finally:
-            sweep(folder, lambda name: name.endswith(".json"), former=True)  # of workers that were ended
+def _packed(one: Retraining, rows: int) -> bytes:
+    """A retraining of so many rows as bytes: its seed, and a bit a row."""
+    seen = np.zeros(rows, dtype=bool)
+    seen[one.seen] = True
+    return one.seed.to_bytes(SEED, "little") + np.packbits(seen).tobytes()
 
 
-def _open(folder: Path, plan: dict[str, Any]) -> None:
-    """Write the plan where there is none; refuse another one."""
-    path = folder / PLAN
-    try:
-        held = read_json(path) if path.is_file() else None
-        if not isinstance(held, dict | None):
-            raise DocumentError(f"{type(held).__name__}, no keys and values")
-    except DocumentError as error:
-        raise DataError(f"{path}: damaged ({error}). Expected JSON. Delete the folder and validate again.") from None
-    if held is None:
-        try:
-            write_json(path, plan)
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be written ({error.strerror}). Choose another folder.") from None
-        return
-    for key in plan | held:
-        if plan.get(key) != held.get(key):
-            raise StoreError(
-                f"{folder}: retrainings of another plan, `{key}` differs. Got {quoted(plan.get(key))}, the folder "
-                f"holds {quoted(held.get(key))}. Go back to that, or delete the folder to start anew."
-            )
+def _unpacked(content: bytes, rows: int) -> Retraining:
+    seen = np.unpackbits(np.frombuffer(content[SEED:], dtype=np.uint8), count=rows)
+    return Retraining(int.from_bytes(content[:SEED], "little"), np.flatnonzero(seen))
+
+
+def _wait_for_files(paths: Sequence[Path]) -> None:
+    """Wait until files are seen that others have written: a machine may know for a while that there was none."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and not all(path.is_file() for path in paths):
+        time.sleep(1)
 
 
 def _retrain(experiment: Experiment, one: Retraining, folder: Path) -> None:

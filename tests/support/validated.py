@@ -1,14 +1,19 @@
 """A tiny run with a scored target set, and the YAML that its checkpoints could have been trained with."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from rec_trak.attribution.job import Job, Run, read_job
 from rec_trak.config.analysis import read_analysis_config
 from rec_trak.config.training import TrainingConfig, read_training_config
 from rec_trak.validation.case import Case, make_case
-from support import finished, tiny
+from support import ROOT, finished, tiny
 
 TARGETS = "benchmark_mixed"
 
@@ -60,3 +65,38 @@ def training(folder: Path, **keys) -> TrainingConfig:
 def case_of(folder: Path, run: Run, job: Job, training_keys: dict | None = None, **keys) -> Case:
     """The run's case."""
     return make_case(run, job, training(folder, **(training_keys or {})), "train.yaml", benchmark(folder), **keys)
+
+
+def command(folder: Path) -> list[str]:
+    """scripts/validate.py of the run in `folder`, and its flags: twelve retrainings."""
+    flags = ["--config", str(folder / "trak.yaml"), "--training", str(folder / "train.yaml"), "--quiet"]
+    few = ["--subsets", "12", "--trainings", "1", "--workers", "1", "--max_targets", "4"]
+    return [str(ROOT / "scripts" / "validate.py"), *flags, "--targets", benchmark(folder), *few]
+
+
+def _started(command: list[str], workers: int, **pipes) -> subprocess.Popen:
+    """The command as a process, or as a torchrun job of several workers."""
+    job = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(workers)] if workers > 1 else []
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, *job, *command], env=environment, text=True, **pipes)
+
+
+def told_by(command: list[str], workers: int = 1) -> str:
+    """What the command says, which must end well."""
+    process = _started(command, workers, stdout=subprocess.PIPE)
+    said = process.communicate()[0]
+    assert process.returncode == 0
+    return said
+
+
+def killed_in_job(command: list[str], workers: int, after: int) -> Path:
+    """Kill one of the workers when so many retrainings are there; their folder, when the job has ended."""
+    folder = Path(command[2]).parent / "results/clean_train_clean/targets" / TARGETS / "validation"
+    job = _started(command, workers, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(list(folder.glob("[0-9]*.json"))) < after:
+        assert job.poll() is None
+        time.sleep(0.005)
+    children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text(encoding="utf-8").split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    assert job.wait() != 0
+    return folder

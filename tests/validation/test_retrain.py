@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support import strange
+from support import strange, validated
 from support.killed import killed_before
 from support.training_inputs import CONFIG, make_inputs
 
@@ -17,7 +17,8 @@ from rec_trak.errors import ConfigError, DataError, StoreError
 from rec_trak.locks import locked
 from rec_trak.training.trainer import TrainSettings, half, train
 from rec_trak.validation import retrain
-from rec_trak.validation.retrain import Experiment, Retraining, evaluation_margins, retrain_all
+from rec_trak.validation.experiment import Experiment
+from rec_trak.validation.retrain import Retraining, evaluation_margins, help_retrain, retrain_all
 
 QUICK = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-2)
 INPUTS, TARGETS = make_inputs(32), make_inputs(5, 1)
@@ -95,6 +96,54 @@ def test_workers_change_nothing(tmp_path):
     retrain_all(EXPERIMENT, WANTED[:3], tmp_path / "two", workers=2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert torch.get_num_threads() == before
+
+
+def test_what_another_worker_trains(tmp_path, monkeypatch):
+    """Law: retrainings that others of a torchrun job are sent are the same files as those of a process alone."""
+    retrain_all(EXPERIMENT, WANTED, tmp_path / "one")
+    sent = []
+
+    def every_other(total, item, told):
+        yield from range(0, total, 2)
+        sent.extend(item(number) for number in range(1, total, 2))
+        monkeypatch.setattr(retrain, "taken", lambda: iter(sent))
+        help_retrain(EXPERIMENT, tmp_path / "two")
+        told(total)
+
+    monkeypatch.setattr(retrain, "shared_out", every_other)
+    found = retrain_all(EXPERIMENT, WANTED, tmp_path / "two")
+    assert len(sent) == 2
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert len(found) == len(WANTED)
+
+
+@pytest.mark.long
+def test_workers_under_torchrun_and_one_killed(tmp_path):
+    """Law: a job of three, ended by the death of one, and a job of two after it leave the bytes of one process; what
+    was trained is not trained again."""
+    validated.make_run(tmp_path / "world", members=1)
+    validated.write_training(tmp_path / "world", epochs=3)
+    command = validated.command(tmp_path / "world")
+    before = {path for path in (tmp_path / "world").rglob("*") if path.is_file()}
+
+    def made():
+        """What the command left, times aside; taken away."""
+        new = sorted(p for p in (tmp_path / "world").rglob("*") if p.is_file() and p not in before)
+        found = {str(path.relative_to(tmp_path)): path.read_bytes() for path in new}
+        for path in new:
+            path.unlink()
+        return found
+
+    validated.told_by(command)
+    alone = made()
+    folder = validated.killed_in_job(command, 3, 3)
+    trained = {path: path.stat().st_mtime_ns for path in folder.glob("[0-9]*.json")}
+    assert 3 <= len(trained) < len([name for name in alone if "/validation/" in name]) - 1
+    out = validated.told_by(command, 2)
+    assert out.startswith("2 workers, 2 on this machine with ")
+    assert out.count("Retrainings use seeds") == 1
+    assert {path: path.stat().st_mtime_ns for path in trained} == trained
+    assert made() == alone
 
 
 def test_a_retraining_that_diverges_is_recorded(tmp_path):
