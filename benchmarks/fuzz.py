@@ -76,14 +76,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--inputs", action="store_true", help="whatever is read, not the run alone; see fuzz_inputs.py")
     parser.add_argument("--only", nargs="+", default=[], metavar="KIND", help="with --inputs: these kinds")
-    parser.add_argument(
-        "--keep", type=Path, metavar="FOLDER", help="with --inputs: copies of what ended badly go there"
-    )
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="with --inputs: what ended badly goes there")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="with --inputs: a line a try; tries in it are done")
+    parser.add_argument("--seconds", type=float, help="with --inputs: end after these; the same command goes on")
+    parser.add_argument("--numbers", type=int, nargs="+", help="with --inputs: these tries of the seed alone")
     args = parser.parse_args()
     if args.inputs:
         import fuzz_inputs
 
-        fuzz_inputs.run(args.tries, args.seed, args.only, args.keep, print)
+        numbers = args.numbers or range(args.tries)
+        fuzz_inputs.run(numbers, args.seed, args.only, args.keep, args.log, args.seconds)
         return
     rng, counts = np.random.default_rng(args.seed), collections.Counter()
     warnings.simplefilter("ignore")
