@@ -76,7 +76,8 @@ def lines(folder: Path) -> list[Line]:
     results, targets = str(folder / RUN), str(folder / "data/benchmarks/benchmark_mixed.csv")
     featurize, score, scored_set = command("featurize"), command("score"), command("score", "--targets", targets)
     scored = (featurize, score, scored_set)
-    found = (*scored, command("detect", "--results_dir", results, "--promoted", finished.PROMOTED))
+    detect = command("detect", "--results_dir", results, "--promoted", finished.PROMOTED)
+    found = (*scored, detect)
     asked = ("--what", "lds", "removal", "--subsets", "10", "--trainings", "1", "--removal_seeds", "1")
     few = ("--max_targets", "4", "--removal_targets", "1", "--workers", "1")
     validate = command("validate", "--training", str(folder / "train.yaml"), "--targets", targets, *asked, *few)
@@ -90,6 +91,8 @@ def lines(folder: Path) -> list[Line]:
         Line("score", (featurize,), score),
         Line("score --targets", (featurize, score), scored_set),
         Line("validate", scored, validate),
+        Line("detect", scored, detect),
+        Line("trust", scored, command("trust", "--results_dir", results)),
         Line("report", found, command("report", "--results_dir", results)),
         Line("clean", scored, clean),
         Line("demo", (), partial(cli.run_script, lambda args: small(), argparse.ArgumentParser(), [])),

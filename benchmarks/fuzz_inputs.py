@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from fuzz_children import OUTCOMES, READ, REFUSED, outcome, prepare
+from input_jobs import jobs, later
 from input_kinds import Kind, checkpoints, logs_of, texts
 from input_runs import runs
 from support import tiny
@@ -107,7 +108,10 @@ def _logged(log: Path | None) -> list[dict]:
 def _all_kinds(place: Path) -> list[Kind]:
     """Every kind, its files written below `place`."""
     tree = tiny.write_tree(place / "tree")
-    return [*logs_of(place, tree), *texts(place, tree), *checkpoints(place, tree), *runs(place)]
+    return [
+        *(*logs_of(place, tree), *texts(place, tree), *checkpoints(place, tree)),
+        *(*runs(place), *jobs(place), *later(place)),
+    ]
 
 
 def _last(words: str) -> str:

@@ -58,12 +58,12 @@ def runs(place: Path) -> list[Kind]:
     return [
         Kind("manifest and markers", texts, told),
         Kind("maps", maps, told, settle=partial(_marked, store)),
-        Kind("results", results, (*shown, partial(verify_run, folder)), share=2, settle=_summed),
-        Kind("results of the page", pages, page, share=2, settle=_summed),
+        Kind("results", results, (*shown, partial(verify_run, folder)), share=2, settle=summed),
+        Kind("results of the page", pages, page, share=2, settle=summed),
     ]
 
 
-def _summed(path: Path, rng: np.random.Generator) -> dict[Path, bytes]:
+def summed(path: Path, rng: np.random.Generator) -> dict[Path, bytes]:
     """In two of three tries the file's check sum is made right, so that what reads it gets to see it."""
     record = path.parent / RECORD
     if path == record or path.name not in read_sums(path.parent) or rng.random() < 1 / 3:
