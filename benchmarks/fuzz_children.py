@@ -1,7 +1,7 @@
 """A process that reads files of a kind, and how it ends. Not here: changing the files, or kinds.
 
-What the package imports is imported once; each try is a fork of that process, so that nothing that one try does is there
-in the next. Of the page, figures whose data are those of the unchanged files are painted once for all tries.
+What the package imports is imported once; each try is a fork of that process, so that nothing one try does is there in
+the next. Of the page, figures whose data are those of the unchanged files are painted once for all tries.
 """
 
 from __future__ import annotations
