@@ -85,7 +85,7 @@ def what_next(run: FinishedRun, sets: list[Results], sections: dict[str, Any]) -
     checked = "" if sections["validation"] else validate
     told = (sections["detection"] or {}).get("suspicion")
     if told and told["first_rows"]:
-        return _removal(run, told, checked)
+        return _removal(run, told, checked, _nothing_known(sections))
     folder, top = shlex.quote(str(sets[0].folder)), max(1, round(n * PERCENT / 100))
     which = f"the {top:,} strongest clicks ({PERCENT} % of all)" if top > 1 else "the strongest click"
     return [
@@ -106,12 +106,19 @@ def _leads(run: FinishedRun, primary: Results, sections: dict[str, Any]) -> str:
     )
 
 
-def _removal(run: FinishedRun, told: dict[str, Any], checked: str) -> list[Part]:
-    """Which rows to take out on trial, and how."""
+def _nothing_known(sections: dict[str, Any]) -> bool:
+    """Whether neither labels nor the click log say that anything was injected, though the log was looked at."""
+    looked = sections["suspects"]
+    return looked is not None and not looked["articles"] and not sections["detection"]["measured"]
+
+
+def _removal(run: FinishedRun, told: dict[str, Any], checked: str, doubtful: bool) -> list[Part]:
+    """Which rows to take out on trial, and how; `doubtful`: nothing says that any of them was injected."""
     first = [str(one["sample_idx"]) for one in told["first_rows"][:REMOVED]]
     rows = [part for row in first for part in (", ", {"kind": "row", "id": row, "text": row})][1:]
+    begin = "Nothing says that a click was injected. If you suspect it all the same, remove" if doubtful else "Remove"
     return [
-        f"Remove on trial row{'s' * (len(first) > 1)} ",
+        f"{begin} on trial row{'s' * (len(first) > 1)} ",
         *rows,
         ", those that look most injected: `python scripts/clean.py --results_dir "
         f"{shlex.quote(str(run.folder))} --by suspicion --top {len(first)} --output NEW.csv` writes the log without "

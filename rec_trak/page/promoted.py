@@ -49,37 +49,44 @@ def promoted(
         detection: what `detection.detection` gives.
         titles: see `rows.known_titles`.
     """
-    folder = shlex.quote(str(run.folder))
-    if told is None:
-        parts: list[Part] = [
-            f"Nobody has looked: `python scripts/suspects.py --results_dir {folder}` names articles whose clickers are "
-            "not their readers, or says that none stands out."
-        ]
-    elif not told["articles"]:
-        parts = [
-            f"No article stands out: of {told['judged']:,} that the click log lets one judge, none has clickers who "
-            "are not its readers. A small or careful attack would not show."
-        ]
-    else:
-        count = len(told["articles"])
-        which = f"{count:,} stand out, whose clickers are not their readers"
-        which = which if count > 1 else "one stands out, whose clickers are not its readers"
-        parts = [f"Of {told['judged']:,} articles that the click log lets one judge, {which}: "]
-        parts += [*_named(told["articles"], titles), ". A push by the platform itself would look alike."]
     asked = (detection or {"promoted": None})["promoted"]
     if not (asked and asked["articles"]):
-        return parts
+        return _found(run, told, titles)
+    same = bool(told and set(asked["articles"]) == set(told["articles"]))
     if asked["injected"] and asked["among"]:
         known = f"By the labels {asked['among']:,} of the {asked['injected']:,} injected clicks are on "
-        return [known, *_named(asked["articles"], titles), ". From the click log alone: ", *_lower(parts)]
-    if told and set(asked["articles"]) == set(told["articles"]):
-        return parts
+        found = _lower(_found(run, told, titles, same))
+        return [known, *_named(asked["articles"], titles), ". From the click log alone: ", *found]
+    if same:
+        return _found(run, told, titles)
     by = {GIVEN: ", the articles that `detect.py` was asked about", TARGETS: ", whose exposure the targets explain"}
     return [
-        *parts,
+        *_found(run, told, titles),
         " Injected clicks were looked for on ",
         *_named(asked["articles"], titles),
         f"{by.get(asked['by'], '')}.",
+    ]
+
+
+def _found(run: FinishedRun, told: dict[str, Any] | None, titles: Titles, named: bool = False) -> list[Part]:
+    """What the click log says; `named`: the articles stand just before it."""
+    if told is None:
+        return [
+            f"Nobody has looked: `python scripts/suspects.py --results_dir {shlex.quote(str(run.folder))}` names "
+            "articles whose clickers are not their readers, or says that none stands out."
+        ]
+    if not told["articles"]:
+        return [
+            f"No article stands out: of {told['judged']:,} that the click log lets one judge, none has clickers who "
+            "are not its readers. A small or careful attack would not show."
+        ]
+    count = len(told["articles"])
+    which = f"{count:,} stand out, whose clickers are not their readers"
+    which = which if count > 1 else "one stands out, whose clickers are not its readers"
+    return [
+        f"Of {told['judged']:,} articles that the click log lets one judge, {which}: ",
+        *(["the same"] if named else _named(told["articles"], titles)),
+        ". A push by the platform itself would look alike.",
     ]
 
 

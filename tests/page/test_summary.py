@@ -114,6 +114,10 @@ def test_what_looks_injected_is_named_and_taken_out_on_trial(tmp_path):
     assert plain(lines["Injected"]).endswith(". The order is by how alike they read. Of 3, 2.")
     assert "Remove on trial rows 7, 3, 21" in plain(lines["Next"])
     assert f"--results_dir {run} --by suspicion --top 3 --output NEW.csv" in plain(lines["Next"])
+    cases = (([], False, "Nothing says that"), ([], True, "Remove"), (["n1"], False, "Remove"))
+    for articles, measured, begin in cases:
+        sections = {"suspects": {"judged": 9, "articles": articles}, "detection": found | {"measured": measured}}
+        assert plain(lines_of(run, MISSING | sections)["Next"]).startswith(begin)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +156,9 @@ def test_which_article_may_be_promoted(tmp_path, articles, asked, said):
     told = plain(promoted(opened, suspected(opened), {"promoted": known}, {}))
     said = f"{said[:1].lower()}{said[1:]}"
     assert told.startswith(f"By the labels 4 of the 5 injected clicks are on “n7”. From the click log alone: {said}")
+    if articles:
+        told = plain(promoted(opened, suspected(opened), {"promoted": known | {"articles": articles}}, {}))
+        assert f"{told.count('n1')} {told.count('the same.')}" == "1 1"
 
 
 @pytest.mark.parametrize("content", ["{}", '{"judged": "x", "suspicious": []}', '{"judged": 3, "suspicious": [4]}'])
