@@ -10,6 +10,7 @@ from rec_trak.page.again import again
 from rec_trak.page.tables import shown
 from rec_trak.results.files import Results
 from rec_trak.runs.finished import FinishedRun
+from rec_trak.trust.arrays import LEAST_ROWS
 
 Part = str | dict[str, str]
 PERCENT = 1  # of the rows, proposed for a look and a trial removal
@@ -35,6 +36,8 @@ def how_sure(run: FinishedRun, sets: list[Results], sections: dict[str, Any]) ->
     trust, checked = sections["trust"], _checked(sections["validation"], sets)
     wanted = f"targets/{sets[0].folder.name}" if sets else ""
     line = next((one for one in (trust or {"lines": []})["lines"] if one["folder"] == wanted), None)
+    if line is None and len(run.results.scores) < LEAST_ROWS:
+        return [f"Too few clicks to judge a ranking: {LEAST_ROWS} are needed at least."]
     if line is None:
         return ["Nobody has judged this ranking yet: `python scripts/trust.py --results_dir "
                 f"{shlex.quote(str(run.folder))}`."]  # fmt: skip

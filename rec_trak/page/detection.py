@@ -78,6 +78,8 @@ def _told(content: dict[str, Any]) -> dict[str, Any]:
     parts = {"tables": tables, "figures": figures, "panels": panels}
     plain = _plain(content, sentences[0]) if content["labels"] is not None else NOT_SAID
     told, why = _suspicion(content.get("suspicion"))
+    if told and not told["rows"] and answer:
+        plain = answer[0]
     whole = {"answer": answer, "suspicion": told, "why": why, "verdict": sentences[0], "plain": plain}
     whole |= {"measured": content["labels"] is not None, "promoted": _promoted(content)}
     lines = answer[:-1] if told and told["first_rows"] else answer  # what to do says the first screen, of this folder

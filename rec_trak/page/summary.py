@@ -163,18 +163,19 @@ def _asked(run: FinishedRun, sets: list[Results], titles: Titles) -> list[Part]:
     count = score.get("target_count")
     many = f"{count:,} recommendation{'s' * (count != 1)} “{name}”" if count else f"the recommendations “{name}”"
     of = [f"{which}taught the {model} model ({by}) {many}".replace("  ", " ")]
-    return (
-        of + ([" of ", *what, *([" and ", more] if rest > 0 else [])] if what else []) + ["?", _offered(table, count)]
-    )
+    return of + ([" of ", *what, *([" and ", more] if rest > 0 else [])] if what else []) + ["?", offered(table, count)]
 
 
-def _offered(table: pd.DataFrame | None, count: int | None) -> str:
+def offered(table: pd.DataFrame | None, count: int | None) -> str:
     """In how many of the targets the model itself would offer the article, where that is not all."""
     margins = [] if table is None or "margin" not in table else pd.to_numeric(table["margin"], errors="coerce")
     above = int(sum(margin > 0 for margin in margins))
     if not count or len(margins) != count or above == count:
         return ""
-    return f" In {above:,} of them the model gives the article better than even odds against the others shown."
+    if count == 1:
+        return " The model gives the article worse than even odds against the others shown."
+    which = f"{above:,}" if above else "none"
+    return f" In {which} of them the model gives the article better than even odds against the others shown."
 
 
 def _articles(primary: Results, order: np.ndarray, titles: Titles, told: list[str]) -> list[Part]:

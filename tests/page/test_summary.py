@@ -3,17 +3,21 @@
 import json
 import re
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from support import page_world
 
 from rec_trak.errors import DataError
+from rec_trak.page.advice import how_sure
 from rec_trak.page.page import write_page
 from rec_trak.page.promoted import promoted, suspected
 from rec_trak.page.rows import known_titles
-from rec_trak.page.summary import FIRST, picture, ten_lines
+from rec_trak.page.summary import FIRST, offered, picture, ten_lines
 from rec_trak.runs.finished import open_run
+from rec_trak.trust.arrays import LEAST_ROWS
 
 RETRAINED = {"name": "<s>promoted", "verdict": "", "plain": "It predicts.", "bears_out": True, "stale": True}
 MISSING = {"trust": None, "validation": None, "suspects": None, "detection": None, "comparison": None}
@@ -73,6 +77,29 @@ def test_one_click_and_none_with_influence(tmp_path, scores):
     assert not {"Articles", "Users", "Promoted"} & lines.keys()
     assert plain(lines["Next"]).startswith("Ask about recommendations")
     write_page(rows)
+
+
+@pytest.mark.parametrize(
+    ("margins", "said"),
+    [
+        ([1.0, 2.0], ""),
+        ([1.0, -1.0], " In 1 of them"),
+        ([-1.0, -2.0], " In none of them"),
+        ([-1.0], " The model gives"),
+    ],
+)
+def test_how_often_the_model_itself_offers_what_is_explained(margins, said):
+    """Law: counted where it is not all of the targets, in words that fit one."""
+    told = offered(pd.DataFrame({"margin": margins}), len(margins))
+    assert told.startswith(said)
+    assert bool(told) == bool(said)
+
+
+@pytest.mark.parametrize(("rows", "said"), [(LEAST_ROWS - 1, "Too few clicks"), (LEAST_ROWS, "Nobody has judged")])
+def test_few_clicks_are_not_sent_to_be_judged(tmp_path, rows, said):
+    """Law: where trust.py would refuse, the page does not name it."""
+    run = SimpleNamespace(folder=tmp_path, results=SimpleNamespace(scores=np.ones(rows)))
+    assert plain(how_sure(run, [], MISSING)).startswith(said)
 
 
 def test_what_is_not_to_be_used_is_not_acted_on(tmp_path):
