@@ -34,6 +34,7 @@ class SpanGradients:
     """Gradients of S rows that only `sketch.spans` reads: first `rows`, to its end, then `articles`.
 
     Attributes:
+        table: (F, D), the vectors of the span's `often`; filled in by `rows`.
         cotangents: (n, D), one for each of the span's `owners`; filled in by `rows`.
         q: (S,), filled in by `rows`.
     """
@@ -41,6 +42,7 @@ class SpanGradients:
     span: Span
     computer: ArticleComputer
     structure: Structure | None
+    table: Tensor = field(init=False)
     cotangents: Tensor = field(init=False)
     q: Tensor = field(init=False)
 
@@ -50,7 +52,7 @@ class SpanGradients:
     def rows(self) -> Iterator[tuple[Tensor, Factors]]:
         """Positions (B,) of some rows, and factors of their gradients but for what their often articles add."""
         span, computer = self.span, self.computer
-        table = computer.vectors(span)
+        self.table = table = computer.vectors(span)
         self.cotangents = table.new_zeros(len(span.owners), table.shape[-1])
         for piece in pieces(span):
             piece = moved_piece(piece, span.device)
@@ -63,8 +65,18 @@ class SpanGradients:
             yield piece.positions, factors
 
     def articles(self, count: int) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
-        """Positions among the span's `often`, up to `count`, of articles of like length, and their views."""
-        yield from like_length(self.span, count)
+        """Positions among the span's `often`, up to `count`, of articles of like length, and their views; one by one
+        where each direction is taken by itself, those that take longest first."""
+        yield from like_length(self.span, count) if self.structure else longest_first(self.span, self.table.shape[-1])
+
+    def along(self, at: np.ndarray) -> Tensor | None:
+        """Directions (c, 1, D) to take the one article of `articles` along: its own cotangents, where it has no
+        structure and they are fewer than D; else None."""
+        if self.structure:
+            return None
+        (article,) = at
+        own = self.cotangents[self.span.starts[article] : self.span.starts[article + 1]]
+        return None if len(own) >= own.shape[1] else own.unsqueeze(1)
 
     @contextmanager
     def weights_held(self) -> Iterator[None]:
@@ -72,15 +84,15 @@ class SpanGradients:
         with without_gradient(self.computer.model), as_trained():
             yield
 
-    def jacobian(self, views: dict[str, Tensor], plain: bool = False, most: int | None = None) -> Jacobian:
-        """The Jacobians of some articles; `plain` takes every direction by itself, or the first `most`.
+    def jacobian(self, views: dict[str, Tensor], plain: bool = False, along: Tensor | None = None) -> Jacobian:
+        """The Jacobians of some articles; `plain` takes every direction by itself, or those of `along`.
 
         Raises:
             CannotCut: they cannot be taken in the way that is known.
         """
         with self.weights_held():
             structure = None if plain else self.structure
-            return take_jacobian(self.computer.model, views, self.computer.parameters, structure, most)
+            return take_jacobian(self.computer.model, views, self.computer.parameters, structure, along)
 
     def pulled(self, views: dict[str, Tensor], cotangents: Tensor) -> Factors:
         """Plain factors of the sum, as one row's, of what cotangents (n, D) of n articles add."""
@@ -147,12 +159,26 @@ class ArticleComputer(FactoredComputer):
 
 def like_length(span: Span, count: int) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
     """The span's often articles in order of length, `count` at a time: positions among them, and views."""
-    texts = [values[span.often] for name, values in span.inputs.views.items() if name in TEXTS]
-    lengths = sum((text != 0).sum(axis=1) for text in texts) if texts else np.zeros(len(span.often), dtype=np.int64)
-    order = np.argsort(lengths, kind="stable")
+    order = np.argsort(_lengths(span), kind="stable")
     for start in range(0, len(order), count):
-        at = order[start : start + count]
-        yield at, moved(article_views(span.inputs, span.often[at]), span.device)
+        yield _views(span, order[start : start + count])
+
+
+def longest_first(span: Span, width: int) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
+    """The same one by one, by length times places, of which no more than `width` count: so that those taken side by
+    side take as long."""
+    cost = np.minimum(np.diff(span.starts), width) * np.maximum(_lengths(span), 1)
+    for article in np.argsort(-cost, kind="stable"):
+        yield _views(span, np.array([article]))
+
+
+def _lengths(span: Span) -> np.ndarray:
+    texts = [values[span.often] for name, values in span.inputs.views.items() if name in TEXTS]
+    return sum((text != 0).sum(axis=1) for text in texts) if texts else np.zeros(len(span.often), dtype=np.int64)
+
+
+def _views(span: Span, at: np.ndarray) -> tuple[np.ndarray, dict[str, Tensor]]:
+    return at, moved(article_views(span.inputs, span.often[at]), span.device)
 
 
 def moved_piece(piece: Piece, device: str) -> Piece:

@@ -8,7 +8,7 @@ sketches, which structure a model has, rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from rec_trak.errors import told
 from rec_trak.gradients.colouring import Columns, Structure
-from rec_trak.gradients.factors import Use
+from rec_trak.gradients.factors import Use, blocks
 from rec_trak.gradients.followed import ArticleRecorder
 
 ROOM = 1 << 28  # bytes of gradients of directions that are held at a time
-COPIES = 16  # of articles, in a pass in which each takes another direction
+AT_ONCE = 32  # directions that share one backward pass, where each is taken by itself
 
 
 class CannotCut(Exception):
@@ -36,14 +36,12 @@ class Bundle:
         use: what it was multiplied with.
         grads: (c, n, L, W), of n articles.
         columns: direction `columns.first + g * each + j` is block g of colour j; None: colour j is a direction.
-        first: where `columns` is None, colour j is direction `first + j`.
     """
 
     name: str
     use: Use
     grads: Tensor
     columns: Columns | None
-    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,19 +49,18 @@ class Jacobian:
     """The Jacobians of n articles: `directions` plus `slopes` times (1 - `chain`)^-1 `weights`.
 
     Attributes:
-        count, width: n and D.
+        vectors: (n, D), what is differentiated.
         shapes: of the parameters.
-        directions: of the D directions, with the weights held; in parts, made one after the other.
+        directions: of all directions, with the weights held: in parts, made one after the other, of so many each.
         weights: of the Z weights that were cut, each a direction.
         slopes: (n, D, Z), of the vector by the weights.
         chain: (n, Z, Z), of the weights by those of earlier layers.
         sizes: how the Z weights fall into layers, the earliest first.
     """
 
-    count: int
-    width: int
+    vectors: Tensor
     shapes: dict[str, torch.Size]
-    directions: Iterable[list[Bundle]]
+    directions: Iterable[tuple[int, list[Bundle]]]
     weights: list[Bundle] = field(default_factory=list)
     slopes: Tensor | None = None
     chain: Tensor | None = None
@@ -75,7 +72,7 @@ def take_jacobian(
     views: dict[str, Tensor],
     parameters: dict[str, Tensor],
     structure: Structure | None,
-    most: int | None = None,
+    along: Tensor | None = None,
 ) -> Jacobian:
     """The Jacobians of n articles.
 
@@ -84,37 +81,37 @@ def take_jacobian(
         views: of the n articles.
         parameters: those to differentiate.
         structure: how; None takes each direction by itself.
-        most: passes that are made, for a measurement; None makes all.
+        along: (c, n, D), the directions to take by themselves; None is each of the D in turn.
 
     Raises:
         CannotCut: the pass cannot be taken apart, or not in this way.
     """
-    count = len(next(iter(views.values())))
-    device = next(iter(views.values())).device
-    # Where directions stand alone, copies of an article take several in one pass: larger products.
-    copies = 1 if structure is not None else max(1, COPIES // count)
-    recorder = ArticleRecorder(parameters, count * copies, structure is not None and structure.cut, device)
+    first = next(iter(views.values()))
+    recorder = ArticleRecorder(parameters, len(first), structure is not None and structure.cut, first.device)
     with torch.enable_grad(), recorder:
-        vectors = model.encode({name: view.repeat_interleave(copies, dim=0) for name, view in views.items()})
+        vectors = model.encode(views)
     recorder.find_changed()
     if recorder.unknown:
         raise CannotCut(", ".join(sorted(set(recorder.unknown))[:3]))
-    width, uses = vectors.shape[-1], recorder.uses
+    uses = recorder.uses
     if structure is None:
-        alone = _alone(vectors, uses, copies, width if most is None else min(most, width))
-        return Jacobian(count, width, recorder.shapes, alone)
+        return Jacobian(vectors.detach(), recorder.shapes, _alone(vectors, uses, along))
     if len(structure.columns) != len(uses):
         raise CannotCut("articles differ in the layers that they pass")
     directions = _coloured(vectors, uses, structure)
     if not recorder.cuts:
-        return Jacobian(count, width, recorder.shapes, directions)
+        return Jacobian(vectors.detach(), recorder.shapes, directions)
     leaves = [leaf for _, leaf in recorder.cuts]
     weights, chain = _weights(recorder, uses)
     sizes = tuple(leaf[0].numel() for leaf in leaves)
-    return Jacobian(count, width, recorder.shapes, directions, weights, _slopes(vectors, leaves), chain, sizes)
+    return Jacobian(
+        vectors.detach(), recorder.shapes, directions, weights, _slopes(vectors, leaves), chain, sizes
+    )
 
 
-def _coloured(vectors: Tensor, uses: list[tuple[str, Use]], structure: Structure) -> Iterator[list[Bundle]]:
+def _coloured(
+    vectors: Tensor, uses: list[tuple[str, Use]], structure: Structure
+) -> Iterator[tuple[int, list[Bundle]]]:
     """Bundles of all colours, in one part."""
     if not vectors.requires_grad:
         return
@@ -124,42 +121,56 @@ def _coloured(vectors: Tensor, uses: list[tuple[str, Use]], structure: Structure
         _pulled(vectors, (direction % colours == colour).to(vectors.dtype).expand_as(vectors), outputs)
         for colour in range(colours)
     )
-    yield _bundles(uses, passes, structure.columns, colours)
+    yield vectors.shape[-1], _bundles(uses, passes, structure.columns, colours)
 
 
-def _alone(vectors: Tensor, uses: list[tuple[str, Use]], copies: int, most: int) -> Iterator[list[Bundle]]:
-    """Bundles of the first `most` directions, as many at a time as there is room for; each copy of an article takes
-    another one."""
-    if not vectors.requires_grad:
-        return
-    outputs, lead, width = [use.output for _, use in uses], len(vectors) // copies, vectors.shape[-1]
-    size = sum({id(output): output.numel() * output.itemsize for output in outputs}.values())
-    step = max(1, ROOM // size) * copies
-    singles = [(n, replace(u, value=None if u.value is None else u.value[::copies])) for n, u in uses]
-    for first in range(0, most, step):
-        count = min(step, most - first)
-        held: dict[tuple, Tensor] = {}
-        for low in range(0, count, copies):
-            taken = min(copies, count - low)
-            given = vectors.new_zeros(lead, copies, width)
-            given[:, torch.arange(taken), first + low + torch.arange(taken)] = 1
-            grads = _pulled(vectors, given.flatten(0, 1), outputs)
-            done = set()
-            for (_, use), grad in zip(uses, grads, strict=True):
-                key = (id(use.output), use.arrange)
-                if grad is None or key in done:
-                    continue
-                done.add(key)
-                arranged = use.arrange(grad).unflatten(0, (lead, copies)).movedim(1, 0)
-                if key not in held:
-                    held[key] = arranged.new_zeros(count, *arranged.shape[1:])
-                held[key][low : low + taken] = arranged[:taken]
-        keys = [(id(use.output), use.arrange) for _, use in uses]
-        yield [
-            Bundle(name, use, held[key], None, first)
-            for (name, use), key in zip(singles, keys, strict=True)
-            if key in held
-        ]
+def _alone(
+    vectors: Tensor, uses: list[tuple[str, Use]], along: Tensor | None
+) -> Iterator[tuple[int, list[Bundle]]]:
+    """Bundles of each direction by itself, as many in a part as share a pass."""
+    count, width = vectors.shape
+    total = width if along is None else len(along)
+    outputs = list({id(use.output): use.output for _, use in uses}.values()) if vectors.requires_grad else []
+    size = sum(output.numel() * output.itemsize for output in outputs)
+    step = max(1, min(AT_ONCE, ROOM // max(1, size)))
+    for first in range(0, total, step):
+        taken = min(step, total - first)
+        if along is None:
+            given = vectors.new_zeros(taken, count, width)
+            given[torch.arange(taken), :, first + torch.arange(taken)] = 1
+        else:
+            given = along[first : first + taken].to(vectors)
+        came = {id(out): grad for out, grad in zip(outputs, _pulled_together(vectors, given, outputs), strict=True)}
+        arranged: dict[tuple, Tensor] = {}
+        bundles = []
+        for name, use in uses:
+            grad, key = came.get(id(use.output)), (id(use.output), use.arrange)
+            if grad is None:
+                continue
+            if key not in arranged:
+                arranged[key] = _arranged(use, grad)
+            bundles.append(Bundle(name, use, arranged[key], None))
+        yield taken, bundles
+
+
+def _arranged(use: Use, grads: Tensor) -> Tensor:
+    """Gradients of several directions (c, *shape of the output) as (c, n, L, W)."""
+    if use.arrange is blocks:
+        return grads.reshape(*grads.shape[:2], -1, grads.shape[-1])
+    return torch.stack([use.arrange(grad) for grad in grads])
+
+
+def _pulled_together(result: Tensor, cotangents: Tensor, tensors: list[Tensor]) -> Sequence[Tensor | None]:
+    """`_pulled` of several cotangents (c, *shape of the result) at once: (c, *shape) of each tensor."""
+    if not tensors:
+        return ()
+    try:
+        return torch.autograd.grad(
+            result, tensors, cotangents, retain_graph=True, allow_unused=True, is_grads_batched=True
+        )
+    except (RuntimeError, NotImplementedError):  # a user's layer may have a backward pass for one cotangent alone
+        each = [_pulled(result, cotangent, tensors) for cotangent in cotangents]
+        return [None if grads[0] is None else torch.stack(grads) for grads in zip(*each, strict=True)]
 
 
 def _pulled(result: Tensor, cotangent: Tensor, tensors: list[Tensor]) -> tuple[Tensor | None, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -18,26 +19,26 @@ from rec_trak.gradients.factors import Outer
 from rec_trak.gradients.jacobians import Bundle, Jacobian
 from rec_trak.sketch.hashing import MatrixMap, VectorMap
 from rec_trak.sketch.projection import add_outer
+from rec_trak.sketch.transforms import add_directions, cheaper, spectra
 
 Map = VectorMap | MatrixMap
-MANY = 48  # directions from which on a layer's outputs are laid out once
 TILE = 1 << 18  # numbers of dense gradient at a time: what a processor's own memory holds
 
 
 def sketch_jacobian(jacobian: Jacobian, proj_dim: int, table_of: Callable[[str, torch.Size], Map]) -> Tensor:
-    """S J' of n articles, (n, D, K): a cotangent (D,) times an article's is that cotangent's sketch.
+    """The sketches of c directions of n articles, (n, c, K): for all D of them S J', so that a cotangent (D,) times an
+    article's is that cotangent's sketch.
 
     Args:
         table_of: the map of a parameter by name and shape.
     """
-    out = None
-    for part in jacobian.directions:
-        out = _sketched(part, jacobian, jacobian.width, proj_dim, table_of, out)
-    if out is None:
-        out = torch.zeros(jacobian.count, jacobian.width, proj_dim)
+    count, width = jacobian.vectors.shape
+    sketcher = _Sketcher(jacobian, proj_dim, table_of)
+    parts = [sketcher.sketched(bundles, own) for own, bundles in jacobian.directions]
+    out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1) if parts else sketcher.sketched([], width)
     if jacobian.slopes is None:
         return out
-    weights = _sketched(jacobian.weights, jacobian, sum(jacobian.sizes), proj_dim, table_of)
+    weights = sketcher.sketched(jacobian.weights, sum(jacobian.sizes))
     first = 0
     for size in jacobian.sizes:  # those of a later layer also move those of earlier ones
         if first:
@@ -47,39 +48,56 @@ def sketch_jacobian(jacobian: Jacobian, proj_dim: int, table_of: Callable[[str, 
     return out.baddbmm_(jacobian.slopes.to(out.dtype), weights)
 
 
-def _sketched(
-    bundles: list[Bundle],
-    jacobian: Jacobian,
-    width: int,
-    proj_dim: int,
-    table_of: Callable[[str, torch.Size], Map],
-    out: Tensor | None = None,
-) -> Tensor:
-    if out is None:
-        like = next((bundle.grads for bundle in bundles), torch.zeros(()))
-        out = like.new_zeros(jacobian.count, width, proj_dim)
-    looked_up: dict[tuple, list[Bundle]] = {}
-    for bundle in bundles:
-        table, use = table_of(bundle.name, jacobian.shapes[bundle.name]), bundle.use
-        if use.kind == "rows":
-            looked_up.setdefault((bundle.name, use.value.data_ptr(), use.skip), []).append(bundle)
-        elif use.kind == "entries":
-            _add_entries(out, bundle, table)
-        elif use.turned:
-            _add_turned(out, bundle, table)
-        else:
-            _add_outer(out, bundle, table)
-    for same in looked_up.values():
-        _add_rows(out, same, table_of(same[0].name, jacobian.shapes[same[0].name]))
-    return out
+@dataclass(frozen=True)
+class _Sketcher:
+    """What the parts of a Jacobian's sketch share.
+
+    Attributes:
+        spectra: of a layer's inputs, by the id of its use.
+    """
+
+    jacobian: Jacobian
+    proj_dim: int
+    table_of: Callable[[str, torch.Size], Map]
+    spectra: dict[int, list[Tensor]] = field(default_factory=dict)
+
+    def sketched(self, bundles: list[Bundle], width: int) -> Tensor:
+        """(n, width, K), of so many directions."""
+        like = next((bundle.grads for bundle in bundles), self.jacobian.vectors)
+        out = like.new_zeros(len(self.jacobian.vectors), width, self.proj_dim)
+        looked_up: dict[tuple, list[Bundle]] = {}
+        for bundle in bundles:
+            table, use = self._table(bundle.name), bundle.use
+            if use.kind == "rows":
+                looked_up.setdefault((bundle.name, use.value.data_ptr(), use.skip), []).append(bundle)
+            elif use.kind == "entries":
+                _add_entries(out, bundle, table)
+            elif use.turned:
+                _add_turned(out, bundle, table)
+            elif bundle.columns is None and cheaper(table, use.value[..., 0].numel(), len(out)):
+                self._add_alone(out, bundle, table)
+            else:
+                _add_outer(out, bundle, table)
+        for same in looked_up.values():
+            _add_rows(out, same, self._table(same[0].name))
+        return out
+
+    def _table(self, name: str) -> Map:
+        return self.table_of(name, self.jacobian.shapes[name])
+
+    def _add_alone(self, out: Tensor, bundle: Bundle, table: MatrixMap) -> None:
+        """Layers of which every direction touches all rows: their inputs are transformed once for all directions."""
+        use = bundle.use
+        if id(use) not in self.spectra:
+            self.spectra[id(use)] = spectra(use.value.to(out.dtype), table)
+        add_directions(out, bundle.grads.to(out.dtype), use.first, self.spectra[id(use)], table)
 
 
 def _blocks(out: Tensor, bundle: Bundle) -> tuple[Tensor, int]:
     """`out` (n, D, K) as (n, G, c, K): direction j of block g; and the columns of a block."""
-    colours, width = bundle.grads.shape[0], bundle.grads.shape[-1]
-    blocks = bundle.columns
+    width, blocks = bundle.grads.shape[-1], bundle.columns
     if blocks is None:
-        return out[:, bundle.first : bundle.first + colours].unsqueeze(1), width
+        return out.unsqueeze(1), width
     count = width // blocks.width
     own = out[:, blocks.first : blocks.first + count * blocks.each]
     return own.unflatten(1, (count, blocks.each)), blocks.width
@@ -89,9 +107,6 @@ def _add_outer(out: Tensor, bundle: Bundle, table: MatrixMap) -> None:
     """Layers: left' right of each direction, with rows in its own block alone."""
     use, (own, block) = bundle.use, _blocks(out, bundle)
     right, stride = use.value.to(out.dtype), table.stride
-    if bundle.columns is None and len(bundle.grads) >= MANY and out.shape[-1] <= 2 * right.shape[-1]:
-        _add_entrywise(own[:, 0], bundle, right, table)
-        return
     for u, v, row_signs, col_signs, offset in table.tiles():
         wide = F.pad(right[..., v] * col_signs.to(out.dtype), (0, stride - (v.stop - v.start)))
         for rows in _pieces(use.first, bundle.grads.shape[-1], block, u):
@@ -102,29 +117,6 @@ def _add_outer(out: Tensor, bundle: Bundle, table: MatrixMap) -> None:
             _add_products(
                 own[:, first : first + count], left, wide, min(block, inside.stop - inside.start), stride, start
             )
-
-
-def _add_entrywise(own: Tensor, bundle: Bundle, right: Tensor, table: MatrixMap) -> None:
-    """Layers of which every direction touches all rows, and of which many directions are taken: the sketch of each
-    output's own gradient is laid out once, and one product serves all directions.
-
-    Args:
-        own: (n, c, K), added to.
-        right: (n, L, C).
-    """
-    k, first, width = own.shape[-1], bundle.use.first, bundle.grads.shape[-1]
-    for a in range(len(own)):
-        laid = right.new_zeros(width, right.shape[1], k)
-        for u, v, row_signs, col_signs, offset in table.tiles():
-            signed = right[a, :, v] * col_signs.to(right.dtype)
-            signs, columns = row_signs.tolist(), signed.shape[1]
-            for row in range(max(u.start, first), min(u.stop, first + width)):
-                start, put = ((row - u.start) * table.stride + offset) % k, laid[row - first]
-                before = min(columns, k - start)
-                put[:, start : start + before].add_(signed[:, :before], alpha=signs[row - u.start])
-                if before < columns:
-                    put[:, : columns - before].add_(signed[:, before:], alpha=signs[row - u.start])
-        own[a] += bundle.grads[:, a].transpose(1, 2).flatten(1) @ laid.flatten(0, 1)
 
 
 def _pieces(first: int, width: int, block: int, tile: slice) -> list[slice]:
@@ -194,7 +186,7 @@ def _add_entries(out: Tensor, bundle: Bundle, table: VectorMap) -> None:
     sums = (grads if value is None else grads * value).sum(dim=2) * table.sign.to(out.dtype)  # (c, n, W)
     column = torch.arange(sums.shape[-1], device=out.device)
     colour = torch.arange(len(sums), device=out.device)[:, None]
-    blocks = blocks or Columns(bundle.first, len(sums), sums.shape[-1])
+    blocks = blocks or Columns(0, len(sums), sums.shape[-1])
     direction = blocks.first + torch.div(column, blocks.width, rounding_mode="floor") * blocks.each + colour
     place = (direction * out.shape[-1] + table.bucket).flatten()
     out.flatten(1).index_add_(1, place, sums.transpose(0, 1).flatten(1))

@@ -2,9 +2,9 @@
 
 The sketch is a count-sketch whose buckets and signs come from tables as long as a parameter's sides (hashing.py). For a
 layer it is evaluated from the factors, never from a dense gradient, in whichever of two ways costs less: one matrix
-product a row, folded; or TensorSketch's product of Fourier transforms. Both give the same numbers.
+product a row, folded; or a product of Fourier transforms (transforms.py). Both give the same numbers.
 
-Source: Charikar, Chen and Farach-Colton 2002 (count-sketch); Pham and Pagh 2013 (TensorSketch).
+Source: Charikar, Chen and Farach-Colton 2002 (count-sketch).
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from rec_trak.errors import NumericalError
 from rec_trak.gradients.factors import Entries, Factor, Factors, Outer, Rows
 from rec_trak.sketch.hashing import MatrixMap, VectorMap, matrix_map, vector_map
 from rec_trak.sketch.merging import Places, merged
-
-FFT_COST = 60.0  # of one K log2 K step, in multiply-adds of a product: transforms are taken for wide layers alone
+from rec_trak.sketch.transforms import add_outer_by_transform, cheaper
 
 
 class NonFiniteGradient(NumericalError):
@@ -154,11 +153,9 @@ def add_rows(out: Tensor, parts: list[Rows], table: MatrixMap) -> None:
 
 def add_outer(out: Tensor, parts: list[Outer], table: MatrixMap) -> None:
     """Add the sketch of sums of outer products to `out` (B, K), in the cheaper of two ways."""
-    rows, cols, k = table.row_signs.shape[1], table.col_signs.shape[1], out.shape[1]
-    parts = [_whole(part, rows) for part in parts]
-    product, tiles = rows * cols, -(-rows // k) * -(-cols // k)
-    transforms = tiles * 2 * FFT_COST * k * max(k.bit_length() - 1, 1)
-    add = add_outer_by_transform if transforms < product else add_outer_by_product
+    parts = [_whole(part, table.row_signs.shape[1]) for part in parts]
+    places = sum(part.left.shape[0] * part.left.shape[1] for part in parts)
+    add = add_outer_by_transform if cheaper(table, places, len(out)) else add_outer_by_product
     for u, v, row_signs, col_signs, offset in table.tiles():
         cut = [Outer(part.left[..., u], part.right[..., v], part.owner, 0) for part in parts]
         add(out, cut, row_signs, col_signs, table.stride, offset)
@@ -199,21 +196,6 @@ def add_outer_by_product(
                 tile *= signs
             folded = folds.sum(dim=0)
             sketch += folded.roll(offset) if offset else folded
-
-
-def add_outer_by_transform(
-    out: Tensor, parts: list[Outer], row_signs: Tensor, col_signs: Tensor, stride: int, offset: int
-) -> None:
-    """The same as `add_outer_by_product`, as a product of Fourier transforms summed over a row's places."""
-    batch, k = out.shape
-    place = (torch.arange(len(row_signs), device=out.device) * stride + offset).remainder(k)
-    spectrum = torch.zeros(batch, k // 2 + 1, 2, dtype=out.dtype, device=out.device)
-    for part in parts:
-        spread = part.left.new_zeros(*part.left.shape[:2], k)
-        spread[:, :, place] = part.left * row_signs
-        product = torch.fft.rfft(spread) * torch.fft.rfft(part.right * col_signs, n=k)
-        spectrum.index_add_(0, part.owner, torch.view_as_real(product.sum(dim=1)))
-    out += torch.fft.irfft(torch.view_as_complex(spectrum), n=k)
 
 
 def _whole(part: Outer, rows: int) -> Outer:

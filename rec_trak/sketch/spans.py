@@ -1,7 +1,8 @@
 """Sketches of a span of rows: each row's own factors, and what its often articles add. Not here: either of the two.
 
 Every chunk of articles that is taken by a structure is compared with plain factors, so that a column that no earlier
-article touched cannot be lost: where they differ, the chunk is taken again, each direction by itself.
+article touched cannot be lost: where they differ, the chunk is taken again, each direction by itself. Where there is no
+structure, an article is taken along the cotangents of its places, or along all directions if those are fewer.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rec_trak.sketch.projection import SketchProjector, check_finite
 TOLERANCE = 1e-4
 TOGETHER = 16  # articles whose Jacobians are taken together
 ROOM = 1 << 26  # bytes of sketched Jacobians at a time
+COMPARED = 32  # cotangents of an article from which on they are compared with plain factors, which cost as one
 
 
 class SpanProjector(SketchProjector):
@@ -50,46 +52,62 @@ class SpanProjector(SketchProjector):
         owners = torch.from_numpy(span.owners).to(out.device)
         count = max(1, min(TOGETHER, ROOM // max(1, 4 * self.proj_dim * cotangents.shape[-1])))
 
-        def taken(some: tuple[np.ndarray, dict[str, Tensor]]) -> tuple[np.ndarray, Tensor]:
-            return some[0], self.jacobians(grads, some[1])
+        def taken(some: tuple[np.ndarray, dict[str, Tensor]]) -> tuple[np.ndarray, bool, Tensor]:
+            at, views = some
+            along = grads.along(at)
+            return at, along is not None, self.jacobians(grads, at, views, along)
 
         with grads.weights_held():
-            for at, sketched in side_by_side(taken, grads.articles(count), span.device):
+            for at, finished, sketched in side_by_side(taken, grads.articles(count), span.device):
                 for article, own in zip(at.tolist(), sketched, strict=True):
                     places = slice(int(span.starts[article]), int(span.starts[article + 1]))
-                    out.index_add_(0, owners[places], cotangents[places] @ own)
+                    out.index_add_(0, owners[places], own if finished else cotangents[places] @ own)
 
-    def jacobians(self, grads: SpanGradients, views: dict[str, Tensor], most: int | None = None) -> Tensor:
-        """S J' (n, D, K) of n articles, compared with plain factors.
+    def jacobians(
+        self, grads: SpanGradients, at: np.ndarray, views: dict[str, Tensor], along: Tensor | None = None
+    ) -> Tensor:
+        """S J' (n, D, K) of n articles, or their sketches (n, c, K) along some directions, compared with plain factors.
 
         Args:
-            grads: of a span, for its structure.
+            grads: of a span, whose rows are done.
+            at: of the articles, positions among the span's `often`.
             views: of the articles.
-            most: directions that are taken, for a measurement, which compares nothing; None takes all.
+            along: (c, n, D), for articles without a structure.
 
         Raises:
             NumericalError: as `project`.
         """
-        if grads.structure is not None:
+        if grads.structure is not None and along is None:
             try:
                 sketched = sketch_jacobian(grads.jacobian(views), self.proj_dim, self._map)
                 if self._agrees(grads, views, sketched):
                     return sketched
             except CannotCut:
                 pass
-        sketched = sketch_jacobian(grads.jacobian(views, plain=True, most=most), self.proj_dim, self._map)
-        if most is None and not self._agrees(grads, views, sketched):
+        jacobian = grads.jacobian(views, plain=True, along=along)
+        sketched = sketch_jacobian(jacobian, self.proj_dim, self._map)
+        compared = along is None or len(along) >= COMPARED
+        if not _near(jacobian.vectors, grads.table[torch.from_numpy(at).to(grads.table.device)]) or (
+            compared and not self._agrees(grads, views, sketched, along)
+        ):
             raise NumericalError(
-                "gradients: an article's vector depends on the articles beside it. Got other gradients for some of "
+                "gradients: an article's vector depends on the articles beside it. Got other numbers for some of "
                 "them together, expected each article's own. Set `gradient: factored`."
             )
         return sketched
 
-    def _agrees(self, grads: SpanGradients, views: dict[str, Tensor], sketched: Tensor) -> bool:
-        """Whether random cotangents give what plain factors give; what is not finite is left to whoever reads it."""
+    def _agrees(
+        self, grads: SpanGradients, views: dict[str, Tensor], sketched: Tensor, along: Tensor | None = None
+    ) -> bool:
+        """Whether random cotangents give what plain factors give."""
         draw = np.random.default_rng(0).standard_normal(sketched.shape[:2])
-        cotangents = torch.from_numpy(draw).to(sketched)
+        drawn = torch.from_numpy(draw).to(sketched)
+        cotangents = drawn if along is None else torch.einsum("nc,cnd->nd", drawn, along.to(drawn))
         wanted = self._project_factors(grads.pulled(views, cotangents))[0]
-        got = torch.einsum("nd,ndk->k", cotangents, sketched)
-        difference, size = float((got - wanted).norm()), float(wanted.norm())
-        return difference <= TOLERANCE * max(size, float(got.norm())) or not np.isfinite(size)
+        return _near(torch.einsum("nc,nck->k", drawn, sketched), wanted)
+
+
+def _near(found: Tensor, wanted: Tensor) -> bool:
+    """Whether two tensors agree; what is not finite is left to whoever reads it."""
+    difference, size = float((found - wanted).norm()), float(wanted.norm())
+    return difference <= TOLERANCE * max(size, float(found.norm())) or not np.isfinite(size)

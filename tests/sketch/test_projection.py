@@ -8,7 +8,7 @@ from support.recommenders import MODELS, world
 from rec_trak.clicks import ClickOutput
 from rec_trak.gradients.computers import FactoredComputer, make_batch
 from rec_trak.gradients.factors import Entries, Factors, Outer, Rows
-from rec_trak.sketch import projection
+from rec_trak.sketch import projection, transforms
 from rec_trak.sketch.hashing import matrix_map
 from rec_trak.sketch.projection import NonFiniteGradient, SketchProjector
 
@@ -88,7 +88,7 @@ def assert_same(found, expected, full):
 @pytest.mark.parametrize(("cost", "other"), [(1e9, "add_outer_by_transform"), (0, "add_outer_by_product")])
 def test_factors_and_full_gradients_have_the_same_sketch(monkeypatch, cost, other, k, dtype):
     """sketch(factors) = sketch(dense()), by products and by transforms alike."""
-    monkeypatch.setattr(projection, "FFT_COST", cost)
+    monkeypatch.setattr(transforms, "STEP", cost)
     monkeypatch.delattr(projection, other)  # so that it cannot be the way taken
     factors = make_factors(4, dtype=dtype)
     found = project(factors, k)
