@@ -10,9 +10,11 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rec_trak.attribution.job import Job
 from rec_trak.clicks import ClickOutput
@@ -20,7 +22,7 @@ from rec_trak.data.batches import article_views, moved
 from rec_trak.data.inputs import Inputs
 from rec_trak.data.spans import Span, make_span
 from rec_trak.errors import told
-from rec_trak.gradients.articles import ArticleComputer, like_length
+from rec_trak.gradients.articles import ArticleComputer, SpanGradients, like_length
 from rec_trak.gradients.colouring import Structure
 from rec_trak.gradients.computers import FactoredComputer, is_method, make_batch, row_batch, row_gradient
 from rec_trak.gradients.preflight import TOLERANCE, unlike_rows
@@ -32,7 +34,7 @@ from rec_trak.sketch.spans import TOGETHER, SpanProjector
 LEAST_PLACES = 60_000  # of a log for which times are measured: a smaller one is done before it would pay
 OFTEN, LEAST_SHARE = 12, 0.2  # places that no Jacobian is cheaper than, and the least share of places at such articles
 TRIED_ARTICLES, PROVEN = 8, 16  # articles that a structure is read off, and that it is proven on
-TRIED_DIRECTIONS = 96  # where each is taken by itself, for the measurement
+TRIED_DIRECTIONS = 32, 96  # where each is taken by itself, for the measurement
 TIMES = 3
 SERVED = 256  # places that one Jacobian serves, for the measurement
 LOST = 1800.0  # seconds of work that an interruption may lose: a span is stored whole or not at all
@@ -75,7 +77,9 @@ class Plan:
 class _Times:
     """Seconds: a row without its articles, a place encoded with its row, an article's Jacobian, a place it serves.
 
-    They are the processor's, so that other work on the machine does not decide; `pace` of a clock's go to one of them.
+    Where there is no structure, `article` is what an article costs before the first direction, and each of up to
+    `width` of them `direction`. They are the processor's, so that other work on the machine does not decide; `pace` of
+    a clock's go to one of them.
     """
 
     row: float
@@ -83,6 +87,18 @@ class _Times:
     article: float
     served: float
     pace: float = 1.0
+    direction: float = 0.0
+    width: int = 0
+
+    def taken_once(self, places: np.ndarray) -> np.ndarray:
+        """Seconds of articles with so many places that are differentiated once."""
+        return self.article + self.direction * np.minimum(places, self.width) + self.served * places
+
+    def least(self) -> int:
+        """Places from which on that is cheaper than each place with its row: in its own directions or in all."""
+        own = self.article / max(self.place - self.served - self.direction, 1e-9)
+        all_of_them = (self.article + self.direction * self.width) / max(self.place - self.served, 1e-9)
+        return max(2, math.ceil(own if own < self.width else all_of_them))
 
 
 @dataclass(frozen=True)
@@ -181,7 +197,7 @@ def _planned(tried: _Tried, times: _Times, how: str) -> Plan:
     job, count = tried.job, len(tried.inputs)
     counts = _places(tried.inputs)
     places, articles = int(counts.sum()), len(counts)
-    least = max(2, math.ceil(times.article / max(times.place - times.served, 1e-9)))
+    least = times.least()
     width = _width(tried)
     per_place = 4 * width * (1 + 1 / least) + 64  # cotangent, a share of the article's vector, and indexes
     per_row = per_place * places / count + 12 * job.proj_dim
@@ -191,8 +207,8 @@ def _planned(tried: _Tried, times: _Times, how: str) -> Plan:
     own, spans = _places(tried.inputs, rows), count / rows
     often = own[own >= least]
     share = float(often.sum() / own.sum())
-    by_articles = count * (times.row + places / count * (share * times.served + (1 - share) * times.place))
-    by_articles += spans * len(often) * times.article
+    by_articles = count * times.row + places * (1 - share) * times.place
+    by_articles += spans * float(times.taken_once(often).sum())
     return Plan(
         tried.articles.structure,
         how,
@@ -232,17 +248,34 @@ def _measured(tried: _Tried) -> _Times:
     row = _seconds(rows, clocks, job.device) / len(middle)
     places = len(tried.span(few, 1).article) / len(few)
     pair = _seconds(pairs, clocks, job.device) / len(few)
-    chunks = list(like_length(span, TOGETHER if tried.articles.structure else 1))
-    at, views = chunks[len(chunks) // 2]
-    most = None if tried.articles.structure else TRIED_DIRECTIONS
-    with one_thread():  # as they are taken
-        example = tried.projector.jacobians(gradients, views, most)
-        seconds = _seconds(lambda: tried.projector.jacobians(gradients, views, most), [], job.device)
-    seconds *= 1 if most is None else max(1.0, example.shape[1] / most)
-    cotangents = torch.zeros(SERVED, example.shape[1], dtype=example.dtype, device=job.device)
-    served = _seconds(lambda: cotangents @ example[0], clocks, job.device) / SERVED
+    article, direction, width, example = _of_articles(tried, gradients)
+    cotangents = torch.zeros(SERVED, len(example), dtype=example.dtype, device=job.device)
+    served = _seconds(lambda: cotangents @ example, clocks, job.device) / SERVED
     pace = sum(clock for _, clock in clocks) / max(sum(processor for processor, _ in clocks), 1e-9)
-    return _Times(row, max(0.0, pair - row) / places, seconds / len(at), served, pace)
+    return _Times(row, max(0.0, pair - row) / places, article, served, pace, direction, width)
+
+
+def _of_articles(tried: _Tried, gradients: SpanGradients) -> tuple[float, float, int, Tensor]:
+    """Seconds of an article of middling length, of a direction, and D, as `_Times` has them; and a sketched Jacobian
+    (D, K), or some directions of it."""
+    alone, width = tried.articles.structure is None, gradients.table.shape[-1]
+    chunks = list(like_length(gradients.span, 1 if alone else TOGETHER))
+    at, views = chunks[len(chunks) // 2]
+
+    def taken(directions: int | None) -> Tensor:
+        along = None
+        if directions is not None:
+            along = torch.eye(width, dtype=gradients.table.dtype, device=gradients.table.device)
+            along = along.repeat(-(-directions // width), 1)[:directions, None]
+        return tried.projector.jacobians(gradients, at, views, along)[0]
+
+    with one_thread():  # as they are taken
+        example = taken(None if not alone else min(width, TRIED_DIRECTIONS[1]))
+        if not alone:
+            return _seconds(lambda: taken(None), [], tried.job.device) / len(at), 0.0, 0, example
+        few, many = (_seconds(partial(taken, n), [], tried.job.device) for n in TRIED_DIRECTIONS)
+    direction = max(0.0, many - few) / (TRIED_DIRECTIONS[1] - TRIED_DIRECTIONS[0])
+    return max(0.0, few - TRIED_DIRECTIONS[0] * direction), direction, width, example
 
 
 def _seconds(work: Callable[[], object], clocks: list[tuple[float, float]], device: str) -> float:

@@ -104,14 +104,10 @@ def take_jacobian(
     leaves = [leaf for _, leaf in recorder.cuts]
     weights, chain = _weights(recorder, uses)
     sizes = tuple(leaf[0].numel() for leaf in leaves)
-    return Jacobian(
-        vectors.detach(), recorder.shapes, directions, weights, _slopes(vectors, leaves), chain, sizes
-    )
+    return Jacobian(vectors.detach(), recorder.shapes, directions, weights, _slopes(vectors, leaves), chain, sizes)
 
 
-def _coloured(
-    vectors: Tensor, uses: list[tuple[str, Use]], structure: Structure
-) -> Iterator[tuple[int, list[Bundle]]]:
+def _coloured(vectors: Tensor, uses: list[tuple[str, Use]], structure: Structure) -> Iterator[tuple[int, list[Bundle]]]:
     """Bundles of all colours, in one part."""
     if not vectors.requires_grad:
         return
@@ -124,9 +120,7 @@ def _coloured(
     yield vectors.shape[-1], _bundles(uses, passes, structure.columns, colours)
 
 
-def _alone(
-    vectors: Tensor, uses: list[tuple[str, Use]], along: Tensor | None
-) -> Iterator[tuple[int, list[Bundle]]]:
+def _alone(vectors: Tensor, uses: list[tuple[str, Use]], along: Tensor | None) -> Iterator[tuple[int, list[Bundle]]]:
     """Bundles of each direction by itself, as many in a part as share a pass."""
     count, width = vectors.shape
     total = width if along is None else len(along)
@@ -184,18 +178,18 @@ def _bundles(
     held: dict[tuple, Tensor] = {}
     for colour, grads in enumerate(passes):
         done = set()
-        for (_, use), grad, blocks in zip(uses, grads, columns, strict=True):
+        for (_, use), grad, own in zip(uses, grads, columns, strict=True):
             key = (id(use.output), use.arrange)
             if grad is None or key in done:
                 continue
             done.add(key)
             arranged = use.arrange(grad)
             if key not in held:
-                held[key] = arranged.new_zeros(blocks.each if blocks else colours, *arranged.shape)
-            _keep(held[key], arranged, blocks, colour, colours)
+                held[key] = arranged.new_zeros(own.each if own else colours, *arranged.shape)
+            _keep(held[key], arranged, own, colour, colours)
     return [
-        Bundle(name, use, held[id(use.output), use.arrange], blocks)
-        for (name, use), blocks in zip(uses, columns, strict=True)
+        Bundle(name, use, held[id(use.output), use.arrange], own)
+        for (name, use), own in zip(uses, columns, strict=True)
         if (id(use.output), use.arrange) in held
     ]
 

@@ -32,7 +32,7 @@ def sketch_jacobian(jacobian: Jacobian, proj_dim: int, table_of: Callable[[str, 
     Args:
         table_of: the map of a parameter by name and shape.
     """
-    count, width = jacobian.vectors.shape
+    width = jacobian.vectors.shape[1]
     sketcher = _Sketcher(jacobian, proj_dim, table_of)
     parts = [sketcher.sketched(bundles, own) for own, bundles in jacobian.directions]
     out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1) if parts else sketcher.sketched([], width)

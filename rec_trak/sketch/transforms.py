@@ -1,7 +1,7 @@
 """Sketches of sums of outer products as products of Fourier transforms (TensorSketch), and when that is cheaper.
 
-Entry (i, j) of left' right goes to bucket (i stride + j + offset) mod K, so that the sketch is a circular convolution of
-`left`, its numbers `stride` apart, with `right`; what is summed over places is summed before it is turned back. Not
+Entry (i, j) of left' right goes to bucket (i stride + j + offset) mod K, so that the sketch is a circular convolution
+of `left`, its numbers `stride` apart, with `right`; what is summed over places is summed before it is turned back. Not
 here: matrix products with the same numbers, maps, gradients.
 
 Source: Pham and Pagh 2013 (TensorSketch).
