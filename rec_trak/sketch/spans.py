@@ -41,8 +41,10 @@ class SpanProjector(SketchProjector):
         for positions, factors in grads.rows():
             sketches = super().project(factors, model_id)
             if out is None:
-                out = sketches.new_zeros(len(grads), self.proj_dim)
-            out[positions] = sketches
+                # Where the articles alone are wanted, a row's own factors are none, in no precision.
+                precision = torch.promote_types(sketches.dtype, grads.table.dtype)
+                out = sketches.new_zeros(len(grads), self.proj_dim, dtype=precision)
+            out[positions] = sketches.to(out.dtype)
         self.add_articles(out, grads)
         return check_finite(out)
 

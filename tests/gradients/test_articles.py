@@ -14,6 +14,7 @@ from rec_trak.data.ragged import Ragged
 from rec_trak.data.spans import make_span
 from rec_trak.errors import NumericalError
 from rec_trak.gradients.computers import FactoredComputer, make_batch
+from rec_trak.sketch import transforms
 from rec_trak.sketch.spans import SpanProjector
 
 
@@ -66,6 +67,21 @@ def test_double_precision_agrees_to_1e_10(tmp_path, name):
     computer, projector = article_path(model, inputs)
     found, _ = span_sketches(computer, projector, inputs, rows)
     assert found.dtype == torch.float64
+    assert worst(found, exact_sketches(computer, projector, inputs, rows)[0]) < 1e-10
+
+
+@pytest.mark.parametrize("k", [3, 16, 512])
+@pytest.mark.parametrize("step", [0.0, 1e9])
+def test_each_direction_by_itself_agrees_to_1e_10(tmp_path, monkeypatch, step, k):
+    """Along an article's own cotangents where they are fewer than D and along all directions where they are not; by
+    transforms of a layer's inputs and by products."""
+    monkeypatch.setattr(transforms, "STEP", step)
+    model, inputs = world(tmp_path, "nrms")
+    model, rows = model.double(), np.arange(14)
+    computer, projector = article_path(model, inputs, k=k, plain=True)
+    counts = np.diff(make_span(inputs, rows, 1, 4, "cpu").starts)
+    assert counts.min() < computer.vectors(make_span(inputs, rows, 1, 4, "cpu")).shape[1] <= counts.max()
+    found, _ = span_sketches(computer, projector, inputs, rows)
     assert worst(found, exact_sketches(computer, projector, inputs, rows)[0]) < 1e-10
 
 
@@ -165,10 +181,11 @@ class Mixing(torch.nn.Module):
         return self.score(self.encode(batch.articles), batch)
 
 
-def test_articles_that_see_each_other_are_refused(tmp_path):
+@pytest.mark.parametrize("plain", [False, True])
+def test_articles_that_see_each_other_are_refused(tmp_path, plain):
     """No Jacobian of an article is its own there."""
     model, inputs = world(tmp_path, "nrms")
-    computer, projector = article_path(Mixing(model), inputs)
+    computer, projector = article_path(Mixing(model), inputs, plain=plain)
     with pytest.raises(NumericalError, match="an article's vector depends on the articles beside it.*factored"):
         span_sketches(computer, projector, inputs)
 
