@@ -19,7 +19,7 @@ from rec_trak.gradients.factors import Outer
 from rec_trak.gradients.jacobians import Bundle, Jacobian
 from rec_trak.sketch.hashing import MatrixMap, VectorMap
 from rec_trak.sketch.projection import add_outer
-from rec_trak.sketch.transforms import add_directions, cheaper, spectra
+from rec_trak.sketch.transforms import add_directions, cheaper_for_directions, spectra
 
 Map = VectorMap | MatrixMap
 TILE = 1 << 18  # numbers of dense gradient at a time: what a processor's own memory holds
@@ -74,7 +74,7 @@ class _Sketcher:
                 _add_entries(out, bundle, table)
             elif use.turned:
                 _add_turned(out, bundle, table)
-            elif bundle.columns is None and cheaper(table, use.value[..., 0].numel(), len(out)):
+            elif bundle.columns is None and cheaper_for_directions(table, use.value[..., 0].numel(), len(out)):
                 self._add_alone(out, bundle, table)
             else:
                 _add_outer(out, bundle, table)

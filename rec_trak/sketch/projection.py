@@ -154,8 +154,7 @@ def add_rows(out: Tensor, parts: list[Rows], table: MatrixMap) -> None:
 def add_outer(out: Tensor, parts: list[Outer], table: MatrixMap) -> None:
     """Add the sketch of sums of outer products to `out` (B, K), in the cheaper of two ways."""
     parts = [_whole(part, table.row_signs.shape[1]) for part in parts]
-    places = sum(part.left.shape[0] * part.left.shape[1] for part in parts)
-    add = add_outer_by_transform if cheaper(table, places, len(out)) else add_outer_by_product
+    add = add_outer_by_transform if cheaper(table) else add_outer_by_product
     for u, v, row_signs, col_signs, offset in table.tiles():
         cut = [Outer(part.left[..., u], part.right[..., v], part.owner, 0) for part in parts]
         add(out, cut, row_signs, col_signs, table.stride, offset)

@@ -17,20 +17,35 @@ from torch import Tensor
 from rec_trak.gradients.factors import Outer
 from rec_trak.sketch.hashing import MatrixMap
 
-STEP = 10.0  # of the K log2 K steps that a place costs, in multiply-adds of a matrix product
-FOLD = 60.0  # of an entry of a product that is laid out, signed and folded, in the same
+STEP = 120.0  # of the K log2 K steps that a place costs, both sides, in multiply-adds of a matrix product
+SHARED = 10.0  # the same where one side serves many directions, and a product is laid out, signed and folded for each
+FOLD = 60.0  # of an entry of such a product
 LARGEST = 7  # prime factor of K up to which a transform is a fast one
 AT_ONCE = 1 << 17  # numbers that are transformed together: what a processor's own memory holds
 ON_A_GPU = 1 << 24  # the same where each call costs more than its numbers
 
 
-def cheaper(table: MatrixMap, places: int, products: int) -> bool:
-    """Whether transforms at `places` places cost less than `products` matrix products over them."""
-    rows, cols, k = table.row_signs.shape[1], table.col_signs.shape[1], table.proj_dim
-    if not _fast(k):
-        return False
-    tiles = -(-rows // k) * -(-cols // k)
-    return tiles * STEP * k * math.log2(max(k, 2)) * places < rows * cols * (places + FOLD * products)
+def cheaper(table: MatrixMap) -> bool:
+    """Whether transforms of both sides at a place cost less than the place's share of a matrix product."""
+    return STEP * _steps(table) < _size(table)
+
+
+def cheaper_for_directions(table: MatrixMap, places: int, products: int) -> bool:
+    """Whether transforms of one side at `places` places cost less than `products` matrix products over them."""
+    return _fast(table.proj_dim) and SHARED * _steps(table) * places < _size(table) * (places + FOLD * products)
+
+
+def _steps(table: MatrixMap) -> float:
+    k = table.proj_dim
+    return math.prod(-(-side // k) for side in _sides(table)) * k * math.log2(max(k, 2))
+
+
+def _size(table: MatrixMap) -> int:
+    return math.prod(_sides(table))
+
+
+def _sides(table: MatrixMap) -> tuple[int, int]:
+    return table.row_signs.shape[1], table.col_signs.shape[1]
 
 
 def _fast(k: int) -> bool:

@@ -71,11 +71,11 @@ def test_double_precision_agrees_to_1e_10(tmp_path, name):
 
 
 @pytest.mark.parametrize("k", [3, 16, 512])
-@pytest.mark.parametrize("step", [0.0, 1e9])
-def test_each_direction_by_itself_agrees_to_1e_10(tmp_path, monkeypatch, step, k):
+@pytest.mark.parametrize("cost", [0.0, 1e9])
+def test_each_direction_by_itself_agrees_to_1e_10(tmp_path, monkeypatch, cost, k):
     """Along an article's own cotangents where they are fewer than D and along all directions where they are not; by
     transforms of a layer's inputs and by products."""
-    monkeypatch.setattr(transforms, "STEP", step)
+    monkeypatch.setattr(transforms, "SHARED", cost)
     model, inputs = world(tmp_path, "nrms")
     model, rows = model.double(), np.arange(14)
     computer, projector = article_path(model, inputs, k=k, plain=True)
