@@ -130,7 +130,7 @@ def articles(s: dict):
     def run() -> None:
         for start in range(0, len(inputs), plan.rows):
             rows = np.arange(start, min(start + plan.rows, len(inputs)))
-            span = make_span(inputs, rows, plan.least, s["batch"], "cpu")
+            span = make_span(inputs, rows, plan.least, s["batch"], "cpu", alike=plan.alike)
             projector.project(computer.compute_per_sample_grad(span), 0)
             computer.compute_loss_grad(span)
 

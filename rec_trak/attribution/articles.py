@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rec_trak.attribution.job import Job
+from rec_trak.attribution.trials import disproof, sharing
 from rec_trak.clicks import ClickOutput
 from rec_trak.data.batches import article_views, moved
 from rec_trak.data.inputs import Inputs
@@ -24,8 +25,9 @@ from rec_trak.data.spans import Span, make_span
 from rec_trak.errors import told
 from rec_trak.gradients.articles import ArticleComputer, SpanGradients, like_length
 from rec_trak.gradients.colouring import Structure
-from rec_trak.gradients.computers import FactoredComputer, is_method, make_batch, row_batch, row_gradient
-from rec_trak.gradients.preflight import TOLERANCE, unlike_rows
+from rec_trak.gradients.computers import FactoredComputer, is_method, make_batch
+from rec_trak.gradients.preflight import unlike_rows
+from rec_trak.gradients.steadiness import remembers
 from rec_trak.gradients.structures import find_structure
 from rec_trak.gradients.threads import one_thread
 from rec_trak.sketch.projectors import make_projector
@@ -33,7 +35,7 @@ from rec_trak.sketch.spans import TOGETHER, SpanProjector
 
 LEAST_PLACES = 60_000  # of a log for which times are measured: a smaller one is done before it would pay
 OFTEN, LEAST_SHARE = 12, 0.2  # places that no Jacobian is cheaper than, and the least share of places at such articles
-TRIED_ARTICLES, PROVEN = 8, 16  # articles that a structure is read off, and that it is proven on
+TRIED_ARTICLES = 8  # that a structure is read off
 TRIED_DIRECTIONS = 32, 96  # where each is taken by itself, for the measurement
 TIMES = 3
 SERVED = 256  # places that one Jacobian serves, for the measurement
@@ -53,6 +55,8 @@ class Plan:
         places, articles: of all rows, and how many different articles stand there.
         share: of the places, those whose article is differentiated once.
         pair_seconds, article_seconds: expected for one checkpoint by either path.
+        alike: see `Span`.
+        apart: whether no two passes of the model may run at once.
     """
 
     structure: Structure | None
@@ -64,6 +68,8 @@ class Plan:
     share: float
     pair_seconds: float
     article_seconds: float
+    alike: int | None = None
+    apart: bool = False
 
     def __str__(self) -> str:
         return (
@@ -130,11 +136,14 @@ def plan_articles(job: Job, inputs: Inputs, loss: str) -> Plan | str:
     structure, how = find_structure(job.model, views, tried.articles.parameters)
     tried.articles.structure = structure
     try:
+        few = make_batch("factored", job.model, inputs, unlike_rows(inputs), job.device)
+        tried.articles.apart = remembers(job.model, lambda: tried.pairs.compute_per_sample_grad(few))
         times = _measured(tried)
         plan = _planned(tried, times, how)
         if not asked and plan.article_seconds > GAIN * plan.pair_seconds:
             return f"it would not be faster: {plan}"
-        return _disproof(tried) or plan
+        given = (tried.articles, tried.projector, inputs, job.batch_size)
+        return disproof(*given) or replace(plan, alike=sharing(*given), apart=tried.articles.apart)
     except Exception as error:  # whatever a user's model does when articles stand alone
         return told(error)
 
@@ -169,27 +178,6 @@ def _some(inputs: Inputs, count: int) -> np.ndarray:
     """Up to so many different articles of the rows."""
     articles = np.unique(inputs.impressions.candidates.values)
     return articles[np.linspace(0, len(articles) - 1, min(count, len(articles))).astype(int)]
-
-
-def _disproof(tried: _Tried) -> str | None:
-    """What is wrong with the article path on rows of unlike lengths among others, beside plain autograd; or None."""
-    job, structure = tried.job, tried.articles.structure
-    own = unlike_rows(tried.inputs)
-    crowd = np.arange(min(len(tried.inputs), max(job.batch_size - len(own), 0)))
-    span = tried.span(np.concatenate([own, crowd]), 1, PROVEN if structure else 1)
-    found = tried.projector.project(tried.articles.compute_per_sample_grad(span), 0)[: len(own)]
-    output, parameters = tried.articles.modelout_fn, tried.articles.parameters
-    alone = []
-    for row in own:
-        grads = row_gradient(job.model, output, row_batch(tried.inputs, row, job.device), parameters)
-        alone.append(tried.projector.project({name: grad[None] for name, grad in grads.items()}, 0)[0])
-    wanted = torch.stack(alone)
-    sizes = wanted.norm(dim=1)
-    errors = (found - wanted).norm(dim=1) / sizes.clamp(min=max(1e-3 * float(sizes.max()), 1e-30))
-    worst = int(errors.argmax())
-    if not float(errors[worst]) <= TOLERANCE:
-        return f"row {own[worst]} differs from plain autograd by {float(errors[worst]):.1e} of its norm"
-    return None
 
 
 def _planned(tried: _Tried, times: _Times, how: str) -> Plan:

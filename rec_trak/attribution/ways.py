@@ -45,7 +45,7 @@ class Way:
         """
         if self.plan is None:
             return computer_class(self.choice.name, precision)
-        return functools.partial(ArticleComputer, structure=self.plan.structure)
+        return functools.partial(ArticleComputer, structure=self.plan.structure, apart=self.plan.apart)
 
     def batches(self, rows: np.ndarray, inputs: Inputs, batch_size: int) -> Iterator[np.ndarray]:
         """The rows in spans, or in batches of like history length, so that little is padded; stored by row."""
@@ -61,7 +61,7 @@ class Way:
         """Some rows as the path's computer takes them."""
         if self.plan is None:
             return make_batch(self.choice.name, job.model, inputs, rows, job.device)
-        return make_span(inputs, rows, self.plan.least, job.batch_size, job.device)
+        return make_span(inputs, rows, self.plan.least, job.batch_size, job.device, alike=self.plan.alike)
 
     def blocks(self, job: Job) -> dict[str, int]:
         """How a new save directory is cut: a span is computed at once, so that it is a block, but for many workers the

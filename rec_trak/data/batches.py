@@ -90,11 +90,17 @@ def pair_batch(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> tuple[Batch,
     return batch._replace(articles=article_views(inputs, used)), _tensor(owner)
 
 
-def pair_places(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> tuple[Batch, np.ndarray, np.ndarray]:
-    """`pair_batch` without reading any article: the index fields, (n,) the article at each place, (n,) its row."""
+def pair_places(
+    inputs: Inputs, rows: Sequence[int] | np.ndarray, each: int = 1
+) -> tuple[Batch, np.ndarray, np.ndarray]:
+    """`pair_batch` without reading any article: the index fields, (n,) the article at each place, (n,) its row.
+
+    Args:
+        each: so many rows after one another, which share user and history, stand as one with the candidates of all.
+    """
     rows = _checked(inputs, rows)
-    history, history_mask = _padded(inputs.impressions.history, rows)
-    candidates, candidate_mask = _padded(inputs.impressions.candidates, rows)
+    history, history_mask = _padded(inputs.impressions.history, rows[::each])
+    candidates, candidate_mask = (own.reshape(len(history), -1) for own in _padded(inputs.impressions.candidates, rows))
     mask = np.concatenate([history_mask, candidate_mask], axis=1)
     used = np.concatenate([history, candidates], axis=1)[mask]
     places = np.where(mask, np.cumsum(mask).reshape(mask.shape) - 1, 0)
@@ -219,15 +225,16 @@ def _batch(
     candidates: np.ndarray,
     candidate_mask: np.ndarray,
 ) -> Batch:
-    labels, _ = _padded(inputs.impressions.labels, rows, candidates.shape[1])
+    each = len(rows) // len(history)
+    labels, _ = _padded(inputs.impressions.labels, rows, candidates.shape[1] // each)
     return Batch(
         articles=articles,
         history=_tensor(history),
         history_mask=torch.from_numpy(history_mask),
         candidates=_tensor(candidates),
         candidate_mask=torch.from_numpy(candidate_mask),
-        labels=torch.from_numpy(labels.astype(np.float32)),
-        user=_tensor(inputs.users[rows]),
+        labels=torch.from_numpy(labels.astype(np.float32)).view(len(history), -1),
+        user=_tensor(inputs.users[rows[::each]]),
     )
 
 

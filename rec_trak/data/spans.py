@@ -1,23 +1,15 @@
-"""A span: many rows that are differentiated together, so that an article that recurs is read once. Not here: gradients.
-
-A row's places are of two kinds. Those of an article that the span holds *often* are looked up in a table of article
-vectors; all others are encoded where they stand, as in `batches.grouped_pairs`.
+"""A span: many rows that are differentiated together, so that an article that recurs is read once. Not here: gradients,
+or how the rows of a span are passed through the model (pieces.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from rec_trak.data.batches import Batch, article_views, by_length, pair_places
+from rec_trak.data.batches import pair_places
 from rec_trak.data.inputs import Inputs
-
-GROUPS = 6  # of like text length, see `batches.grouped_pairs`
-WIDER = 4  # batches of rows that go together where hardly an article is encoded with them
 
 
 @dataclass(frozen=True)
@@ -35,6 +27,8 @@ class Span:
         offsets: (S + 1,) int64: where each row's places begin.
         batch_size: rows that the factored path would take together.
         device: of the tensors.
+        alike: rows of one user with one history share the model's forward pass, where so many rows or more of the span
+            stand with as many of theirs; None where each row has its own.
     """
 
     inputs: Inputs
@@ -47,41 +41,27 @@ class Span:
     offsets: np.ndarray
     batch_size: int
     device: str
+    alike: int | None
 
     def __len__(self) -> int:
         return len(self.rows)
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Some rows of a span, as one pass takes them.
-
-    Attributes:
-        positions: (B,) int64, which of the span's rows.
-        known: (k,) int64, which of the span's `often` stand at the places that are looked up, row by row.
-        slots: (k,) int64, which of the span's `owners` those places are.
-        groups, owners: as `batches.Pairs`, of the other places.
-        order: (n,) int64: place i is entry `order[i]` of the k looked up and the groups' articles behind them.
-        batch: the index fields over the n places; `articles` is empty.
-    """
-
-    positions: Tensor
-    known: Tensor
-    slots: Tensor
-    groups: tuple[dict[str, Tensor], ...]
-    owners: tuple[Tensor, ...]
-    order: Tensor
-    batch: Batch
-
-
 def make_span(
-    inputs: Inputs, rows: np.ndarray, least: float, batch_size: int, device: str, most: int | None = None
+    inputs: Inputs,
+    rows: np.ndarray,
+    least: float,
+    batch_size: int,
+    device: str,
+    most: int | None = None,
+    alike: int | None = None,
 ) -> Span:
     """The rows as one span.
 
     Args:
         least: places from which on an article counts as often.
         most: so many articles at most, those with the most places; None is no limit.
+        alike: see `Span`.
 
     Raises:
         DataError: `rows` is empty or holds a row that is not there.
@@ -107,43 +87,5 @@ def make_span(
         offsets=np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(rows)))]).astype(np.int64),
         batch_size=batch_size,
         device=device,
-    )
-
-
-def pieces(span: Span) -> Iterator[Piece]:
-    """The span's rows in pieces of like history length: with no more places to encode than `batch_size` rows have, and
-    a few times as many rows at most."""
-    order = np.argsort(span.inputs.impressions.history.lengths[span.rows], kind="stable")
-    rare = np.add.reduceat(span.article < 0, span.offsets[:-1])[order]  # a row has a candidate, so that none is empty
-    most = max(1.0, span.batch_size * len(span.article) / len(span))
-    start = 0
-    while start < len(order):
-        within = int(np.searchsorted(np.cumsum(rare[start : start + WIDER * span.batch_size]), most, side="right"))
-        end = start + max(within, min(span.batch_size, len(order) - start))
-        yield piece(span, order[start:end])
-        start = end
-
-
-def piece(span: Span, positions: np.ndarray) -> Piece:
-    """The span's rows at `positions` (B,)."""
-    batch, used, owner = pair_places(span.inputs, span.rows[positions])
-    first = span.offsets[positions]
-    counts = span.offsets[positions + 1] - first
-    place = np.arange(len(used)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
-    known, rare = np.flatnonzero(span.article[place] >= 0), np.flatnonzero(span.article[place] < 0)
-    order = torch.empty(len(used), dtype=torch.int64)
-    order[torch.from_numpy(known)] = torch.arange(len(known))
-    groups, owners = (), ()
-    if len(rare):
-        views = article_views(span.inputs, used[rare])
-        groups, owners, within = by_length(views, torch.from_numpy(owner[rare]), GROUPS)
-        order[torch.from_numpy(rare)] = len(known) + within
-    return Piece(
-        positions=torch.from_numpy(positions),
-        known=torch.from_numpy(span.article[place][known]),
-        slots=torch.from_numpy(span.slot[place][known]),
-        groups=groups,
-        owners=owners,
-        order=order,
-        batch=batch,
+        alike=alike,
     )

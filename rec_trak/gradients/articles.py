@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rec_trak.clicks import residual
 from rec_trak.data.batches import TEXTS, article_views, moved
-from rec_trak.data.spans import Piece, Span, pieces
+from rec_trak.data.pieces import Encoded, Piece, pieces
+from rec_trak.data.pieces import piece as piece_of
+from rec_trak.data.spans import Span
 from rec_trak.gradients.colouring import Structure
 from rec_trak.gradients.computers import FactoredComputer, without_gradient
-from rec_trak.gradients.factors import Factors, Recorder
+from rec_trak.gradients.factors import Factor, Factors, Recorder
 from rec_trak.gradients.jacobians import Jacobian, take_jacobian
 from rec_trak.gradients.recurrent import FOLLOWERS
 from rec_trak.gradients.takers import TAKERS
@@ -31,12 +34,12 @@ TOGETHER = 64  # articles that are encoded together for the table of vectors
 
 @dataclass
 class SpanGradients:
-    """Gradients of S rows that only `sketch.spans` reads: first `rows`, to its end, then `articles`.
+    """Gradients of S rows that only `sketch.spans` reads: first all `pieces`, then `articles`.
 
     Attributes:
-        table: (F, D), the vectors of the span's `often`; filled in by `rows`.
-        cotangents: (n, D), one for each of the span's `owners`; filled in by `rows`.
-        q: (S,), filled in by `rows`.
+        table: (F, D), vectors of the span's `often`; made by `pieces`.
+        cotangents: (n, D), one for each of the span's `owners`; filled in by `of_piece`.
+        found: positions and Q of the rows of each piece, by its first position.
     """
 
     span: Span
@@ -44,25 +47,46 @@ class SpanGradients:
     structure: Structure | None
     table: Tensor = field(init=False)
     cotangents: Tensor = field(init=False)
-    q: Tensor = field(init=False)
+    found: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.span)
 
+    @property
+    def q(self) -> Tensor:
+        """(S,), where all pieces were taken."""
+        positions, q = (torch.cat(parts) for parts in zip(*self.found.values(), strict=True))
+        return torch.empty_like(q).index_copy_(0, positions, q)
+
+    @property
+    def taken(self) -> bool:
+        """Whether all pieces were."""
+        return sum(len(positions) for positions, _ in self.found.values()) == len(self.span)
+
+    def pieces(self) -> Iterator[Piece]:
+        """The rows in pieces, each of which `of_piece` takes, from any thread."""
+        self.table = self.computer.vectors(self.span)
+        self.cotangents = self.table.new_zeros(len(self.span.owners), self.table.shape[-1])
+        self.found.clear()
+        for piece in pieces(self.span):
+            yield moved_piece(piece, self.span.device)
+
+    def of_piece(self, piece: Piece) -> Factors:
+        """Factors of the gradients of a piece's rows, but for what their often articles add."""
+        factors, cotangents, q = self.computer.piece_gradients(piece, self.table)
+        for slots, own in cotangents:
+            self.cotangents[slots] = own
+        self.found[int(piece.positions[0])] = piece.positions, q
+        return factors
+
+    def apart(self, piece: Piece) -> Piece:
+        """The piece with each row by itself."""
+        return moved_piece(piece_of(self.span, piece.positions.cpu().numpy()[:, None]), self.span.device)
+
     def rows(self) -> Iterator[tuple[Tensor, Factors]]:
-        """Positions (B,) of some rows, and factors of their gradients but for what their often articles add."""
-        span, computer = self.span, self.computer
-        self.table = table = computer.vectors(span)
-        self.cotangents = table.new_zeros(len(span.owners), table.shape[-1])
-        for piece in pieces(span):
-            piece = moved_piece(piece, span.device)
-            factors, cotangents, q = computer.piece_gradients(piece, table)
-            if not hasattr(self, "q"):
-                self.q = q.new_zeros(len(span))
-            self.q[piece.positions] = q
-            if cotangents is not None:
-                self.cotangents[piece.slots] = cotangents
-            yield piece.positions, factors
+        """Positions (B,) and factors of one piece after the other."""
+        for piece in self.pieces():
+            yield piece.positions, self.of_piece(piece)
 
     def articles(self, count: int) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
         """Positions among the span's `often`, up to `count`, of articles of like length, and their views; one by one
@@ -104,13 +128,26 @@ class SpanGradients:
 
 
 class ArticleComputer(FactoredComputer):
-    """Takes a `Span` for a batch. Nothing is computed before its gradients are read, part by part, by the sketch."""
+    """Takes a `Span` for a batch. Nothing is computed before its gradients are read, part by part, by the sketch.
+
+    Args:
+        structure: of the articles' Jacobians; None takes every direction by itself.
+        apart: whether no two passes may run at once, see `steadiness.remembers`.
+    """
 
     def __init__(
-        self, model, task, grad_dim=None, dtype=torch.float32, device="cpu", grad_wrt=None, structure=None
+        self,
+        model,
+        task,
+        grad_dim=None,
+        dtype=torch.float32,
+        device="cpu",
+        grad_wrt=None,
+        structure: Structure | None = None,
+        apart: bool = False,
     ) -> None:
         super().__init__(model, task, grad_dim, dtype, device, grad_wrt)
-        self.structure: Structure | None = structure
+        self.structure, self.apart = structure, apart
 
     def compute_per_sample_grad(self, batch: Span) -> SpanGradients:
         """Gradients of f, to be read once."""
@@ -120,7 +157,7 @@ class ArticleComputer(FactoredComputer):
     def compute_loss_grad(self, batch: Span) -> Tensor:
         """Q (S, 1) of the pass that the sketch made of the same span."""
         gradients = getattr(self, "_span", None)
-        if gradients is None or gradients.span is not batch or not hasattr(gradients, "q"):
+        if gradients is None or gradients.span is not batch or not gradients.taken:
             gradients = self.compute_per_sample_grad(batch)
             for _ in gradients.rows():
                 pass
@@ -137,24 +174,58 @@ class ArticleComputer(FactoredComputer):
             out[torch.from_numpy(at).to(out.device)] = found
         return out
 
-    def piece_gradients(self, piece: Piece, table: Tensor) -> tuple[Factors, Tensor | None, Tensor]:
-        """Factors of a piece's rows, the cotangents (k, D) of the places that were looked up, and Q (B,).
+    def piece_gradients(self, piece: Piece, table: Tensor) -> tuple[Factors, list[tuple[Tensor, Tensor]], Tensor]:
+        """Factors of a piece's rows, slots and cotangents of the places that were looked up, and Q (B,).
+
+        Where rows share a pass, a number that is not finite may spread to the user's other rows.
 
         Raises:
             NotTakenApart: as `FactoredComputer.compute_per_sample_grad`.
         """
-        looked_up = [table[piece.known].requires_grad_()] if len(piece.known) else []
+        count, users, each = len(piece.positions), len(piece.batch.user), piece.each
+        passes = [self.encoded(own, users if own.common else count) for own in piece.encoded]
+        vectors = torch.cat([*([table[piece.known]] if len(piece.known) else []), *(own.detach() for _, own in passes)])
+        leaves = [vectors.requires_grad_()] if len(piece.known) or any(own.uses for own, _ in passes) else []
+        with self.recorded(users) as recorder:
+            scores = self.model.score(F.embedding(piece.order, vectors), piece.batch)
+            scores, f = self.margins(scores.reshape(count, -1), piece.rows)
+        parts, cotangents = _Parts(), []
+        apart = {i: torch.zeros_like(out) for i, (_, out) in enumerate(passes) if not piece.encoded[i].common}
+        for r in range(each):
+            rows = torch.arange(r, count, each, device=f.device)
+            own, grads = recorder.pulled(f, torch.zeros_like(f).index_fill_(0, rows, 1), leaves, rows, r + 1 < each)
+            parts.add(own)
+            if not grads or grads[0] is None:
+                continue
+            (grad,) = grads
+            at, slots = piece.kept[r]
+            if len(at):
+                cotangents.append((slots, grad[at]))
+            for i, (taken, out) in enumerate(passes):
+                if i in apart:
+                    apart[i] += grad[piece.encoded[i].entries]
+                else:
+                    parts.add(taken.pulled(out, grad[piece.encoded[i].entries], (), rows, r + 1 < each)[0])
+        for i, cotangent in apart.items():
+            parts.add(passes[i][0].pulled(passes[i][1], cotangent)[0])
+        return Factors(count, recorder.shapes, parts), cotangents, residual(self.modelout_fn.loss, scores, piece.rows)
 
-        def scores(recorder: Recorder) -> Tensor:
-            vectors = list(looked_up)
-            for views, owner in zip(piece.groups, piece.owners, strict=True):
+    def encoded(self, articles: Encoded, count: int) -> tuple[Recorder, Tensor]:
+        """The pass over some articles of `count` owners, and their vectors (n, D) in its graph."""
+        with self.recorded(count) as recorder:
+            vectors = []
+            for views, owner in zip(articles.groups, articles.owners, strict=True):
                 recorder.owner = owner
                 vectors.append(self.model.encode(views))
-            recorder.owner = None
-            return self.model.score(F.embedding(piece.order, torch.cat(vectors)), piece.batch)
+        return recorder, torch.cat(vectors)
 
-        factors, cotangents, q = self.taken_apart(piece.batch, scores, looked_up)
-        return factors, cotangents[0] if looked_up else None, q
+
+class _Parts(dict[str, list[Factor]]):
+    """Factors by parameter, of several passes."""
+
+    def add(self, more: dict[str, list[Factor]]) -> None:
+        for name, parts in more.items():
+            self.setdefault(name, []).extend(parts)
 
 
 def like_length(span: Span, count: int) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
@@ -183,4 +254,8 @@ def _views(span: Span, at: np.ndarray) -> tuple[np.ndarray, dict[str, Tensor]]:
 
 def moved_piece(piece: Piece, device: str) -> Piece:
     """The piece with its tensors on `device`."""
-    return Piece(**{name: moved(value, device) for name, value in vars(piece).items()})
+    encoded = tuple(
+        replace(own, groups=moved(own.groups, device), owners=moved(own.owners, device)) for own in piece.encoded
+    )
+    own = {name: moved(value, device) for name, value in vars(piece).items() if name not in ("each", "encoded")}
+    return replace(piece, encoded=encoded, **own)

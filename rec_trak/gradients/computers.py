@@ -7,7 +7,7 @@ over padded rows; `loop` is plain autograd, one row after the other, each withou
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -131,29 +131,33 @@ class FactoredComputer(AbstractGradientComputer):
         Raises:
             NotTakenApart: a wanted parameter is used in a way that cannot be taken apart.
         """
-        factors, _, q = self.taken_apart(batch.batch, lambda recorder: self._scores(batch, recorder))
-        self._pass = (batch, q)
+        rows = batch.batch
+        with self.recorded(len(rows.user)) as recorder:
+            scores, f = self.margins(self._scores(batch, recorder), rows)
+        factors = recorder.factors(f)
+        self._pass = (batch, residual(self.modelout_fn.loss, scores, rows))
         return factors
 
-    def taken_apart(
-        self, batch: Batch, scores_of: Callable[[Recorder], Tensor], leaves: Sequence[Tensor] = ()
-    ) -> tuple[Factors, tuple[Tensor | None, ...], Tensor]:
-        """Factors of the margins that scores (B, C) give, the gradients of `leaves`, and Q (B,).
+    @contextmanager
+    def recorded(self, count: int) -> Iterator[Recorder]:
+        """Around a pass over `count` rows: what records it.
 
         Raises:
-            NotTakenApart: as `compute_per_sample_grad`.
+            NotTakenApart: as `compute_per_sample_grad`, at the end.
         """
-        recorder = Recorder(self.parameters, len(batch.user), TAKERS, FOLLOWERS)
+        recorder = Recorder(self.parameters, count, TAKERS, FOLLOWERS)
         reduced = torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16")
         with without_gradient(self.model), torch.enable_grad(), as_trained(), reduced, recorder:
-            scores = scores_of(recorder)
-            scores = scores if scores.dtype == torch.float64 else scores.float()
-            f = margin(self.modelout_fn.loss, scores, batch)
+            yield recorder
         recorder.find_changed()
         if recorder.unknown:
             uses = ", ".join(sorted(set(recorder.unknown))[:3])
             raise NotTakenApart(f"cannot take this model apart: {uses}")
-        return *recorder.factors_and(f, leaves), residual(self.modelout_fn.loss, scores.detach(), batch)
+
+    def margins(self, scores: Tensor, rows: Batch) -> tuple[Tensor, Tensor]:
+        """Scores (B, C) as numbers, in single precision at least, and the margins f (B,) in the graph."""
+        scores = scores if scores.dtype == torch.float64 else scores.float()
+        return scores.detach(), margin(self.modelout_fn.loss, scores, rows)
 
     def compute_loss_grad(self, batch: Pairs) -> Tensor:
         """Q (B, 1) of the pass that `compute_per_sample_grad` made of the same batch."""

@@ -224,35 +224,52 @@ class Recorder(TorchFunctionMode):
 
     def factors(self, margin: Tensor) -> Factors:
         """The gradients of margin (B,), after one backward pass that leaves the graph freed."""
-        return self.factors_and(margin, ())[0]
+        return Factors(self.batch, self.shapes, self.pulled(margin, torch.ones_like(margin))[0])
 
-    def factors_and(self, margin: Tensor, leaves: Sequence[Tensor]) -> tuple[Factors, tuple[Tensor | None, ...]]:
-        """`factors`, and the gradients of the margins' sum by further tensors, of the same pass."""
-        outputs = list({id(use.output): use.output for _, use in self.uses}.values()) if margin.requires_grad else []
-        wanted = [*outputs, *leaves] if margin.requires_grad else []
-        grads = torch.autograd.grad(margin.sum(), wanted, allow_unused=True) if wanted else (None,) * len(leaves)
+    def pulled(
+        self,
+        result: Tensor,
+        cotangent: Tensor,
+        leaves: Sequence[Tensor] = (),
+        rows: Tensor | None = None,
+        keep: bool = False,
+    ) -> tuple[dict[str, list[Factor]], tuple[Tensor | None, ...]]:
+        """Factors of the gradients that a cotangent of `result` gives, by parameter, and those of further tensors.
+
+        Args:
+            rows: (B,) the row that each of the pass's rows stands for; None where each stands for itself.
+            keep: whether the graph is used again.
+        """
+        outputs = list({id(use.output): use.output for _, use in self.uses}.values()) if result.requires_grad else []
+        wanted = [*outputs, *leaves] if result.requires_grad else []
+        if not wanted:
+            return {}, (None,) * len(leaves)
+        grads = torch.autograd.grad(result, wanted, cotangent, retain_graph=keep, allow_unused=True)
         came = {id(output): grad for output, grad in zip(outputs, grads, strict=False)}
         parts: dict[str, list[Factor]] = {}
         arranged: dict[tuple, Tensor] = {}  # a layer's weight, bias and inputs share one arranged gradient
+        owners: dict[int, Tensor] = {}  # and what merges places knows an owner again by its address
         for name, use in self.uses:
             grad, key = came.get(id(use.output)), (id(use.output), use.arrange)
             if grad is not None:
                 if key not in arranged:
-                    arranged[key] = use.arrange(grad).to(margin.dtype)
-                parts.setdefault(name, []).append(_factor(use, arranged[key]))
-        return Factors(self.batch, self.shapes, parts), grads[len(outputs) :]
+                    arranged[key] = use.arrange(grad).to(cotangent.dtype)
+                if id(use.owner) not in owners:
+                    owners[id(use.owner)] = use.owner if rows is None else rows[use.owner]
+                parts.setdefault(name, []).append(_factor(use, arranged[key], owners[id(use.owner)]))
+        return parts, grads[len(outputs) :]
 
 
-def _factor(use: Use, grad: Tensor) -> Factor:
+def _factor(use: Use, grad: Tensor, owner: Tensor) -> Factor:
     if use.kind == "outer":
         value = use.value.to(grad.dtype)
         left, right = (value, grad) if use.turned else (grad, value)
-        return Outer(left, right, use.owner, use.first, None if use.turned else use.keys)
+        return Outer(left, right, owner, use.first, None if use.turned else use.keys)
     if use.kind == "rows":
         through = use.through if use.through is None else use.through.to(grad.dtype)
-        return Rows(use.value, grad, use.owner, through, use.skip)
+        return Rows(use.value, grad, owner, through, use.skip)
     # Where there is a product, its sum over places is kept: the product would be one more tensor of the layer's size.
-    return Entries(grad if use.value is None else (grad * use.value).sum(dim=1, keepdim=True), use.owner)
+    return Entries(grad if use.value is None else (grad * use.value).sum(dim=1, keepdim=True), owner)
 
 
 def blocks(x: Tensor) -> Tensor:

@@ -61,6 +61,28 @@ def warn_of_indexing(run: Callable[[], Any]) -> None:
         )
 
 
+def remembers(model: nn.Module, run: Callable[[], Any]) -> bool:
+    """Whether `run`, a pass of the model, leaves something in its modules that was not there before, besides parameters
+    and buffers: two such passes at once could read what the other left."""
+    before = _attributes(model)
+    run()
+    after = _attributes(model)
+    return before.keys() != after.keys() or any(
+        len(own) != len(after[key]) or any(a is not b for a, b in zip(own, after[key], strict=True))
+        for key, own in before.items()
+    )
+
+
+def _attributes(model: nn.Module) -> dict[tuple[str, str], list[Any]]:
+    """What each module holds by name, and what lies in its lists and dictionaries."""
+    found = {}
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+            found[name, key] = [value, *inside]
+    return found
+
+
 class _Indexing(TorchFunctionMode):
     """Whether a tensor that has a gradient was indexed by a tensor of places."""
 

@@ -28,13 +28,15 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(held)
 
 
-def side_by_side(work: Callable[[Item], Done], items: Iterable[Item], device: str) -> Iterator[Done]:
-    """`work` of each item, in the order of the items and one torch thread each; on a GPU one after another.
+def side_by_side(
+    work: Callable[[Item], Done], items: Iterable[Item], device: str, apart: bool = False
+) -> Iterator[Done]:
+    """`work` of each item, in the order of the items and one torch thread each; one after another on a GPU, or `apart`.
 
     Whatever `work` raises is raised here; no more items are held than threads.
     """
     threads = min(torch.get_num_threads(), MOST)
-    if not device.startswith("cpu"):
+    if apart or not device.startswith("cpu"):
         yield from map(work, items)
         return
     with one_thread():

@@ -181,10 +181,10 @@ def add_outer_by_product(
         left, right = part.left.flatten(0, 1), part.right.flatten(0, 1)
         if signs is None:
             left, right = left * row_signs, right * col_signs
-        counts = (torch.bincount(part.owner, minlength=batch) * part.left.shape[1]).tolist()
-        for pieces, *piece, count in zip(own, left.split(counts), right.split(counts), counts, strict=True):
-            if count:
-                pieces.append(tuple(piece))
+        present, counts = torch.unique_consecutive(part.owner, return_counts=True)
+        present, counts = present.tolist(), (counts * part.left.shape[1]).tolist()
+        for b, *piece in zip(present, left.split(counts), right.split(counts), strict=True):
+            own[b].append(tuple(piece))
     flat = out.new_zeros(-(-rows * stride // k) * k)
     tile, folds = flat[: rows * stride].view(rows, stride)[:, :cols], flat.view(-1, k)
     for sketch, pieces in zip(out, own, strict=True):

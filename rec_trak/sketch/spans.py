@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rec_trak.data.pieces import Piece
 from rec_trak.errors import NumericalError
 from rec_trak.gradients.articles import SpanGradients
 from rec_trak.gradients.factors import Factors
@@ -37,14 +38,23 @@ class SpanProjector(SketchProjector):
         """
         if not isinstance(grads, SpanGradients):
             return super().project(grads, model_id)
+        if model_id != self._model_id:
+            self._maps, self._model_id = {}, model_id
+
+        def taken(piece: Piece) -> tuple[Tensor, Tensor]:
+            sketches = self._project_factors(grads.of_piece(piece))
+            if piece.each > 1 and not torch.isfinite(sketches).all():
+                sketches = self._project_factors(grads.of_piece(grads.apart(piece)))
+            return piece.positions, sketches
+
         out = None
-        for positions, factors in grads.rows():
-            sketches = super().project(factors, model_id)
-            if out is None:
-                # Where the articles alone are wanted, a row's own factors are none, in no precision.
-                precision = torch.promote_types(sketches.dtype, grads.table.dtype)
-                out = sketches.new_zeros(len(grads), self.proj_dim, dtype=precision)
-            out[positions] = sketches.to(out.dtype)
+        with grads.weights_held():
+            for positions, sketches in side_by_side(taken, grads.pieces(), grads.span.device, grads.computer.apart):
+                if out is None:
+                    # Where the articles alone are wanted, a row's own factors are none, in no precision.
+                    precision = torch.promote_types(sketches.dtype, grads.table.dtype)
+                    out = sketches.new_zeros(len(grads), self.proj_dim, dtype=precision)
+                out[positions] = sketches.to(out.dtype)
         self.add_articles(out, grads)
         return check_finite(out)
 
@@ -60,7 +70,7 @@ class SpanProjector(SketchProjector):
             return at, along is not None, self.jacobians(grads, at, views, along)
 
         with grads.weights_held():
-            for at, finished, sketched in side_by_side(taken, grads.articles(count), span.device):
+            for at, finished, sketched in side_by_side(taken, grads.articles(count), span.device, grads.computer.apart):
                 for article, own in zip(at.tolist(), sketched, strict=True):
                     places = slice(int(span.starts[article]), int(span.starts[article + 1]))
                     out.index_add_(0, owners[places], own if finished else cotangents[places] @ own)
