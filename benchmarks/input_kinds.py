@@ -220,7 +220,7 @@ def checkpoints(place: Path, tree: Path) -> list[Kind]:
         Kind("record", (record,), (partial(read_record, folder / "zip.pt"),)),
     ]
     kinds += [  # these are read in a process of their own, which costs
-        Kind(f"checkpoint {path.suffix[1:]}", (path,), (partial(describe_checkpoint, path),), change, 0.15)
+        Kind(f"checkpoint {path.suffix[1:]}", (path,), (partial(describe_checkpoint, path),), change, 0.3)
         for path, change in (
             (folder / "keras.h5", mutated),
             (folder / "keras.weights.h5", mutated),

@@ -58,8 +58,8 @@ def runs(place: Path) -> list[Kind]:
     return [
         Kind("manifest and markers", texts, told),
         Kind("maps", maps, told, settle=partial(_marked, store)),
-        Kind("results", results, (*shown, partial(verify_run, folder)), share=2, settle=summed),
-        Kind("results of the page", pages, page, share=2, settle=summed),
+        Kind("results", results, (*shown, partial(verify_run, folder)), settle=summed),
+        Kind("results of the page", pages, page, settle=summed),
     ]
 
 
