@@ -33,7 +33,7 @@ READ, REFUSED, TRACEBACK, ROOMY, HANGS, DIES = (
     "process dies",
 )
 OUTCOMES = (REFUSED, READ, TRACEBACK, DIES, HANGS, ROOMY)
-CODES = {0: READ, 10: REFUSED, 11: TRACEBACK, 12: ROOMY}
+CODES = {13: READ, 10: REFUSED, 11: TRACEBACK, 12: ROOMY}  # whatever else ends a process has died
 NO_ROOM = ("memoryerror", "can't allocate", "cannot allocate", "unable to allocate", "not enough memory", "bad alloc")
 PAINTED: dict[bytes, object] = {}  # a figure's function and data, pickled -> the figure
 
@@ -72,6 +72,8 @@ def outcome(kind: Kind, learnt: int | None = None) -> End:
         told.seek(0)
         words = told.read().decode("utf-8", "replace")
     what = CODES.get(os.WEXITSTATUS(status), DIES)
+    if what in (READ, REFUSED) and "Traceback (most recent" in words:  # of a thread, or where nobody waits for it
+        what = TRACEBACK
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         what = HANGS if number in (signal.SIGALRM, signal.SIGXCPU) else DIES
@@ -134,7 +136,7 @@ def _read(kind: Kind) -> int:
         size = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, size + ROOM))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    code = 0
+    code = 13
     try:
         for read in kind.readers:
             try:
