@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +48,10 @@ OTHERS = (
         b"\xe2\x80\xa8",
         b"\\ud800",
     ),
+)
+VALUES = (
+    *(None, True, 0, -1, 0.5, 1e308, float("inf"), float("nan"), 2**31, 2**63, 10**30, 10**400, "", "x", "1", "nan"),
+    *([], [[]], {}, {"": None}, [None], "\x00", "\ud800", "../..", "/", "x" * 5000, [0] * 2000),
 )
 WIDTHS = (1, 2, 4, 8)  # bytes of numbers in binary files
 
@@ -125,6 +132,48 @@ def _word_for_another(content: bytes, rng: np.random.Generator) -> bytes:
     return content[: found.start()] + others[int(rng.integers(len(others)))] + content[found.end() :]
 
 
+def _node(content: bytes, rng: np.random.Generator) -> bytes:
+    """JSON in which one value, at any depth, is another one, is gone or stands for its whole; else a cell."""
+    try:
+        held = [json.loads(content)]
+    except (ValueError, RecursionError):
+        return _cell(content, rng)
+    places = list(_places(held))
+    whole, key = places[int(rng.integers(len(places)))]
+    how = int(rng.integers(4))
+    if how == 0:
+        del whole[key]
+    elif how == 1:
+        other, there = places[int(rng.integers(len(places)))]
+        whole[key] = json.loads(json.dumps(other[there]))
+    elif how == 2 and isinstance(whole[key], list | dict):
+        whole[key] = list(whole[key])[:1] * int(rng.integers(3))
+    else:
+        whole[key] = VALUES[int(rng.integers(len(VALUES)))]
+    return json.dumps(held[0] if held else None, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _places(whole: Any) -> Iterator[tuple[Any, Any]]:
+    """Every list or mapping in a document with every key it has."""
+    for key in list(range(len(whole)) if isinstance(whole, list) else whole):
+        yield whole, key
+        if isinstance(whole[key], list | dict):
+            yield from _places(whole[key])
+
+
+def _cell(content: bytes, rng: np.random.Generator) -> bytes:
+    """A table in which one cell is another one's or a value of another kind, or is gone."""
+    comma = b"\t" if b"\t" in content else b","
+    lines = content.split(b"\n")
+    place = int(rng.integers(len(lines)))
+    cells, others = lines[place].split(comma), lines[int(rng.integers(len(lines)))].split(comma)
+    column = int(rng.integers(len(cells)))
+    told = (*OTHERS, *NUMBERS)
+    new = (others[int(rng.integers(len(others)))], told[int(rng.integers(len(told)))])[int(rng.integers(2))]
+    cells[column : column + 1] = [new] if rng.random() < 0.8 else []
+    return b"\n".join((*lines[:place], comma.join(cells), *lines[place + 1 :]))
+
+
 def _line_moved(content: bytes, rng: np.random.Generator) -> bytes:
     lines = content.split(b"\n")
     line = lines.pop(int(rng.integers(len(lines))))
@@ -142,5 +191,5 @@ def _extreme(content: bytes, rng: np.random.Generator) -> bytes:
 
 CHANGES = (
     *(_flipped, _cut, _removed, _doubled, _swapped, _put, _line_moved, _extreme),
-    *(_word_for_another, _word_for_another),
+    *(_word_for_another, _word_for_another, _node, _node),
 )
