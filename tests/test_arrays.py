@@ -49,6 +49,24 @@ def test_a_header_that_says_more_than_there_is(tmp_path):
         read_archive(tmp_path / "a.npz")
 
 
+def test_a_long_header_of_nothing_is_refused_at_once(tmp_path):
+    """As long as numpy takes any: it would look in it for what Python 2 wrote, for 20 s. A whole one is read."""
+    np.save(tmp_path / "a.npy", np.arange(6.0))
+    content = (tmp_path / "a.npy").read_bytes()
+    told = content[10:128].rstrip()
+    for path, end in (("whole.npy", b"\n"), ("a.npy", b"$")):
+        header = told.ljust(9_000) + end
+        long = content[:8] + len(header).to_bytes(2, "little") + header + content[128:]
+        (tmp_path / path).write_bytes(long)
+        with zipfile.ZipFile(tmp_path / f"{path}.npz", "w") as archive:
+            archive.writestr("a.npy", long)
+    assert read_array(tmp_path / "whole.npy").tolist() == list(range(6))
+    assert read_archive(tmp_path / "whole.npy.npz")["a"].tolist() == list(range(6))
+    for read, name in ((read_array, "a.npy"), (read_archive, "a.npy.npz")):
+        with pytest.raises(ArrayError, match="a header that says nothing of an array"):
+            read(tmp_path / name)
+
+
 def test_archives(tmp_path):
     """Arrays by name, of any shape and type; Python objects and other files are refused."""
     held = {"a": np.arange(6.0).reshape(2, 3), "none": np.zeros((0, 3)), "text": np.array(["x"]), "one": np.int8(3)}

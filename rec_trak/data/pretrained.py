@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
+from rec_trak.arrays import check_header
 from rec_trak.data.cache import cache_folder, open_cached
 from rec_trak.disk import replacing
 from rec_trak.errors import ConfigError, RecTrakWarning, reason, told
@@ -142,6 +143,8 @@ def _checked(file: BinaryIO, key: str, shape: tuple[int, int], largest: int) -> 
     Raises:
         ValueError: it is anything else than what `_keep` writes under this key.
     """
+    check_header(file)
+    file.seek(0)
     if npy.read_magic(file) != (1, 0) or npy.read_array_header_1_0(file) != (shape, False, np.dtype(np.int32)):
         raise ValueError("an array of another shape or kind")
     start, size = file.tell(), 4 * shape[0] * shape[1]
