@@ -6,6 +6,7 @@ nothing else counts, neither traker's mask nor who computed it. Not here: what a
 
 from __future__ import annotations
 
+import mmap
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -109,6 +110,9 @@ def end(part: Part, block: int) -> None:
     part.cut.markers.mkdir(exist_ok=True)
     sums = {name: _sum(array[rows]) for name, array in part.arrays.items()}
     write_json(part.cut.marker(block), {"rows": [rows.start, rows.stop], "sums": sums})
+    for array in part.arrays.values():
+        if isinstance(array, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+            array._mmap.madvise(mmap.MADV_DONTNEED)  # else a process holds all that it wrote, up to its end
 
 
 def check(cut: Cut, arrays: Mapping[Path, np.ndarray]) -> None:
