@@ -21,6 +21,7 @@ from rec_trak.attribution.trials import disproof, sharing
 from rec_trak.clicks import ClickOutput
 from rec_trak.data.batches import article_views, moved
 from rec_trak.data.inputs import Inputs
+from rec_trak.data.ragged import distinct
 from rec_trak.data.spans import Span, make_span
 from rec_trak.errors import told
 from rec_trak.gradients.articles import ArticleComputer, SpanGradients, like_length
@@ -55,6 +56,7 @@ class Plan:
         places, articles: of all rows, and how many different articles stand there.
         share: of the places, those whose article is differentiated once.
         pair_seconds, article_seconds: expected for one checkpoint by either path.
+        memory: bytes of a span.
         alike: see `Span`.
         apart: whether no two passes of the model may run at once.
     """
@@ -68,6 +70,7 @@ class Plan:
     share: float
     pair_seconds: float
     article_seconds: float
+    memory: int
     alike: int | None = None
     apart: bool = False
 
@@ -176,7 +179,7 @@ def _places(inputs: Inputs, rows: int | None = None) -> np.ndarray:
 
 def _some(inputs: Inputs, count: int) -> np.ndarray:
     """Up to so many different articles of the rows."""
-    articles = np.unique(inputs.impressions.candidates.values)
+    articles = distinct(inputs.impressions.candidates.values)
     return articles[np.linspace(0, len(articles) - 1, min(count, len(articles))).astype(int)]
 
 
@@ -207,6 +210,7 @@ def _planned(tried: _Tried, times: _Times, how: str) -> Plan:
         share,
         times.pace * count * pair_row,
         times.pace * by_articles,
+        int(rows * per_row),
     )
 
 

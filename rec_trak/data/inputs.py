@@ -9,7 +9,7 @@ import numpy as np
 from rec_trak.config.model import ModelConfig
 from rec_trak.data.articles import Articles, encode_articles
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.ragged import AT_ONCE, Ragged, gathered, offsets_of
+from rec_trak.data.ragged import AT_ONCE, Ragged, distinct, gathered, offsets_of
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.words import outline
 
@@ -54,7 +54,7 @@ def build_inputs(impressions: Impressions, articles: Articles, config: ModelConf
     users = np.array([numbers.get(str(user), 0) for user in impressions.user_ids], dtype=np.int64)
     history = _truncated(impressions.history, config.max_history, config.history_truncation)
     if articles.further is not None:
-        used = np.unique(np.concatenate([history.values, impressions.candidates.values]))
+        used = distinct(np.concatenate([history.values, impressions.candidates.values]))
         views |= articles.further.of(articles.ids, used)
     if not views:
         said = "Got neither `views` in `model_config` nor `article_ids` in the YAML, expected one of them. Give it."

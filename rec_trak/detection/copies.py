@@ -16,7 +16,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array
 
-from rec_trak.detection.reading import Reading
+from rec_trak.data.ragged import distinct
+from rec_trak.detection.reading import Reading, sums_of_rows
 
 TOP = 2
 PEERS, MOST_PEERS = 100, 20_000  # rows of the nearest lengths to be set against, at least; and of all lengths, at most
@@ -36,13 +37,13 @@ def near_copies(read: Reading, among: np.ndarray, seed: int = 0) -> np.ndarray:
         among: (N,) bool, the rows in question.
         seed: of the draw of peers.
     """
-    lengths = np.bincount(_owners(read.weights)[read.weights.data > 0], minlength=len(among))
+    lengths = sums_of_rows(read.weights, read.weights.data > 0).astype(np.int64)
     asked, rest = (np.flatnonzero(part & (lengths > 0)) for part in (among, ~among))
     found = np.full(len(among), EVEN)
     if not (len(asked) and len(rest)):
         return found
     peers = _peers(lengths[rest], np.unique(lengths[asked]), np.random.default_rng(seed))
-    rows = np.unique(np.concatenate([asked, *(rest[own] for own in peers.values())]))
+    rows = distinct(np.concatenate([asked, *(rest[own] for own in peers.values())]))
     values = np.zeros(len(among))
     values[rows] = most_alike(read, rows)
     for length, own in peers.items():
@@ -68,28 +69,30 @@ def excess(shares: np.ndarray, users: np.ndarray) -> float:
 def most_alike(read: Reading, rows: np.ndarray) -> np.ndarray:
     """(R,) in [0, 1], the mean weighted Jaccard of each row with the TOP rows of other users that are most alike."""
     table = _within_reach(read.weights, rows)
-    sums = np.bincount(_owners(table), weights=table.data, minlength=table.shape[0])
-    readers = csr_array((np.ones(table.nnz, np.float32), table.indices, table.indptr), shape=table.shape).T.tocsr()
+    sums = sums_of_rows(table, table.data)
+    readers = csr_array((np.ones(table.nnz), table.indices, table.indptr), shape=table.shape).T.tocsr()
     work = np.cumsum(table[rows].astype(bool).astype(np.int64) @ np.diff(readers.indptr).astype(np.int64))
     found = np.zeros(len(rows))
     for places in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(work // BLOCK)) + 1):
-        shared = (table[rows[places]] @ readers).tocsr()
-        own, other = rows[places][_owners(shared)], shared.indices
-        alike = shared.data / (sums[own] + sums[other] - shared.data)
-        alike[read.users[own] == read.users[other]] = 0
-        found[places] = sum(_largest_out(alike, shared.indptr) for _ in range(TOP)) / TOP
+        own, shared = rows[places], (table[rows[places]] @ readers).tocsr()
+        owner, other = _owners(shared), shared.indices
+        alike = shared.data / (sums[own][owner] + sums[other] - shared.data)
+        alike[read.users[own][owner] == read.users[other]] = 0
+        found[places] = sum(_largest_out(alike, shared.indptr, owner) for _ in range(TOP)) / TOP
     return found.round(9)  # equal readings are equal, whatever the order of a sum
 
 
-def _largest_out(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """(n,) the largest value of each run of `values`, which begin at `starts`; one place that has it becomes 0."""
+def _largest_out(values: np.ndarray, starts: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """(n,) the largest value of each run of `values`, which begin at `starts`; one place that has it becomes 0.
+
+    `owner` is the run of each value.
+    """
     some = np.flatnonzero(np.diff(starts))
     largest = np.zeros(len(starts) - 1)
     if len(some):
         largest[some] = np.maximum.reduceat(values, starts[:-1][some])
-        owner = np.repeat(np.arange(len(largest)), np.diff(starts))
         hits = np.flatnonzero(values == largest[owner])
-        values[hits[np.unique(owner[hits], return_index=True)[1]]] = 0
+        values[hits[np.flatnonzero(np.diff(owner[hits], prepend=-1))]] = 0
     return largest
 
 
@@ -99,12 +102,11 @@ def _within_reach(weights: csr_array, rows: np.ndarray) -> csr_array:
     readers = np.bincount(weights.indices, minlength=count).astype(np.float64)
     order = np.argsort(readers, kind="stable")
     work = np.cumsum((readers * np.bincount(weights[rows].indices, minlength=count))[order])
-    reached = np.zeros(count)
-    reached[order[work <= PAIRS]] = 1
-    table = weights.astype(np.float64)
-    table.data *= reached[table.indices]
-    table.eliminate_zeros()
-    return table
+    reached = np.zeros(count, dtype=bool)
+    reached[order[work <= PAIRS]] = True
+    held = reached[weights.indices] & (weights.data != 0)
+    ends = np.concatenate([[0], np.cumsum(sums_of_rows(weights, held))]).astype(weights.indptr.dtype)
+    return csr_array((weights.data[held].astype(np.float64), weights.indices[held], ends), shape=weights.shape)
 
 
 def _peers(lengths: np.ndarray, asked: np.ndarray, rng: np.random.Generator) -> dict[int, np.ndarray]:

@@ -22,13 +22,16 @@ Sources: Welch 1947 (two means of unequal variance); Lancaster 1961 (mid-p).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 from scipy.stats import hypergeom, norm
 
 from rec_trak.data.impressions import Impressions
-from rec_trak.detection.reading import Reading, reading_of, spans_of
+from rec_trak.data.ragged import AT_ONCE, distinct
+from rec_trak.detection.reading import Reading, reading_of, spans_of, users_at_once
 
 LEAST_USERS = 10  # clicking users that an article needs to be judged
 LEAST_SIDE = 5  # users of either side to compare readings of
@@ -50,19 +53,23 @@ def readers_table(rows: Impressions, articles: int, seed: int = 0) -> pd.DataFra
     read, clicked, n = reading_of(rows, articles), rows.clicked.astype(np.int64), len(rows)
     gone, alone = _gone(read, clicked, articles), np.bincount(read.users)[read.users] == 1
     by_click, by_place = _rows_of(clicked, np.arange(n), articles), _holders(read, articles)
-    pairs, held = _held_by(read, clicked, articles)
+    held = _held(read, clicked, articles)
     rng, lines = np.random.default_rng(seed), []
     for article in np.flatnonzero(np.bincount(clicked, minlength=articles) >= LEAST_USERS).tolist():
         clicks, holders = by_click(article), by_place(article)
         users = len(np.unique(read.users[clicks]))
         if users < LEAST_USERS:
             continue
-        sides = [_drawn(part, rng) for part in (clicks, holders)]
-        counts = [_shuffled(flags, clicks) for flags in (gone, alone)]
-        counts += [_shuffled(flags, pairs(article)) for flags in held]
+        apart = unlike(read, article, *(_drawn(part, rng) for part in (clicks, holders)))
         readers = len(np.unique(read.users[holders]))
-        lines.append((article, len(clicks), users, readers, unlike(read, article, *sides), *counts))
-    return pd.DataFrame(lines, columns=["article", "clicks", "users", "readers", *SIGNALS])
+        lines.append((article, len(clicks), users, readers, apart, int(gone[clicks].sum()), int(alone[clicks].sum())))
+    table = pd.DataFrame(lines, columns=["article", "clicks", "users", "readers", *CLICKED])
+    judged = table["article"].to_numpy(dtype=np.int64)
+    for name, flags in (("gone", gone), ("alone", alone)):
+        table[name] = _rarity(n, int(flags.sum()), table["clicks"].to_numpy(), table[name].to_numpy())
+    for name, flagged in zip(HELD, held.flagged, strict=True):
+        table[name] = _rarity(int(held.pairs.sum()), int(flagged.sum()), held.pairs[judged], flagged[judged])
+    return table
 
 
 def unlike(read: Reading, article: int, clicks: np.ndarray, holders: np.ndarray) -> float:
@@ -108,27 +115,45 @@ def _gone(read: Reading, clicked: np.ndarray, articles: int) -> np.ndarray:
     asked, which = np.unique(read.users * articles + clicked, return_inverse=True)
     held = np.zeros(len(asked), dtype=bool)
     for some, owner in spans_of(read.weights):
-        keys = np.unique(read.users[owner] * articles + read.weights.indices[some])
+        keys = distinct(read.users[owner] * articles + read.weights.indices[some])
         held[np.searchsorted(asked, keys[np.isin(keys, asked, assume_unique=True)])] = True
     return ~held[which]
 
 
-def _held_by(read: Reading, clicked: np.ndarray, articles: int):
-    """A function that gives an article's pairs, and the flags HELD of all pairs of a user and an article that is in one
-    of their histories."""
-    owner = np.repeat(read.users, np.diff(read.weights.indptr))
-    pairs = np.unique(owner * articles + read.weights.indices)
-    flags = ~np.isin(pairs, read.users * articles + clicked), (np.bincount(read.users) == 1)[pairs // articles]
-    return _rows_of(pairs % articles, np.arange(len(pairs)), articles), flags
+@dataclass(frozen=True)
+class _Held:
+    """Pairs of a user and an article that is in one of their histories: how many there are of each article (A,), and of
+    these with each flag of HELD (2, A)."""
+
+    pairs: np.ndarray
+    flagged: np.ndarray
 
 
-def _shuffled(flags: np.ndarray, clicks: np.ndarray) -> float:
-    """How rarely shuffled logs have as many of the clicks with the flag, as a normal deviate, at most MOST."""
-    n, count, found = len(flags), len(clicks), int(flags[clicks].sum())
-    if not count:
-        return 0.0
-    law = hypergeom(n, int(flags.sum()), count)
-    return float(np.clip(norm.isf(law.sf(found) + law.pmf(found) / 2), -MOST, MOST))
+def _held(read: Reading, clicked: np.ndarray, articles: int) -> _Held:
+    """Some users at a time: a log has more such pairs than rows."""
+    pairs, flagged = np.zeros(articles, np.int64), np.zeros((len(HELD), articles), np.int64)
+    alone = np.bincount(read.users) == 1
+    for rows in users_at_once(read.users, AT_ONCE):
+        own = read.weights[rows]
+        keys = distinct(np.repeat(read.users[rows], np.diff(own.indptr)) * articles + own.indices)
+        user, article = np.divmod(keys, articles)
+        unclicked = ~np.isin(keys, read.users[rows] * articles + clicked[rows])
+        pairs += np.bincount(article, minlength=articles)
+        for counts, flag in zip(flagged, (unclicked, alone[user]), strict=True):
+            counts += np.bincount(article[flag], minlength=articles)
+    return _Held(pairs, flagged)
+
+
+def _rarity(n: int, flagged: int, counts: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """(m,) how rarely shuffled logs have as many with the flag, as a normal deviate, at most MOST; 0 of none.
+
+    Args:
+        n, flagged: of the log, and of these those with the flag.
+        counts, found: (m,) of each article, likewise.
+    """
+    counts, found = np.asarray(counts, dtype=np.int64), np.asarray(found, dtype=np.int64)
+    tails = hypergeom.sf(found, n, flagged, counts) + hypergeom.pmf(found, n, flagged, counts) / 2
+    return np.where(counts > 0, np.clip(norm.isf(tails), -MOST, MOST), 0.0)
 
 
 def _holders(read: Reading, articles: int):

@@ -63,6 +63,16 @@ def reading_of(rows: Impressions, articles: int, clicks: bool = False, without: 
     return Reading(csr_array((weights[read.values], read.values, offsets), shape=(n, articles)), user_numbers(rows))
 
 
+def sums_of_rows(table: csr_array, values: np.ndarray) -> np.ndarray:
+    """(N,) float64, the sums over each row of what is said of its stored numbers (as many values)."""
+    found = np.zeros(table.shape[0])
+    for start in range(0, len(found), AT_ONCE):
+        ends = table.indptr[start : start + AT_ONCE + 1].astype(np.int64)
+        own = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
+        found[start : start + AT_ONCE] = np.bincount(own, values[ends[0] : ends[-1]], minlength=len(ends) - 1)
+    return found
+
+
 def spans_of(table: csr_array) -> Iterator[tuple[slice, np.ndarray]]:
     """Some of the stored numbers at a time, whole rows, in order: where they are, and the row of each."""
     for start in range(0, table.shape[0], AT_ONCE):
@@ -86,8 +96,8 @@ def co_reading_of(read: Reading, groups: Iterable[np.ndarray], seed: int = 0) ->
     drawn = np.arange(n)
     if n > REFERENCE:
         drawn = np.sort(np.random.default_rng(seed).choice(n, size=REFERENCE, replace=False))
-    others = read.weights[drawn].T.tocsr()
-    everybody = sum(unit.sum(axis=0) for _, unit in _overlaps(read, drawn, others)) / max(len(drawn), 1)
+    others = read.weights[drawn].astype(np.float64).T.tocsr()
+    everybody = _summed(read, drawn, others).total / max(len(drawn), 1)
     found = np.full(n, -np.inf)
     for rows in groups:
         if len(rows):
@@ -97,23 +107,43 @@ def co_reading_of(read: Reading, groups: Iterable[np.ndarray], seed: int = 0) ->
 
 def _stranger(read: Reading, rows: np.ndarray, others: csr_array, everybody: np.ndarray) -> np.ndarray:
     """(R,) `co_reading_of` of one group's rows."""
-    total, anybody, with_own, count = np.zeros(others.shape[1]), *np.zeros((3, len(rows)))
-    for places, unit in _overlaps(read, rows, others):
-        _, user = np.unique(read.users[rows[places]], return_inverse=True)
-        own = csr_array((np.ones(len(user)), (user, np.arange(len(user))))) @ unit  # a row a user
-        total += own.sum(axis=0)
-        anybody[places], with_own[places] = unit @ everybody, np.sum(unit * own[user], axis=1)
-        count[places] = len(rows) - np.bincount(user)[user]
-    with_all = np.zeros(len(rows))
-    for places, unit in _overlaps(read, rows, others):
-        with_all[places] = unit @ total
-    return anybody - np.where(count > 0, (with_all - with_own) / np.maximum(count, 1), 0.0)
+    own = _summed(read, rows, others)
+    table = read.weights[rows]
+    anybody, with_all = (table @ (others @ total) / own.lengths for total in (everybody, own.total))
+    return anybody - np.where(own.others > 0, (with_all - own.with_own) / np.maximum(own.others, 1), 0.0)
 
 
-def _overlaps(read: Reading, rows: np.ndarray, others: csr_array) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Places in `rows`, and their overlaps with the reference rows, of length 1 or 0; a user's rows come at once."""
-    order = np.argsort(read.users[rows], kind="stable")
-    first = np.maximum.accumulate(np.where(np.diff(read.users[rows][order], prepend=-1), np.arange(len(rows)), 0))
-    for places in np.split(order, np.flatnonzero(np.diff(first // CHUNK)) + 1):  # split where a user begins
+@dataclass(frozen=True)
+class _Sums:
+    """The overlaps of R rows with the reference rows, of length 1 or 0 each, added up: `total` (REFERENCE,) of all;
+    of each row (R,) its product with those of its own user (`with_own`), how long it was (`lengths`, not below TINY),
+    and how many rows are of other users (`others`)."""
+
+    total: np.ndarray
+    with_own: np.ndarray
+    lengths: np.ndarray
+    others: np.ndarray
+
+
+def _summed(read: Reading, rows: np.ndarray, others: csr_array) -> _Sums:
+    _, user, count = np.unique(read.users[rows], return_inverse=True, return_counts=True)
+    total, with_own, lengths = np.zeros(others.shape[1]), *np.zeros((2, len(rows)))
+    for places in users_at_once(user, CHUNK):
         unit = (read.weights[rows[places]].astype(np.float64) @ others).toarray()
-        yield places, unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), TINY)
+        lengths[places] = np.maximum(np.sqrt(np.einsum("ij,ij->i", unit, unit)), TINY)
+        unit /= lengths[places][:, None]
+        total += unit.sum(axis=0)
+        with_own[places] = lengths[places] > TINY
+        several = np.flatnonzero(count[user[places]] > 1)
+        if len(several):
+            unit, (_, of) = unit[several], np.unique(user[places[several]], return_inverse=True)
+            of_users = csr_array((np.ones(len(of)), (of, np.arange(len(of))))) @ unit
+            with_own[places[several]] = np.einsum("ij,ij->i", unit, of_users[of])
+    return _Sums(total, with_own, lengths, len(rows) - count[user])
+
+
+def users_at_once(user: np.ndarray, count: int) -> Iterator[np.ndarray]:
+    """Places of rows, by their users' numbers (R,), about `count` at a time; those of a user come together."""
+    order = np.argsort(user, kind="stable")
+    first = np.maximum.accumulate(np.where(np.diff(user[order], prepend=-1), np.arange(len(user)), 0))
+    yield from np.split(order, np.flatnonzero(np.diff(first // count)) + 1)  # split where a user begins

@@ -66,8 +66,8 @@ def read_sums(folder: Path) -> dict[str, str]:
     return {name: told.split(" ")[1] for name, told in _told(folder).items() if " " in told}
 
 
-def check_sums(folder: Path, names: Iterable[str], again: str) -> None:
-    """Refuse files whose bytes are not those that were written.
+def check_sums(folder: Path, names: Iterable[str], again: str) -> dict[str, str]:
+    """Refuse files whose bytes are not those that were written; the check sums of those that were looked at.
 
     Args:
         folder: of the files.
@@ -77,13 +77,17 @@ def check_sums(folder: Path, names: Iterable[str], again: str) -> None:
     Raises:
         DataError: names the first.
     """
-    sums = read_sums(folder)
+    sums, found = read_sums(folder), {}
     for name in names:
-        if name in sums and (folder / name).is_file() and bytes_sum(folder / name) != sums[name]:
+        if name not in sums or not (folder / name).is_file():
+            continue
+        found[name] = bytes_sum(folder / name)
+        if found[name] != sums[name]:
             raise DataError(
                 f"{folder / name}: damaged or changed. Got bytes of another check sum than {RECORD} has, expected what "
                 f"was written. {again}"
             )
+    return found
 
 
 def bytes_sum(path: Path) -> str:

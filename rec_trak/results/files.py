@@ -185,14 +185,14 @@ def read_results(folder: str | Path) -> Results:
     missing = [name for name in (SCORES, LABELS_FILE, ROWS, METADATA) if not (folder / name).is_file()]
     if missing:
         raise DataError(f"{folder}: not a finished run, {', '.join(missing)} missing. Run scripts/score.py first.")
-    check_sums(folder, (SCORES, LABELS_FILE, ROWS), AGAIN)
+    sums = check_sums(folder, (SCORES, LABELS_FILE, ROWS), AGAIN)
     scores, labels = (read_or_refuse(folder / name, read_array) for name in (SCORES, LABELS_FILE))
     scores, labels = check_scores(scores, labels, str(folder))
     metadata = read_or_refuse(folder / METADATA, read_json)
     if not isinstance(metadata, dict):
         raise DataError(f"{folder / METADATA}: no keys and values. Got {type(metadata).__name__}. {AGAIN}")
     change = unguarded if metadata.get(GUARD) is True else None
-    return Results(folder, scores, labels, read_rows(folder / ROWS, labels, change), metadata)
+    return Results(folder, scores, labels, read_rows(folder / ROWS, labels, change, sums.get(ROWS)), metadata)
 
 
 def write_files(

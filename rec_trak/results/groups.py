@@ -19,7 +19,7 @@ import pandas as pd
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.mind import days
-from rec_trak.data.ragged import Ragged
+from rec_trak.data.ragged import Ragged, distinct
 from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.lines import AT_ONCE
@@ -138,7 +138,7 @@ def by_history_article(values: np.ndarray, history: Ragged, articles: Articles, 
         ends = history.offsets[start : start + AT_ONCE + 1]
         entries, rows = history.values[ends[0] : ends[-1]], np.repeat(np.arange(len(ends) - 1), np.diff(ends))
         real = entries < count  # those behind the table pad
-        rows, positions = np.divmod(np.unique(rows[real] * count + entries[real]), count)
+        rows, positions = np.divmod(distinct(rows[real] * count + entries[real]), count)
         counts += np.bincount(positions, minlength=count)
         np.add.at(sums, positions, values[start + rows])
     return _of_articles(counts, sums, articles, fake)

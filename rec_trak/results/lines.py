@@ -26,13 +26,13 @@ class Lines:
         count: N.
         make: makes lines: (n,) int64 places, names of columns -> a frame with these columns, in any order; more of them
             do no harm.
-        held: what was asked for before of whole columns.
+        held: what was found before about whole columns.
     """
 
     columns: tuple[str, ...]
     count: int
     make: Make
-    held: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)
+    held: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, table: pd.DataFrame | Lines) -> Lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from rec_trak.results.records import Change, open_lines
 
 SCORES, LABELS_FILE, ROWS = "trak_scores.npy", "trak_labels.npy", "rows.csv"
 AGAIN = "Run scripts/score.py again."
+HELD = 3  # a run, a set of it, and another run
+_held: dict[tuple, Lines] = {}
 
 
 def read_or_refuse(path: Path, reader: Callable[[Path], Any]) -> Any:
@@ -33,17 +36,31 @@ def read_or_refuse(path: Path, reader: Callable[[Path], Any]) -> Any:
         raise DataError(f"{path}: cannot be read ({reason(error)}). {AGAIN}") from None
 
 
-def read_rows(path: Path, labels: np.ndarray, change: Change | None = None) -> Lines:
+def read_rows(path: Path, labels: np.ndarray, change: Change | None = None, known: str | None = None) -> Lines:
     """The lines of rows.csv, text but for `sample_idx`, if they are the rows of the other files, in order.
 
     Args:
         path: of the file; it is read once from end to end, and again where lines are asked for.
         labels: (N,) of the other files.
         change: what is done to what is read; None for nothing.
+        known: the check sum of the file's bytes, where it was just made. A command opens a run several times: the lines
+            of the same bytes, of the last HELD files, are those of before, with what was asked of them.
 
     Raises:
         DataError: it cannot be read, or holds other rows.
     """
+    if known is None:
+        return _read_rows(path, labels, change)
+    key = (str(path.resolve()), known, change is None, hashlib.blake2b(labels.tobytes()).digest())
+    if key not in _held:
+        rows = _read_rows(path, labels, change)
+        while len(_held) >= HELD:
+            _held.pop(next(iter(_held)))
+        _held[key] = rows
+    return _held[key]
+
+
+def _read_rows(path: Path, labels: np.ndarray, change: Change | None) -> Lines:
     check = partial(_check_part, path, labels)
     rows = read_or_refuse(path, lambda path: open_lines(path, change or (lambda part: part), check))
     if len(rows) != len(labels):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rec_trak.data.batches import article_views, moved, unique_batch
 from rec_trak.data.inputs import Inputs
+from rec_trak.data.ragged import distinct
 from rec_trak.models.passes import values_only
 from rec_trak.training.metrics import ranking_quality
 
@@ -82,4 +83,4 @@ def _from_vectors(
 def _articles_of(inputs: Inputs, rows: np.ndarray) -> np.ndarray:
     """The different articles of some rows in the table's order, which is the order in which a batch has them."""
     tables = (inputs.impressions.history, inputs.impressions.candidates)
-    return np.unique(np.concatenate([table.subset(rows).values for table in tables]))
+    return distinct(np.concatenate([table.subset(rows).values for table in tables]))

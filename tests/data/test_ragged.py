@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rec_trak.data import ragged
-from rec_trak.data.ragged import Growing, Ragged, each_once, gathered, holding, same
+from rec_trak.data.ragged import Growing, Ragged, distinct, each_once, gathered, holding, same
 
 SEQUENCES = [[3, 1], [], [7], [], [2, 2, 9]]
 
@@ -100,3 +100,11 @@ def test_who_holds_an_entry():
         True,
     ]
     assert holding(Ragged.of([[1], []]), []).tolist() == [False, False]
+
+
+def test_distinct_integers():
+    """Law: what np.unique gives, of none and of one too."""
+    for values in ([], [4], [3, -1, 3, 0, 0, 7], np.arange(9)[::-1]):
+        given = np.array(values, dtype=np.int32)
+        assert np.array_equal(distinct(given), np.unique(given))
+        assert distinct(given).dtype == np.int32

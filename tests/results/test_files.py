@@ -16,6 +16,7 @@ from rec_trak.data.ragged import Ragged
 from rec_trak.errors import ConfigError, DataError, NumericalError, StoreError
 from rec_trak.results.belongs import RECORD, read_record
 from rec_trak.results.files import as_json, read_results, rewrite_results, write_files, write_results
+from rec_trak.results.rows_file import read_rows
 
 N = 6
 SCORES = np.array([0.3, 0.1, 0.9, 0.1, 1 / 3, -0.25])
@@ -213,6 +214,14 @@ def test_a_column_of_numbers(copy):
     assert held.numbers("sample_idx").tolist() == list(range(N))
     with pytest.raises(DataError, match=r"`user_id` of row \d\. Got .*, expected a finite number\. Run scripts"):
         held.numbers("user_id")
+
+
+def test_lines_of_the_same_bytes_are_read_once(run):
+    """Law: of the same bytes the lines are those of before; of others, or of bytes nobody looked at, they are not."""
+    path, labels = run / "rows.csv", read_results(run).labels
+    rows = read_rows(path, labels, known="a sum")
+    assert read_rows(path, labels, known="a sum") is rows
+    assert all(read_rows(path, labels, known=known) is not rows for known in ("another", None))
 
 
 def test_a_folder_that_is_no_finished_run_says_what_is_missing(tmp_path, copy):
