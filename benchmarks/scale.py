@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py /tmp/scale --rows 100000                      # makes the data, then all commands
     python benchmarks/scale.py /tmp/scale --rows 100000 --only dry_run again
+    python benchmarks/scale.py /tmp/scale --rows 100000 --plan         # what a dry run expects beside what it takes
 
 The log is MIND-like (histories of 22 articles on average, few articles popular, slates of 20 with one click), the model
 a small NRMS with fresh weights: what is measured is all that grows with the log and is not gradients.
@@ -115,6 +116,32 @@ def measured(command: list[str], env: dict[str, str]) -> dict:
     return found if child.returncode == 0 else found | {"failed": said[-400:]}
 
 
+def fill(folder: Path) -> None:
+    """A save directory whose gradients are drawn: nothing that comes after asks where they are from."""
+    from unittest import mock
+
+    from rec_trak.attribution import filling, session
+    from rec_trak.attribution.job import Run, read_job
+    from rec_trak.attribution.ways import Way
+    from rec_trak.config.analysis import read_analysis_config
+    from rec_trak.gradients.preflight import GradientChoice
+
+    rng = np.random.default_rng(0)
+
+    def drawn(traker, job, way, rows: np.ndarray) -> None:
+        held = traker.saver.current_store
+        held["grads"][rows] = rng.standard_normal((len(rows), job.proj_dim), dtype=np.float32)
+        held["out_to_loss"][rows] = rng.random((len(rows), 1), dtype=np.float32)
+        held["is_featurized"][rows] = 1
+
+    os.environ["REC_TRAK_CACHE"] = str(folder / "cache")
+    job = read_job(Run(read_analysis_config(folder / "trak.yaml"), "train_clean", "clean"))
+    way = Way(GradientChoice("factored", "drawn"), None, "drawn")
+    quick = (mock.patch.object(filling, "_featurize_rows", drawn), mock.patch.object(Way, "batch"))
+    with quick[0], quick[1], mock.patch.object(session, "agreed_way", return_value=way):
+        session.featurize(job)
+
+
 def read_input(folder: Path) -> None:
     """What every command does before its own work, in this process: libraries, the log, all else of the input."""
     from rec_trak.attribution.job import Run, fingerprint, read_job
@@ -137,6 +164,41 @@ def read_input(folder: Path) -> None:
         before = now
 
 
+def expect(folder: Path) -> None:
+    """What `featurize.py --dry_run` expects, as JSON: processor seconds, bytes of disk and of a process."""
+    from rec_trak.attribution.estimate import estimate
+    from rec_trak.attribution.job import Run, read_job
+    from rec_trak.config.analysis import read_analysis_config
+
+    time.perf_counter = time.process_time  # the processor's seconds, so that other work on the machine does not decide
+    cost = estimate(read_job(Run(read_analysis_config(folder / "trak.yaml"), "train_clean", "clean")))
+    own = time.process_time()
+    told = {"path": cost.gradient.name, "own": own, "seconds": cost.seconds, "disk": cost.disk, "memory": cost.memory}
+    print(json.dumps(told), flush=True)
+
+
+def compare_plan(folder: Path, env: dict[str, str]) -> None:
+    """A table of what a dry run expects and what featurizing then takes, in a store that is made anew."""
+    store = folder / "results" / "clean_train_clean" / "store"
+    if store.exists():
+        raise SystemExit(f"{store} is there: a plan is of a run that has nothing yet")
+    this = [sys.executable, __file__, str(folder), "--expect"]
+    told = json.loads(
+        subprocess.run(this, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
+    )
+    found = measured(commands(folder)["featurize"], env)
+    disk = sum(512 * path.stat().st_blocks for path in store.rglob("*") if path.is_file())
+    rows = {
+        "processor seconds, reading and trials among them": (told["own"] + told["seconds"], found["seconds"]),
+        "disk, GB": (told["disk"] / 1e9, disk / 1e9),
+        "peak of the process, GB": (told["memory"] / 1e9, found["peak_gb"] * 2**30 / 1e9),
+    }
+    print(f"{told['path']}:", found.get("failed", ""))
+    print("| | expected | taken | expected / taken |\n|---|---|---|---|")
+    for name, (expected, taken) in rows.items():
+        print(f"| {name} | {expected:.3g} | {taken:.3g} | {expected / taken:.2f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where data, results and the cache go; made where it is not there")
@@ -144,14 +206,28 @@ def main() -> None:
     parser.add_argument("--articles", type=int, help="in the table (default: a tenth of the rows, at least 1,000)")
     parser.add_argument("--only", nargs="+", help="commands to run, in this order; all by default")
     parser.add_argument("--input", action="store_true", help="read the input alone, of data that are there")
+    parser.add_argument("--drawn", action="store_true", help="fill the save directory with drawn gradients, no more")
+    parser.add_argument(
+        "--plan", action="store_true", help="compare what a dry run expects with what featurizing takes"
+    )
+    parser.add_argument("--expect", action="store_true", help="what a dry run expects, alone")
     args = parser.parse_args()
+    if args.expect:
+        expect(args.folder)
+        return
     if args.input:
         read_input(args.folder)
         return
     if not (args.folder / "trak.yaml").exists():
         make(args.folder, args.rows, args.articles or max(args.rows // 10, 1_000))
+    if args.drawn:
+        fill(args.folder)
+        return
     root = str(Path(__file__).parent.parent)
     env = os.environ | {"REC_TRAK_CACHE": str(args.folder / "cache"), "PYTHONPATH": root}
+    if args.plan:
+        compare_plan(args.folder, env)
+        return
     every = commands(args.folder)
     print("| command | processor seconds | peak GB |\n|---|---|---|", flush=True)
     for name in args.only or every:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import resource
 import time
 from dataclasses import dataclass
 
@@ -15,14 +16,12 @@ from rec_trak.attribution.job import Job
 from rec_trak.attribution.needs import features_disk, scores_disk
 from rec_trak.attribution.ways import Way, choose_way
 from rec_trak.clicks import ClickOutput
-from rec_trak.gradients.factors import Factors
 from rec_trak.gradients.preflight import GradientChoice
 from rec_trak.room import available_memory, free_disk
 from rec_trak.scoring.memory import SMALL, scoring_memory
 from rec_trak.sketch.projectors import make_projector
 
 TRIED_BATCHES = 3
-ACTIVATIONS = 3  # what a pass holds beside the factors (attention, its gradient, signed copies), in units of them
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,9 @@ class Estimate:
         seconds: for all rows of all members, by the rate of the tried rows.
         disk: bytes that the save directory is still to take.
         free: bytes free on its disk.
-        memory: bytes beyond the libraries: weights, and what a batch of the longest rows was seen to need.
+        threads: by which that is.
+        memory: bytes of a process at its peak, pages of the save directory aside: `held`, which it had taken with the
+            rows read and a batch of the longest tried, and a span where articles are taken once each.
         target_disk: bytes that each target to be explained takes of that disk; target_scratch: more, while scoring.
         scoring_memory: bytes beyond the libraries at scoring, whatever N is.
         available_memory: bytes that there are; None where the system does not say.
@@ -48,8 +49,10 @@ class Estimate:
     gradient: GradientChoice
     articles: str
     seconds: float
+    threads: int
     disk: int
     free: int
+    held: int
     memory: int
     target_disk: int
     target_scratch: int
@@ -68,9 +71,9 @@ def estimate(job: Job) -> Estimate:
         job.model, ClickOutput(job.loss), job.parameter_count, torch.float32, job.device, grad_wrt=job.grad_wrt
     )
     projector = make_projector(job.projector, job.parameter_count, job.proj_dim, job.seed, job.device)
-    seconds, tried = _tried(job, way, computer, projector)
+    seconds, span = _tried(job, way, computer, projector)
     rows, members, p = len(job.inputs), len(job.members), job.parameter_count
-    weights = sum(w.numel() for w in job.model.state_dict().values())
+    held = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Estimate(
         rows=rows,
         members=members,
@@ -78,9 +81,11 @@ def estimate(job: Job) -> Estimate:
         gradient=way.choice,
         articles=str(way.plan or way.untaken),
         seconds=seconds * members,
+        threads=torch.get_num_threads(),
         disk=sum(features_disk(job).values()),
         free=free_disk(job.save_dir),
-        memory=4 * weights + tried,
+        held=held,
+        memory=held + span,
         target_disk=members * 4 * (job.proj_dim + 1),
         target_scratch=sum(scores_disk(job, 1).values()),
         scoring_memory=max(SMALL, scoring_memory(job.proj_dim)),  # blocks of rows take some, whatever K is
@@ -89,31 +94,24 @@ def estimate(job: Job) -> Estimate:
 
 
 def _tried(job: Job, way: Way, computer: AbstractGradientComputer, projector: AbstractProjector) -> tuple[float, int]:
-    """Seconds for all rows of a member, and bytes at the peak of a batch, about."""
+    """Seconds for all rows of a member, and bytes of a span; a batch of the longest rows has been held."""
     order = np.argsort(job.inputs.impressions.history.lengths, kind="stable")
     size = min(job.batch_size, len(order))
     if way.plan is not None:  # which measured it
         pairs = dataclasses.replace(way, choice=GradientChoice("factored", ""), plan=None)
         given = (job.model, ClickOutput(job.loss), job.parameter_count, torch.float32, job.device)
-        batch = _featurize(
-            pairs, pairs.computer("float32")(*given, grad_wrt=job.grad_wrt), projector, job, order[-size:]
-        )
-        return way.plan.article_seconds, batch + int(job.memory * 1e9)
+        _featurize(pairs, pairs.computer("float32")(*given, grad_wrt=job.grad_wrt), projector, job, order[-size:])
+        return way.plan.article_seconds, way.plan.memory
     starts = np.linspace(0, len(order) - size, min(TRIED_BATCHES, len(order) // size)).astype(int)
     _featurize(way, computer, projector, job, order[:size])  # what a run pays once is not a row's cost
     begin = time.perf_counter()
     for start in starts:
-        held = _featurize(way, computer, projector, job, order[start : start + size])
-    return (time.perf_counter() - begin) / (len(starts) * size) * len(order), held
+        _featurize(way, computer, projector, job, order[start : start + size])
+    return (time.perf_counter() - begin) / (len(starts) * size) * len(order), 0
 
 
-def _featurize(way: Way, computer, projector, job: Job, rows: np.ndarray) -> int:
-    """Try one batch; the bytes that it held at its peak, about."""
+def _featurize(way: Way, computer, projector, job: Job, rows: np.ndarray) -> None:
+    """Try one batch."""
     batch = way.batch(job, job.inputs, rows)
-    grads = computer.compute_per_sample_grad(batch)
-    projector.project(grads, model_id=0)
+    projector.project(computer.compute_per_sample_grad(batch), model_id=0)
     computer.compute_loss_grad(batch)
-    if not isinstance(grads, Factors):
-        return 2 * sum(grad.numel() * grad.element_size() for grad in grads.values())
-    held = {id(x): x for parts in grads.parts.values() for part in parts for x in vars(part).values()}
-    return ACTIVATIONS * sum(x.numel() * x.element_size() for x in held.values() if isinstance(x, torch.Tensor))

@@ -33,9 +33,11 @@ def run(args: argparse.Namespace) -> None:
         say(f"gradient    {cost.gradient.name}: {cost.gradient.reason}")
         say(f"articles    {cost.articles}")
         say(f"projector   {job.projector}")
-        say(f"time        about {cost.seconds:,.0f} s")
+        say(f"time        about {cost.seconds:,.0f} s with {cost.threads} thread(s)")
         say(f"disk        {in_words(cost.disk, up=True)} more in {job.save_dir}, {in_words(cost.free)} free")
-        say(f"memory      about {in_words(cost.memory)} beyond the libraries")
+        held, span = in_words(cost.held, up=True), in_words(cost.memory - cost.held, up=True)
+        whole = in_words(cost.memory, up=True)
+        say(f"memory      about {whole} a process: {held} for libraries, rows, a batch, {span} for a span (--memory)")
         kept, passing = in_words(cost.target_disk, up=True), in_words(cost.target_scratch, up=True)
         there = "" if cost.available_memory is None else f", {in_words(cost.available_memory)} available"
         say(f"scoring     about {in_words(cost.scoring_memory)} of memory{there}")
