@@ -22,6 +22,7 @@ from trak.projectors import AbstractProjector
 from rec_trak.attribution.apart import factors_by_article
 from rec_trak.attribution.job import Job
 from rec_trak.attribution.session import featurize_targets
+from rec_trak.attribution.settled import settled
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import ClickOutput
 from rec_trak.data.articles import Articles
@@ -106,6 +107,7 @@ def explain(
                 f"--explain: no such {what}. Got {number}, expected 0 to {count - 1}. Take a number from the rankings."
             )
     featurize_targets(job, name, targets, articles=articles)
+    job = settled(job)
     rows = np.flatnonzero(job.impression_of_row == row)
     projector = make_projector(job.projector, job.parameter_count, job.proj_dim, job.seed, job.device)
     found = [_member(job, model_id, name, rows, target, projector) for model_id in range(len(job.members))]

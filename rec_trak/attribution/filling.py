@@ -14,6 +14,7 @@ from trak import TRAKer
 from rec_trak.attribution.job import Job
 from rec_trak.attribution.ways import Way, agreed_way
 from rec_trak.clicks import ClickOutput
+from rec_trak.config.analysis import AUTO
 from rec_trak.data.inputs import Inputs
 from rec_trak.errors import NumericalError
 from rec_trak.progress import progress
@@ -112,7 +113,7 @@ def make_traker(job: Job, way: Way, loss: str) -> TRAKer:
             use_half_precision=False,
             projector_seed=job.seed,
             grad_wrt=job.grad_wrt,
-            lambda_reg=job.lambda_rel,
+            lambda_reg=1.0 if job.lambda_rel == AUTO else job.lambda_rel,  # traker's own; nothing here solves by it
             logging_level=logging.WARNING,
         )
     finally:

@@ -29,6 +29,7 @@ from torch import Tensor
 from rec_trak.attribution.influence import share_of_all
 from rec_trak.attribution.job import Job
 from rec_trak.attribution.session import featurize_targets
+from rec_trak.attribution.settled import settled
 from rec_trak.attribution.ways import choose
 from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import ClickOutput, expand
@@ -93,6 +94,7 @@ def history_influence(
     """
     where = _wanted(job, only)
     featurize_targets(job, name, targets, articles=articles)
+    job = settled(job)
     rows = _as_read(job)
     owner, place = _places(rows.history, where)
     if not len(owner):

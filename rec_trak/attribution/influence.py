@@ -20,6 +20,7 @@ from numpy.lib.format import open_memmap
 from rec_trak.attribution.job import Job
 from rec_trak.attribution.needs import FEWER, require_room_for_targets, scores_disk, solved_type
 from rec_trak.attribution.session import featurize_targets, require_finished
+from rec_trak.attribution.settled import settled
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.disk import replacing
@@ -93,6 +94,7 @@ def self_influence(job: Job, form: str = "self_influence") -> SelfInfluence:
         StoreError: rows are missing, or the directory is another run's.
         NumericalError: no ridge with K >= N, or a score that is not finite.
     """
+    job = settled(job)
     h, q, own, diagnostics, nothing = [], [], [], [], np.ones(len(job.inputs), dtype=bool)
     for phi, member_q, kernel, member_h in _systems(job):
         nothing &= negligible(phi, member_h, kernel, job.precision)
@@ -135,6 +137,7 @@ def target_influence(
         DataError: no target carries anything.
         NumericalError: a gradient or score is not finite.
     """
+    job = settled(job)
     require_finished(job)
     require_room_for_targets(job, name, len(targets), scores_disk(job, len(targets), matrix))
     count = featurize_targets(job, name, targets, articles=articles)

@@ -110,7 +110,7 @@ class Job:
         members: one a checkpoint; model id = position.
         grad_wrt: names of the parameters to differentiate, in the model's order.
         loss, proj_dim, projector, seed, gradient, precision, batch_size, device, lambda_rel, memory: as in the
-            configuration.
+            configuration; what scores takes a `lambda_rel` of `auto` through `settled.settled` first.
         save_dir: the store.
         reading: how the click log was read.
         coverage: how much of the rows the model's dictionaries know.
@@ -132,7 +132,7 @@ class Job:
     precision: str
     batch_size: int
     device: str
-    lambda_rel: float
+    lambda_rel: float | str
     save_dir: Path
     reading: Reading = field(default_factory=Reading)
     coverage: tuple[Coverage, ...] = ()

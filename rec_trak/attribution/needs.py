@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rec_trak.attribution.job import Job
+from rec_trak.config.analysis import AUTO
 from rec_trak.disk import sweep
 from rec_trak.errors import StoreError
 from rec_trak.room import require_disk
@@ -23,8 +24,8 @@ FEWER = f"{INSTEAD}, or explain fewer targets"
 
 
 def solved_type(job: Job) -> type:
-    """The type of solved targets, by the precision that the job's ridge needs."""
-    return np.float64 if needs_double(job.lambda_rel) else np.float32
+    """The type of solved targets, by the precision that the job's ridge needs; `auto` tries none that needs more."""
+    return np.float64 if job.lambda_rel != AUTO and needs_double(job.lambda_rel) else np.float32
 
 
 def features_disk(job: Job) -> dict[Path, int]:

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> None:
     from rec_trak.attribution.job import read_job
     from rec_trak.attribution.session import featurize
     from rec_trak.results.nothing import nothing_notes
-    from rec_trak.runs.making import score_rows
+    from rec_trak.runs.making import ridge_notes, score_rows
 
     run = run_from(args)
     job = read_job(run)
@@ -34,6 +34,6 @@ def run(args: argparse.Namespace) -> None:
     say(f"featurized {done.computed:,} of {done.rows * done.members:,} rows")
     result, paths = score_rows(run, job)
     print_diagnostics(result.diagnostics, job.proj_dim)
-    for note in nothing_notes(result.nothing):
+    for note in [*ridge_notes(run, job), *nothing_notes(result.nothing)]:
         say(f"note: {note}")
     print_paths(paths)

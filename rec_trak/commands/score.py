@@ -46,7 +46,14 @@ def run(args: argparse.Namespace) -> None:
     from rec_trak.attribution.job import read_job
     from rec_trak.results.groups import NOT_A_COUNTERFACTUAL
     from rec_trak.results.nothing import nothing_notes, nothing_targets_notes
-    from rec_trak.runs.making import explain_row, help_with_targets, score_history, score_rows, score_targets
+    from rec_trak.runs.making import (
+        explain_row,
+        help_with_targets,
+        ridge_notes,
+        score_history,
+        score_rows,
+        score_targets,
+    )
 
     run = run_from(args)
     job = read_job(run)
@@ -75,5 +82,5 @@ def run(args: argparse.Namespace) -> None:
         say(f"self-influence of {len(job.impressions):,} impressions")
     print_diagnostics(result.diagnostics, job.proj_dim)
     print_paths(paths)
-    for note in [NOT_A_COUNTERFACTUAL, *nothing_notes(result.nothing), *notes]:
+    for note in [NOT_A_COUNTERFACTUAL, *ridge_notes(run, job), *nothing_notes(result.nothing), *notes]:
         say(f"note: {note}")

@@ -18,6 +18,7 @@ from rec_trak.words import QUOTE, plain, quoted
 MODEL_TYPES = ("clean", "poisoned")
 CODE_BASES = ("auto", "rec_trak", "plm4newsrs", "yusanshi", "newsreclib", "keras")
 DATASET_TYPES = ("train_clean", "train_poisoned")
+AUTO = "auto"  # of `lambda_rel`: chosen by the models' margins of left-out rows
 UNUSED = frozenset({"tsne_max_samples"})
 CHECKPOINT_KEYS = {"clean": "model_checkpoint", "poisoned": "poisoned_model_checkpoint"}
 
@@ -56,7 +57,7 @@ class AnalysisConfig:
     gradient: str = field(default="auto", metadata={"choices": ("auto", "articles", "factored", "functional", "loop")})
     precision: str = field(default="float32", metadata={"choices": ("float32", "bf16")})
     score: str = field(default="self_influence", metadata={"choices": ("self_influence", "loss_gradient")})
-    lambda_rel: float = field(default=1.0, metadata={"least": 0.0})
+    lambda_rel: float | str = field(default=1.0, metadata={"least": 0.0, "words": (AUTO,)})
     num_models: int | None = field(default=None, metadata={"least": 1})
     top_k: int = field(default=100, metadata={"least": 1})
     sample_size: int | None = field(default=None, metadata={"least": 1})

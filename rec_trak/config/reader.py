@@ -51,7 +51,8 @@ def build(cls: type[T], mapping: dict[str, Any], where: str, ignored: frozenset[
     Args:
         cls: a frozen dataclass whose fields are int, float, str, bool, Path-free unions, lists, tuples, dicts of
             these, or further dataclasses (given as mappings). A field may name its allowed values with
-            `metadata={"choices": (...)}` and its least value with `metadata={"least": x}`.
+            `metadata={"choices": (...)}`, its least value with `metadata={"least": x}`, and, if it is a number or one
+            of a few words, those with `metadata={"words": (...)}`.
         mapping: what the file said.
         where: the file (and section), for messages.
         ignored: keys that are accepted and left unread.
@@ -83,6 +84,9 @@ def build(cls: type[T], mapping: dict[str, Any], where: str, ignored: frozenset[
 
 def _coerce(value: Any, hint: Any, metadata: typing.Mapping[str, Any], where: str) -> Any:
     """`value` as the type `hint`, or a ConfigError that shows both."""
+    words = metadata.get("words")
+    if words:
+        return _number_or_word(value, words, metadata, where)
     value = _as_type(value, hint, where)
     choices = metadata.get("choices")
     if choices and value is not None and value not in choices:
@@ -93,6 +97,16 @@ def _coerce(value: Any, hint: Any, metadata: typing.Mapping[str, Any], where: st
     if least is not None and isinstance(value, (int, float)) and not value >= least:
         raise ConfigError(f"{where} is too small. Got {quoted(value)}, expected at least {least}.")
     return value
+
+
+def _number_or_word(value: Any, words: tuple[str, ...], metadata: typing.Mapping[str, Any], where: str) -> float | str:
+    """One of `words` as it is, else a number."""
+    if isinstance(value, str) and value in words:
+        return value
+    try:
+        return _coerce(value, float, {key: metadata[key] for key in metadata if key != "words"}, where)
+    except ConfigError as error:
+        raise ConfigError(f"{str(error).removesuffix('.')} or {' or '.join(words)}.") from None
 
 
 def _as_type(value: Any, hint: Any, where: str) -> Any:

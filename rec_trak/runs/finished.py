@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rec_trak.config.analysis import AnalysisConfig, analysis_config
+from rec_trak.config.analysis import AUTO, AnalysisConfig, analysis_config
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.belongs import check_sums, scoring_digest
 from rec_trak.results.files import METADATA, Results, read_results
@@ -168,6 +168,8 @@ class FinishedRun:
                     f"{self.folder / METADATA}: the model is of the user's own code, which is only imported where a "
                     "YAML given now names it. Got none, expected the run's own. Give it (trust.py --config)."
                 )
+        if config.lambda_rel == AUTO:
+            config = dataclasses.replace(config, lambda_rel=float(told["score"]["lambda_rel"]))
         job = read_job(Run(config, told.get("dataset_type"), told.get("model_type")))
         check_manifest(save_dir, read_manifest(save_dir), fingerprint(job))
         return job

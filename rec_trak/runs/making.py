@@ -19,7 +19,9 @@ from rec_trak.attribution.influence import SelfInfluence, TargetInfluence, self_
 from rec_trak.attribution.job import Job, Run, fingerprint, versions
 from rec_trak.attribution.rows import within
 from rec_trak.attribution.session import featurize_targets
+from rec_trak.attribution.settled import ridge_line, settled
 from rec_trak.attribution.target_sets import NamedTargets, named_targets
+from rec_trak.config.analysis import AUTO
 from rec_trak.data.tables import DIGITS
 from rec_trak.errors import ConfigError
 from rec_trak.results.belongs import scoring_digest
@@ -65,8 +67,9 @@ def score_rows(run: Run, job: Job, group_by: Sequence[str] = ()) -> tuple[SelfIn
     top_k = within(config.top_k, len(job.impressions), "top_k", "rows", asked_for="top_k" in run.flags)
     if config.save_embeddings:
         _require_room_for_projected(run.folder, job)
+    job = settled(job)
     result = self_influence(job, config.score)
-    score = {"form": config.score, "lambda_rel": config.lambda_rel}
+    score = {"form": config.score, "lambda_rel": job.lambda_rel}
     paths = write_results(
         run.folder,
         result.scores,
@@ -103,14 +106,14 @@ def score_targets(
     """
     check_columns(job.impressions, group_by, job.articles)
     top_k = within(run.config.top_k, len(job.impressions), "top_k", "rows", asked_for="top_k" in run.flags)
-    targets = named_targets(run, job, wanted)
+    targets, job = named_targets(run, job, wanted), settled(job)
     folder = _folder(run, targets)
     matrix = folder / "scores.npy" if keep_matrix else None
     ends = min(top_k, ENDS)
     result = target_influence(job, targets.name, targets.impressions, ends, matrix, targets.articles)
     score = {
         "form": "target_influence",
-        "lambda_rel": run.config.lambda_rel,
+        "lambda_rel": job.lambda_rel,
         "targets": targets.name,
         "target_count": len(targets),
     }
@@ -161,7 +164,7 @@ def score_history(run: Run, job: Job, wanted: str, only: Sequence[str] | None = 
         ConfigError: an unknown article or target set, or an article that no history holds.
         DataError, StoreError: as `score_targets`.
     """
-    targets = named_targets(run, job, wanted)
+    targets, job = named_targets(run, job, wanted), settled(job)
     found = history_influence(job, targets.name, targets.impressions, only or None, targets.articles)
     table = places_table(found, rows_table(job.impressions, job.articles), job.articles)
     (path,) = write_files(_folder(run, targets), {PLACES: as_csv(table)}, _scoring(job, targets.name))
@@ -194,7 +197,7 @@ def explain_row(run: Run, job: Job, row: str, target: str) -> tuple[list[str], P
             f"--explain: a row and a target are needed. Got {row} {target}, expected two numbers, the second after the "
             "name of its set, as in `--explain 12 honeypot:3`."
         )
-    targets = named_targets(run, job, wanted)
+    targets, job = named_targets(run, job, wanted), settled(job)
     found = explain(job, targets.name, targets.impressions, int(row), int(number), targets.articles)
     file = f"explain_{found.row}_{found.target}.csv"
     (path,) = write_files(_folder(run, targets), {file: as_csv(found.parts)}, _scoring(job, targets.name))
@@ -273,8 +276,13 @@ def describe(run: Run, job: Job, score: dict[str, Any], diagnostics: tuple[Diagn
         "proof": [proofs.get(member.digest) for member in job.members],
         "date": date.today().isoformat(),
         "versions": versions(),
-        "notes": [*job.impressions.notes, NOT_A_COUNTERFACTUAL],
+        "notes": [*job.impressions.notes, NOT_A_COUNTERFACTUAL, *ridge_notes(run, job)],
     }
+
+
+def ridge_notes(run: Run, job: Job) -> list[str]:
+    """What was chosen where the configuration leaves the ridge to the models, and why."""
+    return [ridge_line(job)] if run.config.lambda_rel == AUTO else []
 
 
 def _require_room_for_projected(folder: Path, job: Job) -> None:

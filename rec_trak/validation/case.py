@@ -10,6 +10,7 @@ import numpy as np
 
 from rec_trak.attribution.job import Job, Run
 from rec_trak.attribution.session import featurize_targets, require_finished
+from rec_trak.attribution.settled import settled
 from rec_trak.attribution.target_sets import named_targets
 from rec_trak.config.training import TrainingConfig
 from rec_trak.data.articles import Articles
@@ -117,6 +118,7 @@ def make_case(
     check_same_model(training, job.model_config, where)
     named = named_targets(run, job, wanted)
     require_finished(job)
+    job = settled(job)
     require_systems(job.proj_dim)  # now, not after hours of retraining
     results = scored_set(run.folder, named.name)
     check_made_by(results, job, len(named))

@@ -18,6 +18,7 @@ from rec_trak.scoring.solve import Kernel, blocks, gram, solve
 from rec_trak.scoring.streaming import solve_targets
 
 RUN, NO_Q, DOT = "influence (the run's)", "influence without Q", "gradient dot product"
+CHOSEN = "influence, lambda_rel auto = {:g}"  # where the run's is another number
 CANDIDATES, ARTICLES, SIGNED, RANDOM = "shared candidates", "shared articles", "shared candidates, signed", "random"
 OVERLAPS = (CANDIDATES, ARTICLES, SIGNED)  # baselines that need no model
 MemberReader = Callable[[int], tuple[np.ndarray, np.ndarray]]  # model id -> (phi (N, K), Q (N,))
@@ -116,9 +117,7 @@ def baseline_scores(
         product of the two, which knows that a row which shows an article unclicked speaks against it; RANDOM: a
         standard normal number for each row and target.
     """
-    count = 1 + max(
-        int(table.values.max(initial=0)) for one in (rows, targets) for table in (one.history, one.candidates)
-    )
+    count = _articles_of(rows, targets)
     groups = np.asarray(groups, dtype=np.float64)
     kinds: Mapping[str, Callable] = {CANDIDATES: _candidates, ARTICLES: _articles, SIGNED: _signed}
     found = {}
@@ -128,6 +127,18 @@ def baseline_scores(
     random = np.random.default_rng(seed)
     found[RANDOM] = np.column_stack([groups @ random.standard_normal(len(rows)) for _ in range(len(targets))])
     return found
+
+
+def signed_candidates(rows: Impressions, targets: Impressions):
+    """What SIGNED takes inner products of: sparse (I, A) of the rows and (M, A) of the targets, A articles."""
+    count = _articles_of(rows, targets)
+    return _signed(rows, count), _signed(targets, count)
+
+
+def _articles_of(rows: Impressions, targets: Impressions) -> int:
+    return 1 + max(
+        int(table.values.max(initial=0)) for one in (rows, targets) for table in (one.history, one.candidates)
+    )
 
 
 def _candidates(rows: Impressions, count: int):

@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rec_trak.attribution.settled import explained_margins
 from rec_trak.config.documents import DocumentError, read_json
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.belongs import run_digest, scoring_digest
 from rec_trak.results.files import METADATA, Writer, as_csv, as_json, write_files
+from rec_trak.scoring.choice import best_ridge
 from rec_trak.store.manifest import read_whole
 from rec_trak.validation.case import Case
-from rec_trak.validation.estimates import baseline_scores, group_scores
+from rec_trak.validation.estimates import CHOSEN, RUN, baseline_scores, group_scores
 from rec_trak.validation.lds import lds
 from rec_trak.validation.removal import removal
 from rec_trak.validation.retrain import Retraining, retrain_all
@@ -92,10 +94,21 @@ def score(case: Case, subsets: int, trainings: int) -> dict[str, Any]:
     predicted = group_scores(
         len(job.members), case.member, case.member_targets, case.in_rows(groups), job.lambda_rel
     ) | baseline_scores(job.impressions, case.targets, groups, case.seed)
+    predicted |= with_chosen_ridge(case, groups)
     told = lds(predicted, margins, seed=case.seed)
     told["target_places"] = case.places[told["target_places"]].tolist()
     told["diverged"] = [f"seed {one.seed}" for one, o in zip(wanted, outcomes, strict=True) if o.diverged]
     return told
+
+
+def with_chosen_ridge(case: Case, groups: np.ndarray) -> dict[str, np.ndarray]:
+    """What the ranking with `lambda_rel: auto` predicts, where that is another than the run's; else nothing."""
+    job = case.job
+    ridge = best_ridge([explained_margins(job)])
+    if ridge == job.lambda_rel:
+        return {}
+    found = group_scores(len(job.members), case.member, case.member_targets, case.in_rows(groups), ridge)
+    return {CHOSEN.format(ridge): found[RUN]}
 
 
 def described(case: Case, content: dict[str, Any]) -> dict[str, Any]:

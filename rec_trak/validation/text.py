@@ -57,16 +57,17 @@ def _lds(told: dict[str, Any]) -> tuple[list[str], list[str]]:
     if best is None:
         return [], [f"The ranking predicts retraining: {numbers}."]
     beside = f"`{name}`, a rule that counts clicks, reaches {best['lds']:.2f}"
-    if best["over"] <= 0:
-        return [f"The ranking predicts retraining no better than a rule without a model: {numbers}; {beside}."], []
-    if best["over_interval"][0] <= 0:
-        return [f"The ranking does not clearly predict retraining better than a rule: {numbers}; {beside}."], []
     better = [
         other
         for other, line in told["scores"].items()
         if other not in (RUN, RANDOM, *OVERLAPS) and line["over_interval"][1] < 0
     ]
     also = [f"`{other}` predicts it better: LDS {told['scores'][other]['lds']:.2f}." for other in better]
+    if best["over"] <= 0:
+        failed = f"The ranking predicts retraining no better than a rule without a model: {numbers}; {beside}."
+        return [failed, *also], []
+    if best["over_interval"][0] <= 0:
+        return [f"The ranking does not clearly predict retraining better than a rule: {numbers}; {beside}.", *also], []
     return also, [f"The ranking predicts retraining: {numbers}; {beside}."]
 
 

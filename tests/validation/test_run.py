@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,13 @@ from support import tiny, validated
 from support.commands import call
 from support.marked import sum_again
 
+from rec_trak.attribution.settled import explained_margins
 from rec_trak.errors import ConfigError, DataError, NumericalError, StoreError
 from rec_trak.page.page import write_page
+from rec_trak.scoring.choice import best_ridge
 from rec_trak.validation import retrain
-from rec_trak.validation.estimates import OVERLAPS, RUN
-from rec_trak.validation.run import validate, write_validation
+from rec_trak.validation.estimates import CHOSEN, OVERLAPS, RUN, group_scores
+from rec_trak.validation.run import validate, with_chosen_ridge, write_validation
 
 SETTINGS = {"subsets": 10, "trainings": 2, "removal_seeds": 1, "removal_targets": 2}
 
@@ -76,6 +79,20 @@ def test_parts_that_are_not_there(made):
         validate(made[3], ["lds", "lsd"])
     with pytest.raises(ConfigError, match=r"--what: no such check\. Got none"):
         validate(made[3], [])
+
+
+def test_the_chosen_ridge_is_measured_beside_the_run(made):
+    """Law: what `lambda_rel: auto` would predict is measured where it is another ridge than the run's."""
+    case = made[3]
+    best = best_ridge([explained_margins(case.job)])
+    groups = np.eye(len(case.job.impressions))[:3]
+    other = replace(case, job=replace(case.job, lambda_rel=10 * best))
+    same = replace(case, job=replace(case.job, lambda_rel=best))
+    ((name, found),) = with_chosen_ridge(other, groups).items()
+    assert name == CHOSEN.format(best)
+    read = (len(case.job.members), case.member, case.member_targets, case.in_rows(groups), best)
+    np.testing.assert_array_equal(found, group_scores(*read)[RUN])
+    assert with_chosen_ridge(same, groups) == {}
 
 
 def test_diverged_retrainings_are_named_and_counted(scored, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rec_trak.validation.estimates import CANDIDATES, DOT, RANDOM, RUN, SIGNED
+from rec_trak.validation.estimates import CANDIDATES, CHOSEN, DOT, RANDOM, RUN, SIGNED
 from rec_trak.validation.text import COLUMNS, findings, lines_of, verdict
 
 
@@ -65,6 +65,13 @@ def test_what_failed_comes_first(told, words):
     """Law: a rule that reaches the ranking, an LDS near nothing, a simpler estimate that is better: the first words,
     before anything that holds."""
     assert verdict({"lds": told, "removal": removal()}).startswith(words)
+
+
+@pytest.mark.parametrize("over", [-0.1, 0.1])
+def test_a_better_estimate_is_named_where_a_rule_reaches_the_ranking_too(over):
+    """Law: what is clearly better stands behind the rule that reaches the ranking, or nearly does."""
+    told = lds(over=over, over_low=-0.2, **{CHOSEN.format(10): score(0.8, 0.7, -0.2, -0.4)})
+    assert verdict({"lds": told}).endswith(" `influence, lambda_rel auto = 10` predicts it better: LDS 0.80.")
 
 
 def test_a_ceiling_of_nothing_is_said():
