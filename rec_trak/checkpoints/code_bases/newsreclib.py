@@ -12,7 +12,6 @@ does the same here:
 - Title and abstract go through one encoder (`shared_texts`; LSTUR's does so always). In LSTUR the views stand side by
   side in an order that differs from one run of Python to the next; it is taken from the order of the names in the file.
 - Training takes all clicks of an impression as one row, each with probability 1. A row here is one click.
-
 - NAML's categories and subcategories go through one encoder, under the numbers of two dictionaries (`shared_dense`).
 - `late_fusion`: a user is the mean of the history's vectors (`user: mean`), in every architecture.
 
