@@ -29,7 +29,7 @@ import pandas as pd
 
 from rec_trak.attribution.history import PLACES
 from rec_trak.data.ragged import Ragged
-from rec_trak.data.tables import one_line
+from rec_trak.data.tables import one_line, read_csv
 from rec_trak.detection.answer import GIVEN, TARGETS, answer_lines, suspicion_record
 from rec_trak.detection.baselines import data_baselines
 from rec_trak.detection.intervals import LEVEL
@@ -57,6 +57,7 @@ from rec_trak.detection.text import detection_lines, verdict
 from rec_trak.errors import ConfigError, DataError, listed
 from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.files import Results, as_csv, as_json, write_files
+from rec_trak.runs.aside import own_file
 from rec_trak.runs.click_log import ClickLog, history_as_read
 from rec_trak.runs.finished import FinishedRun, open_run
 from rec_trak.runs.stored import (
@@ -70,6 +71,10 @@ from rec_trak.words import outline
 DRAWS = 1000
 COLUMN = "poisoned"  # of the click log, where nobody names another
 UNLABELLED = "Nobody says which rows are poisoned (no column `poisoned`, no --labels), so no ranking could be measured."
+NOT_EXPLAINED = (
+    "The targets recommend none of the articles in question, so influence on them is no sign of an injected click. "
+    "Score a target set of one of them (score.py --targets) and name it (--targets)."
+)
 LEARNT = ("loss", "leverage of the loss gradient", "self-influence Q h", "popularity of the clicked article")
 ROOT_Q = "renormalised influence times root Q"
 ATTRIBUTION, MODEL, NO_MODEL = "attribution", "model", "no model"
@@ -132,9 +137,9 @@ def find_poison(
     where, (poisoned, notes) = _promoted(log, told, promoted), _labels(log, poison_column, labels)
     rankings, kinds, left_out = _rankings(run, told, log, read, where, seed, further or {})
     as_read = replace(log.rows, history=read)
-    given = {INFLUENCE: rankings[ROOT_Q], LOSS: rankings[LOSS]}
+    given, explained = {INFLUENCE: rankings[ROOT_Q], LOSS: rankings[LOSS]}, _explained(told, log, where)
     ways = {
-        way: suspicion_of(as_read, len(log.articles), where, way, given)
+        way: suspicion_of(as_read, len(log.articles), where, way, given, explained)
         for way in (CLICKS, HISTORIES, SHOWN)
         if way == through or (poisoned is not None and way != SHOWN and in_question(as_read, where, way).any())
     }
@@ -152,7 +157,13 @@ def find_poison(
         questions[question] = answered(question, measured, kinds, rankings, poisoned, among)
     content = {
         "verdict": [UNLABELLED] if poisoned is None else verdict(questions),
-        "notes": [*log.rows.notes, *notes, *left_out, *aside],
+        "notes": [
+            *log.rows.notes,
+            *notes,
+            *([] if explained or through != CLICKS else [NOT_EXPLAINED]),
+            *left_out,
+            *aside,
+        ],
         "of": [run.scoring, scoring_digest(told.metadata)],
         **{"n": len(log.rows), "n_poisoned": None if poisoned is None else int(poisoned.sum())},
         "targets": told.folder.name,
@@ -164,7 +175,7 @@ def find_poison(
         "kinds": kinds,
         "questions": questions,
         "suspicion": suspicion_record(found, run.results.rows, _named(log, where), poisoned),
-        "ranked_by": ranked_by(through),
+        "ranked_by": ranked_by(found),
         "known": None if learnt is None else {"told": learnt.told, "used": learnt.key is not None},
         "results_dir": str(results_dir),
     }
@@ -207,6 +218,13 @@ def _promoted(log: ClickLog, told: Results, promoted: Iterable[str] | None) -> l
             f"--promoted: {listed('unknown article(s)', unknown)}. Expected ids in {log.articles.source}. Mend them."
         )
     return [log.articles.position[article] for article in dict.fromkeys(ids)]
+
+
+def _explained(told: Results, log: ClickLog, where: list[int]) -> bool:
+    """Whether a target recommends one of the articles in question; also where targets.csv is not there to tell."""
+    path = own_file(told, "targets.csv")
+    ids = {log.articles.ids[a] for a in where}
+    return path is None or not ids.isdisjoint(read_csv(path, ("article_id",)).column("article_id"))
 
 
 def _learnt(found: Suspicion, rankings: dict[str, np.ndarray], known: tuple[np.ndarray, np.ndarray]) -> Known:

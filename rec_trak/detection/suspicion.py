@@ -104,17 +104,24 @@ def reading_signals(rows: Impressions, count: int, promoted: list[int], through:
 
 
 def suspicion_of(
-    rows: Impressions, count: int, promoted: list[int], through: str, given: Mapping[str, np.ndarray] = EMPTY
+    rows: Impressions,
+    count: int,
+    promoted: list[int],
+    through: str,
+    given: Mapping[str, np.ndarray] = EMPTY,
+    explained: bool = True,
 ) -> Suspicion:
     """The rule.
 
     Args:
         rows, count, promoted, through: as `reading_signals`.
         given: INFLUENCE and LOSS, name -> (N,); without what no model is at hand for. INFLUENCE ranks the other rows.
+        explained: whether INFLUENCE is on recommendations of the promoted articles; on those of others it is no sign.
     """
     among = in_question(rows, promoted, through)
     signals, copies = reading_signals(rows, count, promoted, through)
-    signals |= {name: values for name, values in given.items() if name in RULES[through]}
+    signs = RULES[through].keys() - ({INFLUENCE} if not explained else set())
+    signals |= {name: values for name, values in given.items() if name in signs}
     weights = {name: weight for name, weight in RULES[through].items() if name in signals} | {COPIES: copies}
     scores = in_question_first(among, summed(signals, weights, among), given.get(INFLUENCE))
     return Suspicion(through, among, scores, signals, weights)
@@ -128,7 +135,7 @@ def rankings_of(found: Suspicion) -> dict[str, np.ndarray]:
         for names in (*((name,) for name in reading), reading)
     }
     rankings = {name: in_question_first(found.among, key) for name, key in keys.items()}
-    return rankings if set(found.weights) == set(reading) else rankings | {ranked_by(found.through): found.scores}
+    return rankings if set(found.weights) == set(reading) else rankings | {ranked_by(found): found.scores}
 
 
 def reordered(found: Suspicion, key: np.ndarray) -> Suspicion:
@@ -137,9 +144,9 @@ def reordered(found: Suspicion, key: np.ndarray) -> Suspicion:
     return replace(found, scores=scores, signals=found.signals | {KNOWN: key})
 
 
-def ranked_by(through: str) -> str:
-    """The name among `rankings_of` of what the rule gives where there is a model."""
-    return _named(FIRST[through], RULES[through])
+def ranked_by(found: Suspicion) -> str:
+    """The name among `rankings_of` of what the rule gives."""
+    return _named(FIRST[found.through], found.weights)
 
 
 def _named(first: str, names: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ PLAINLY = {
     "do not use": "other random numbers or trainings would give another order",
 }
 NOT_VALIDATED = (
-    "Not validated: nobody has trained again without these clicks yet. Take ranks as a lead, not as a proof."
+    "Not validated: nobody has trained again without the strongest clicks yet. Take ranks as a lead, not as a proof."
 )
 SETTLED = (
     "More checkpoints (`python scripts/train.py --members`) or a trial removal (`--what removal`) would tell more. "
@@ -84,11 +84,11 @@ def what_next(run: FinishedRun, sets: list[Results], sections: dict[str, Any]) -
                 + (f"Better: {better}, then `python scripts/validate.py` again. " if better else SETTLED)
                 + _leads(run, sets[0], sections)]  # fmt: skip
     flags = ("--training", "TRAINING.yaml", "--targets", sets[0].folder.name, "--what", "removal")
-    validate = f"; {again(run.results, 'validate.py', *flags)} does that and says whether it helped"
-    checked = "" if sections["validation"] else validate
-    told = (sections["detection"] or {}).get("suspicion")
+    validate, told = again(run.results, "validate.py", *flags), (sections["detection"] or {}).get("suspicion")
     if told and told["first_rows"]:
-        return _removal(run, told, checked, _nothing_known(sections))
+        checked = f" {validate} tells whether influence is to be believed: it trains without the strongest clicks."
+        return _removal(run, told, "" if sections["validation"] else checked, _nothing_known(sections))
+    checked = "" if sections["validation"] else f"; {validate} does that and says whether it helped"
     folder, top = shlex.quote(str(sets[0].folder)), max(1, round(n * PERCENT / 100))
     which = f"the {top:,} strongest clicks ({PERCENT} % of all)" if top > 1 else "the strongest click"
     return [
@@ -125,5 +125,5 @@ def _removal(run: FinishedRun, told: dict[str, Any], checked: str, doubtful: boo
         *rows,
         ", those that look most injected: `python scripts/clean.py --results_dir "
         f"{shlex.quote(str(run.folder))} --by suspicion --top {len(first)} --output NEW.csv` writes the log without "
-        f"them, and suspicion.csv lists all in this order. Train on NEW.csv and compare{checked}.",
+        f"them, and suspicion.csv lists all in this order. Train on NEW.csv and compare.{checked}",
     ]

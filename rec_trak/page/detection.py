@@ -136,13 +136,14 @@ def _plain(content: dict[str, Any], verdict: str) -> str:
     question = content["questions"].get(QUESTION.get(told.get("through"), "everything")) or {"rankings": []}
     lines = [line for line in question["rankings"] if line["auroc"] is not None]
     ours = next((line for line in lines if line["ranking"] == content.get("ranked_by")), None)
-    other = max((line for line in lines if line["kind"] != ATTRIBUTION), key=lambda line: line["auroc"], default=None)
-    if ours is None or other is None:
+    others = [line for line in lines if line["kind"] != ATTRIBUTION and line is not ours]
+    if ours is None or not others:
         return verdict
-    name = shown(other["ranking"].rsplit(", then ", 1)[-1], 60)
+    other = max(others, key=lambda line: line["auroc"])
+    name, which = shown(other["ranking"].rsplit(", then ", 1)[-1], 60), "other rule" * (ours["kind"] != ATTRIBUTION)
     return (
         f"Of these rows {question['poisoned']:,} are known to be injected: this order sets one above a genuine one in "
-        f"{100 * ours['auroc']:.0f} of 100 pairs, the best rule without influence, `{name}`, in "
+        f"{100 * ours['auroc']:.0f} of 100 pairs, the best {which or 'rule'} without influence, “{name}”, in "
         f"{100 * other['auroc']:.0f}; by chance 50."
     )
 

@@ -28,7 +28,8 @@ TERMS = {
     "rank": "The place of a click among all, 1 the strongest; as a percentile, 1 the strongest and 100 the weakest.",
     "checkpoint": "A trained model. Several that differ in their random seed alone are members, and influence is their "
     "mean.",
-    "stable": "The ranking stays the same with half of the sketch, half of the members and other ridges.",
+    "stable": "With half of the sketch, half of the members and other ridges groups of clicks come out much the same; "
+    "single clicks may change places.",
     "indicative": "The top of the ranking is a lead; do not act on it alone.",
     "do not use": "The ranking would be another one with other random numbers.",
     "AUROC": "How often an injected click stands before a genuine one, 0.5 by chance, 1 always.",
@@ -46,7 +47,7 @@ TERMS = {
     "co-reading": "How unlike what a user read is to what the article's other clickers read; it needs no model.",
     "null band": "How far ranks move between trainings that differ in their seed alone.",
     "ridge": "What keeps the estimate from following noise; lambda_rel is its size.",
-    "K": "How many numbers are kept of each gradient (the sketch).",
+    "K": "How many numbers are kept of each gradient, the sketch; another draw of it gives slightly other scores.",
 }
 HEADINGS = {  # of tables, to terms, where they are not the term itself
     "q": "Q", "rows": "row", "score": "influence", "self-influence": "self-influence", "shift": "rank",

@@ -41,7 +41,7 @@ def suspected(run: FinishedRun) -> dict[str, Any] | None:
 def promoted(
     run: FinishedRun, told: dict[str, Any] | None, detection: dict[str, Any] | None, titles: Titles
 ) -> list[Part]:
-    """The line: articles whose clickers are not their readers, or that none stands out, or that nobody looked.
+    """The line: articles whose clickers are unlike their other readers, or that none stands out, or that nobody looked.
 
     Args:
         run: the finished run.
@@ -59,7 +59,7 @@ def promoted(
         return [known, *_named(asked["articles"], titles), ". From the click log alone: ", *found]
     if same:
         return _found(run, told, titles)
-    by = {GIVEN: ", the articles that `detect.py` was asked about", TARGETS: ", whose exposure the targets explain"}
+    by = {GIVEN: ", as `detect.py` was asked to", TARGETS: ", which the targets are about"}
     return [
         *_found(run, told, titles),
         " Injected clicks were looked for on ",
@@ -73,20 +73,20 @@ def _found(run: FinishedRun, told: dict[str, Any] | None, titles: Titles, named:
     if told is None:
         return [
             f"Nobody has looked: `python scripts/suspects.py --results_dir {shlex.quote(str(run.folder))}` names "
-            "articles whose clickers are not their readers, or says that none stands out."
+            "articles whose clickers are unlike their other readers, or says that none stands out."
         ]
     if not told["articles"]:
         return [
-            f"No article stands out: of {told['judged']:,} that the click log lets one judge, none has clickers who "
-            "are not its readers. A small or careful attack would not show."
+            f"No article stands out: of {told['judged']:,} with clicks enough to judge, none has clickers "
+            "who are unlike its other readers. A small or careful attack would not show."
         ]
     count = len(told["articles"])
-    which = f"{count:,} stand out, whose clickers are not their readers"
-    which = which if count > 1 else "one stands out, whose clickers are not its readers"
+    which = f"{count:,} stand out, whose clickers are unlike their other readers"
+    which = which if count > 1 else "one stands out, whose clickers are unlike its other readers"
     return [
-        f"Of {told['judged']:,} articles that the click log lets one judge, {which}: ",
+        f"Of {told['judged']:,} articles with clicks enough to judge, {which}: ",
         *(["the same"] if named else _named(told["articles"], titles)),
-        ". A push by the platform itself would look alike.",
+        ". An article that the platform itself pushed would look the same.",
     ]
 
 

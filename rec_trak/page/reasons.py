@@ -20,8 +20,8 @@ from rec_trak.words import isolated
 
 TITLE = 70  # characters of a headline in a sentence
 NAMED = 2  # headlines of a sentence
-AGAINST = "What it shares with what is explained does not say why."
-NOTHING = "It shows and chose none of the articles explained."
+OUTWEIGHED = "That alone would give it the other sign; the tables do not tell what outweighs it."
+NOTHING = "None of the articles explained is among those that it chose or was shown."
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,14 @@ def reasons(
     held = [a for a in dict.fromkeys(read) if a in asked.explained]
     both = [f"the model read {_named(held, titles)}, explained here, in its history."] if held else []
     why, against = (raises, lowers) if score > 0 else (lowers, raises)
-    told = [f"{text[0].upper()}{text[1:]}" for text in [*why, *both]]
+    told = [_sentence(text) for text in [*why, *both]]
     if not told:
-        told = [AGAINST if against else NOTHING, *alike]
+        return [*map(_sentence, against), OUTWEIGHED if against else NOTHING, *alike]
     return told + [f"{'And' if i else 'Against that,'} {text}" for i, text in enumerate(against)]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _where(count: int, asked: Asked) -> str:

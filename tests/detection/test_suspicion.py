@@ -53,6 +53,20 @@ def test_without_labels_the_rows_in_question_are_ranked_all_the_same(own):
     assert "out of range. Got 99" in fail("clean", "--results_dir", own, "--by", "suspicion", "--top", 99, "--dry_run")
 
 
+def test_influence_on_other_articles_is_no_sign(folder):
+    """Asked about an article that no target recommends, the rule does without influence, and a note says so."""
+    log = open_run(folder).click_log()
+    targets = pd.read_csv(open_run(folder).target_set().folder / "targets.csv", dtype=str)
+    other = next(a for a in (log.articles.ids[a] for a in log.rows.clicked) if a not in set(targets["article_id"]))
+    content = find_poison(folder, promoted=[other], draws=20).content
+    assert list(content["suspicion"]["rule"]) == ["co_reading", "copies"]
+    assert content["ranked_by"] in content["kinds"]
+    assert any(note.startswith("The targets recommend none of the articles in question") for note in content["notes"])
+    assert not any(
+        "recommend none" in note for note in find_poison(folder, promoted=[PROMOTED], draws=20).content["notes"]
+    )
+
+
 def test_histories_are_asked_about_by_place(folder):
     """`--history` ranks the rows with the article in their history, by what they read alone."""
     found = find_poison(folder, promoted=[PROMOTED], draws=20, through=HISTORIES)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from support import page_world
 
-from rec_trak.page.reasons import AGAINST, NOTHING, asked_in, asked_of, likeness, reasons
+from rec_trak.page.reasons import NOTHING, OUTWEIGHED, asked_in, asked_of, likeness, reasons
 from rec_trak.page.rows import strongest
 from rec_trak.results.lines import Lines
 from rec_trak.runs.finished import open_run
@@ -25,8 +25,8 @@ CHOSEN = "it chose the very article that is explained in 1 of the 3 recommendati
         (-1, "z", "q b", "", ["It was shown “<B>”, which is explained here, and chose another article."]),
         (1, "z", "", "q a b a", ["The model read “a” and “<B>”, explained here, in its history."]),
         (1, "z", "q", "q", [NOTHING]),
-        (1, "z", "b", "", [AGAINST, f"Against that, {PASSED}"]),
-        (-1, "b", "", "", [AGAINST, f"Against that, {CHOSEN}"]),
+        (1, "z", "b", "", [f"I{PASSED[1:]}", OUTWEIGHED]),
+        (-1, "b", "", "", [f"I{CHOSEN[1:]}", OUTWEIGHED]),
     ],
 )
 def test_sentences_by_hand(score, clicked, others, read, expected):

@@ -132,7 +132,7 @@ def test_what_looks_injected_is_named_and_taken_out_on_trial(tmp_path):
     found["promoted"] = {"articles": ["n0"], "by": "given", "injected": None, "among": None}
     lines = lines_of(run, MISSING | {"detection": found})
     assert named(lines["Injected"], "user") == ["<u>7</u>", "<u>3</u>", "<u>5</u>"]
-    assert plain(lines["Promoted"]).endswith("looked for on “n0”, the articles that `detect.py` was asked about.")
+    assert plain(lines["Promoted"]).endswith("looked for on “n0”, as `detect.py` was asked to.")
     assert plain(lines["Injected"]).startswith(
         "Of 9 clicks on this article, those that look most injected: user <u>7</u> (row 7, injected), user <u>3</u> "
         "(row 3, not injected), user <u>5</u> (row 21). "
@@ -151,16 +151,16 @@ def test_what_looks_injected_is_named_and_taken_out_on_trial(tmp_path):
     ("articles", "asked", "said"),
     [
         (None, [], "Nobody has looked: `python scripts/suspects.py --results_dir "),
-        ([], [], "No article stands out: of 30 that the click log lets one judge, none has clickers who are not its "),
+        ([], [], "No article stands out: of 30 with clicks enough to judge, none has clickers who are unlike its "),
         (
             ["n1"],
             [],
-            "Of 30 articles that the click log lets one judge, one stands out, whose clickers are not its readers",
+            "Of 30 articles with clicks enough to judge, one stands out, whose clickers are unlike its other readers",
         ),
         (
             ["n1", "n2"],
             ["n2", "n1"],
-            "Of 30 articles that the click log lets one judge, 2 stand out, whose clickers are",
+            "Of 30 articles with clicks enough to judge, 2 stand out, whose clickers are",
         ),
     ],
 )
@@ -178,14 +178,14 @@ def test_which_article_may_be_promoted(tmp_path, articles, asked, said):
     assert plain(line).startswith(said)
     assert named(line, "article") == (articles or [])
     other = promoted(opened, suspected(opened), {"promoted": about | {"articles": ["n7"]}}, {})
-    assert plain(other).endswith(" Injected clicks were looked for on “n7”, whose exposure the targets explain.")
+    assert plain(other).endswith(" Injected clicks were looked for on “n7”, which the targets are about.")
     known = about | {"articles": ["n7"], "injected": 5, "among": 4}
     told = plain(promoted(opened, suspected(opened), {"promoted": known}, {}))
     said = f"{said[:1].lower()}{said[1:]}"
     assert told.startswith(f"By the labels 4 of the 5 injected clicks are on “n7”. From the click log alone: {said}")
     if articles:
         told = plain(promoted(opened, suspected(opened), {"promoted": known | {"articles": articles}}, {}))
-        assert f"{told.count('n1')} {told.count('the same.')}" == "1 1"
+        assert f"{told.count('n1')} {told.count(': the same.')}" == "1 1"
 
 
 @pytest.mark.parametrize("content", ["{}", '{"judged": "x", "suspicious": []}', '{"judged": 3, "suspicious": [4]}'])
