@@ -17,12 +17,13 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from rec_trak.data.ragged import distinct
-from rec_trak.detection.reading import Reading, sums_of_rows
+from rec_trak.detection.reading import Reading, spans_of, sums_of_rows
 
 TOP = 2
 PEERS, MOST_PEERS = 100, 20_000  # rows of the nearest lengths to be set against, at least; and of all lengths, at most
 PAIRS = 1_000_000_000  # (row, row, common article) triples that are looked at, at most: else the most read ones go
 BLOCK = 2_000_000  # of them at once
+OTHERS = 200_000  # rows that are compared with at once: by article they take as much memory again
 EVEN = 0.5  # the value of a row that says nothing
 SPREAD = 12**-0.5  # the standard deviation of shares spread evenly between 0 and 1
 
@@ -68,18 +69,25 @@ def excess(shares: np.ndarray, users: np.ndarray) -> float:
 
 def most_alike(read: Reading, rows: np.ndarray) -> np.ndarray:
     """(R,) in [0, 1], the mean weighted Jaccard of each row with the TOP rows of other users that are most alike."""
-    table = _within_reach(read.weights, rows)
-    sums = sums_of_rows(table, table.data)
-    readers = csr_array((np.ones(table.nnz), table.indices, table.indptr), shape=table.shape).T.tocsr()
-    work = np.cumsum(table[rows].astype(bool).astype(np.int64) @ np.diff(readers.indptr).astype(np.int64))
-    found = np.zeros(len(rows))
-    for places in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(work // BLOCK)) + 1):
-        own, shared = rows[places], (table[rows[places]] @ readers).tocsr()
-        owner, other = _owners(shared), shared.indices
-        alike = shared.data / (sums[own][owner] + sums[other] - shared.data)
-        alike[read.users[own][owner] == read.users[other]] = 0
-        found[places] = sum(_largest_out(alike, shared.indptr, owner) for _ in range(TOP)) / TOP
-    return found.round(9)  # equal readings are equal, whatever the order of a sum
+    weights, count = read.weights, len(read.users)
+    reached = _within_reach(weights, rows)
+    sums = np.concatenate([
+        sums_of_rows(part, part.data)
+        for part in (_kept(weights[start : start + OTHERS], reached) for start in range(0, count, OTHERS))
+    ])  # fmt: skip
+    asked, found = _kept(weights[rows], reached), np.zeros((len(rows), TOP))
+    for start in range(0, count, OTHERS):
+        others = _kept(weights[start : start + OTHERS], reached)
+        readers = csr_array((np.ones(others.nnz), others.indices, others.indptr), shape=others.shape).T.tocsr()
+        work = np.cumsum(sums_of_rows(asked, np.diff(readers.indptr)[asked.indices]))
+        for places in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(work // BLOCK)) + 1):
+            own, shared = rows[places], (asked[places].astype(np.float64) @ readers).tocsr()
+            owner, other = _owners(shared), start + shared.indices
+            alike = shared.data / (sums[own][owner] + sums[other] - shared.data)
+            alike[read.users[own][owner] == read.users[other]] = 0
+            largest = [_largest_out(alike, shared.indptr, owner) for _ in range(TOP)]
+            found[places] = np.sort(np.column_stack([found[places], *largest]), axis=1)[:, -TOP:]
+    return (sum(found.T) / TOP).round(9)  # equal readings are equal, whatever the order of a sum
 
 
 def _largest_out(values: np.ndarray, starts: np.ndarray, owner: np.ndarray) -> np.ndarray:
@@ -96,17 +104,25 @@ def _largest_out(values: np.ndarray, starts: np.ndarray, owner: np.ndarray) -> n
     return largest
 
 
-def _within_reach(weights: csr_array, rows: np.ndarray) -> csr_array:
-    """The weights in float64 without zeros and, where comparing would take too long, without the most read articles."""
+def _within_reach(weights: csr_array, rows: np.ndarray) -> np.ndarray:
+    """(A,) bool, the articles that are looked at: all or, where that would take too long, not the most read ones."""
     count = weights.shape[1]
-    readers = np.bincount(weights.indices, minlength=count).astype(np.float64)
+    readers, asked = np.zeros((2, count))
+    for some, _ in spans_of(weights):
+        readers += np.bincount(weights.indices[some], minlength=count)
+    for start in range(0, len(rows), OTHERS):
+        asked += np.bincount(weights[rows[start : start + OTHERS]].indices, minlength=count)
     order = np.argsort(readers, kind="stable")
-    work = np.cumsum((readers * np.bincount(weights[rows].indices, minlength=count))[order])
     reached = np.zeros(count, dtype=bool)
-    reached[order[work <= PAIRS]] = True
+    reached[order[np.cumsum((readers * asked)[order]) <= PAIRS]] = True
+    return reached
+
+
+def _kept(weights: csr_array, reached: np.ndarray) -> csr_array:
+    """The weights that are not 0, of the articles that are looked at."""
     held = reached[weights.indices] & (weights.data != 0)
     ends = np.concatenate([[0], np.cumsum(sums_of_rows(weights, held))]).astype(weights.indptr.dtype)
-    return csr_array((weights.data[held].astype(np.float64), weights.indices[held], ends), shape=weights.shape)
+    return csr_array((weights.data[held], weights.indices[held], ends), shape=weights.shape)
 
 
 def _peers(lengths: np.ndarray, asked: np.ndarray, rng: np.random.Generator) -> dict[int, np.ndarray]:

@@ -34,10 +34,11 @@ def slow(rows, count, left_out=()):
     return found
 
 
-@pytest.mark.parametrize("block", [copies.BLOCK, 7])
-def test_likeness_equals_its_definition(monkeypatch, block):
-    """However many pairs are looked at at once; an article in question is no part of it."""
+@pytest.mark.parametrize(("block", "others"), [(copies.BLOCK, copies.OTHERS), (7, copies.OTHERS), (copies.BLOCK, 17)])
+def test_likeness_equals_its_definition(monkeypatch, block, others):
+    """However many pairs, and rows to compare with, are looked at at once; an article in question is no part of it."""
     monkeypatch.setattr(copies, "BLOCK", block)
+    monkeypatch.setattr(copies, "OTHERS", others)
     rows = world()
     found = most_alike(reading_of(rows, 15, without=[3]), np.arange(60))
     np.testing.assert_allclose(found, slow(rows, 15, [3]), atol=1e-6)
