@@ -23,6 +23,7 @@ from worlds import WORLDS, World, make_world_job, prepare, read_world
 from rec_trak import cli
 from rec_trak.attribution.influence import self_influence, target_influence
 from rec_trak.attribution.session import featurize
+from rec_trak.runs.stored import Stored
 from rec_trak.store.reading import read_member
 from rec_trak.trust.law import law_error
 from rec_trak.trust.measures import measure_rankings
@@ -98,9 +99,9 @@ def cost(world: World) -> dict[str, float]:
 
     Seconds of the processor, one thread: other work on the machine moves the clock, not these.
     """
-    job = make_world_job(world, "half")
+    job = make_world_job(world, "half", members=TIMED)
     with tempfile.TemporaryDirectory(dir=world.folder) as folder:
-        job = dataclasses.replace(job, members=job.members[:TIMED], save_dir=Path(folder))
+        job = dataclasses.replace(job, save_dir=Path(folder))
         start = time.process_time()
         featurize(job)
         target_influence(job, "targets", world.targets)
@@ -109,7 +110,8 @@ def cost(world: World) -> dict[str, float]:
         stored = [read_member(job.save_dir, m) for m in range(TIMED)]
         aims = [np.load(job.save_dir / str(m) / "targets_grads.mmap") for m in range(TIMED)]
         rankings = {"own": None, "mean": [one.mean(axis=0, keepdims=True) for one in aims], "single": aims}
-        measure_rankings([phi for phi, _ in stored], [q for _, q in stored], rankings, job.lambda_rel)
+        kept = Stored(job.save_dir, TIMED, job.lambda_rel, np.arange(len(stored[0][1])), len(stored[0][1])).gram
+        measure_rankings([phi for phi, _ in stored], [q for _, q in stored], rankings, job.lambda_rel, kept=kept)
         law_error(job, stored[0][1])
         done = time.process_time()
     return {"made": made - start, "measured": done - made, "ratio": (done - made) / (made - start)}

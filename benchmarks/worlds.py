@@ -135,11 +135,11 @@ def _cut(rows: Impressions, size: int) -> Impressions:
     return rows.subset(np.sort(np.random.default_rng(0).permutation(len(rows))[:size]))
 
 
-def train_kind(world: World, kind: str) -> list[Path]:
-    """The checkpoints of MEMBERS[kind] members on random halves (`half`) or on all rows (`full`)."""
+def train_kind(world: World, kind: str, members: int | None = None) -> list[Path]:
+    """The checkpoints of MEMBERS[kind] members, or so many, on random halves (`half`) or on all rows (`full`)."""
     one = world.experiment
     how = (one.model_config, one.inputs, one.validation, one.settings, world.folder / "models")
-    return train_members(*how, kind, 0, MEMBERS[kind], halves=kind == "half")
+    return train_members(*how, kind, 0, members or MEMBERS[kind], halves=kind == "half")
 
 
 def margins(world: World, workers: int = 2) -> np.ndarray:
@@ -150,9 +150,11 @@ def margins(world: World, workers: int = 2) -> np.ndarray:
     return evaluation_margins(*parts, world.folder / "margins", workers)
 
 
-def make_world_job(world: World, kind: str, proj_dim: int = PROJ_DIM, precision: str = "float32") -> Job:
+def make_world_job(
+    world: World, kind: str, proj_dim: int = PROJ_DIM, precision: str = "float32", members: int | None = None
+) -> Job:
     """The attribution of one kind of members; `<world>/store_<kind>` is its save directory."""
-    checkpoints = train_kind(world, kind)
+    checkpoints = train_kind(world, kind, members)
     states = [torch.load(path, weights_only=True) for path in checkpoints]
     members = tuple(Member(str(p), state_digest(s), s) for p, s in zip(checkpoints, states, strict=True))
     name = f"store_{kind}" + (f"_{proj_dim}" if proj_dim != PROJ_DIM else "")

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.lib.format import open_memmap
+from torch import Tensor
 
 from rec_trak.attribution.job import Job
 from rec_trak.attribution.needs import FEWER, require_room_for_targets, scores_disk, solved_type
@@ -26,8 +28,21 @@ from rec_trak.data.impressions import Impressions
 from rec_trak.disk import replacing
 from rec_trak.errors import DataError, NumericalError
 from rec_trak.room import take
-from rec_trak.scoring.solve import Diagnostics, Kernel, diagnose, kernel_column, member_leverage, negligible
+from rec_trak.scoring.memory import require_systems
+from rec_trak.scoring.solve import (
+    Diagnostics,
+    Kernel,
+    diagnose,
+    gram,
+    kernel_column,
+    leverage,
+    member_leverage,
+    needs_double,
+    negligible,
+    solve,
+)
 from rec_trak.scoring.streaming import Best, carrying, extremes, kept, mean_gradient, score_blocks, solve_targets
+from rec_trak.store.grams import keep_gram, kept_gram
 from rec_trak.store.reading import read_member, read_targets
 from rec_trak.store.saver import reserve
 from rec_trak.words import outline
@@ -210,8 +225,20 @@ def _systems(job: Job) -> Iterator[tuple[np.ndarray, np.ndarray, Kernel, np.ndar
     require_finished(job)
     for model_id in range(len(job.members)):
         phi, q = read_member(job.save_dir, model_id)
-        h, kernel = member_leverage(phi, job.lambda_rel)
-        yield phi, q, kernel, h
+        kernel = solve(_gram(job, model_id, phi), len(phi), job.lambda_rel)
+        yield phi, q, kernel, leverage(phi, kernel)
+
+
+def _gram(job: Job, model_id: int, phi: np.ndarray) -> Tensor:
+    """Phi'Phi of a member, kept for whoever solves it again."""
+    require_systems(job.proj_dim)
+    double = needs_double(job.lambda_rel)
+    kept = kept_gram(job.save_dir, model_id, double, job.proj_dim)
+    if kept is not None:
+        return torch.from_numpy(kept)
+    xtx = gram(phi, lambda_rel=job.lambda_rel)
+    keep_gram(job.save_dir, model_id, double, xtx.numpy())
+    return xtx
 
 
 def _per_impression(job: Job, values: np.ndarray) -> np.ndarray:

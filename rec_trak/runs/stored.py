@@ -17,6 +17,7 @@ from rec_trak.data.impressions import Impressions
 from rec_trak.errors import DataError, StoreError
 from rec_trak.results.files import METADATA, Results
 from rec_trak.scoring.solve import ROUNDING, blocks, member_leverage
+from rec_trak.store.grams import kept_gram
 from rec_trak.store.manifest import MANIFEST, check_manifest, read_manifest
 from rec_trak.store.reading import read_member, read_targets
 from rec_trak.words import outline
@@ -55,6 +56,10 @@ class Stored:
             StoreError: they are gone or damaged.
         """
         return read_member(self.save_dir, model_id)
+
+    def gram(self, model_id: int, double: bool) -> np.ndarray | None:
+        """Phi'Phi of a member as scoring made it, in double precision or not; None where nobody kept it."""
+        return kept_gram(self.save_dir, model_id, double, self.read(model_id)[0].shape[1])
 
     def targets(self, model_id: int, name: str, count: int | None = None) -> np.ndarray:
         """Projected gradients (M, K) of a target set, as a read-only map.

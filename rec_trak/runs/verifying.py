@@ -18,6 +18,7 @@ from rec_trak.results.belongs import RECORD, bytes_sum, read_record, read_sums, 
 from rec_trak.results.files import LABELS_FILE, METADATA, ROWS, SCORES
 from rec_trak.runs.aside import AGAIN, SETS
 from rec_trak.store.blocks import Cut, cut_rows, cut_targets, damaged, rows_unfinished
+from rec_trak.store.grams import gram_files
 from rec_trak.store.layout import Maps, mapped, member_maps, target_maps
 from rec_trak.store.manifest import MANIFEST, digest, read_manifest, read_whole
 
@@ -136,6 +137,9 @@ def _member(
     count, k = features["row_count"], features["proj_dim"]
     cut = held and cut_rows(folder, count, held)
     yield _part(member_maps(folder, count, k), cut, "rows", FEATURIZE, root)
+    grams = gram_files(folder)
+    again = f"{SCORE} makes it again by itself"
+    yield [Found(_named(p, root), GOOD if w else DAMAGED, "" if w else again) for p, w in grams.items()], set(grams)
     for name, told in manifest["targets"].items():
         cut = held and cut_targets(folder, name, told["count"], held)
         found, paths = _part(target_maps(folder, name, told["count"], k), cut, "targets", SCORE, root)

@@ -150,6 +150,11 @@ def damaged(cut: Cut, arrays: Mapping[Path, np.ndarray]) -> list[slice]:
     return found
 
 
+def sums_of(cut: Cut, name: str) -> list[int | None]:
+    """The check sum of each block of an array, as its marker has it."""
+    return [(_sums(cut, block) or {}).get(name) for block in range(len(cut))]
+
+
 def clear(markers: Path) -> None:
     """Remove the markers of a folder, whose maps are about to be made anew."""
     if markers.is_dir():

@@ -7,8 +7,9 @@ all halves share: a linearisation that does not hold, a ridge so large that curv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -146,12 +147,14 @@ def measure_rankings(
     seed: int = 0,
     owner: np.ndarray | None = None,
     weights: Stack | None = None,
+    kept: Callable[[int, bool], np.ndarray | None] | None = None,
 ) -> dict[str, Measures]:
     """`measure` of several rankings of the same rows, which cost little more than one.
 
     Args:
         phis, qs, lambda_rel, seed, owner, weights: as for `measure`.
         rankings: name -> targets.
+        kept: gives Phi'Phi of a member, see `members.see_member`.
 
     Raises:
         DataError, NumericalError: as `measure`.
@@ -173,6 +176,7 @@ def measure_rankings(
             views,
             None if weights is None else weights[e],
             None if weights is not None else qs[e],
+            None if kept is None else partial(kept, e),
         )
         for e, phi in enumerate(phis)
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rec_trak.scoring.memory import require_systems
 from rec_trak.scoring.solve import blocks, gram, needs_double
 from rec_trak.trust.spectrum import largest_eigenvalue
 from rec_trak.trust.systems import Margins, System, View, solve_views
@@ -68,6 +69,7 @@ def see_member(
     views: dict[str, View],
     weights: np.ndarray | None = None,
     q: np.ndarray | None = None,
+    kept: Callable[[bool], np.ndarray | None] | None = None,
 ) -> Member:
     """One member in all views.
 
@@ -78,12 +80,16 @@ def see_member(
         lambda_rel, views: the ridge, and what to look at.
         weights: (N,) by which rows are multiplied first.
         q: (N,) Q, whose margins are to be explained; None to leave that out.
+        kept: gives Phi'Phi of the rows as they are, in double precision or not, where somebody has made it before.
 
     Raises:
         NumericalError: a gradient that is not finite, or a system that cannot be solved.
+        RoomError: K is so large that its systems do not fit into memory.
     """
     smallest = min(view.of(lambda_rel) for view in views.values())
-    xtx = gram(phi, weights, smallest)
+    require_systems(phi.shape[1])
+    xtx = None if kept is None or weights is not None else kept(needs_double(smallest))
+    xtx = gram(phi, weights, smallest) if xtx is None else torch.from_numpy(xtx)
     largest = largest_eigenvalue(xtx)
     dtype = np.float64 if weights is not None and needs_double(smallest) else np.float32
     part = torch.from_numpy(np.array(phi if len(rows) == len(phi) else phi[rows], dtype=dtype))

@@ -124,7 +124,7 @@ def _measured(
         ones, own = [np.ones_like(q) for q in qs], {OWN: rankings.pop(OWN)}
         found |= measure_rankings(phis, ones, own, stored.lambda_rel, seed, stored.owner, weights=qs)
     if rankings:
-        found |= measure_rankings(phis, qs, rankings, stored.lambda_rel, seed, stored.owner)
+        found |= measure_rankings(phis, qs, rankings, stored.lambda_rel, seed, stored.owner, kept=stored.gram)
     return [(name, folder, found[name]) for name, folder, _ in told]
 
 
