@@ -7,9 +7,9 @@
 
 Both paths are processes of their own, alive at once; rounds alternate, medians count; the ratio is that of the clock's
 times, *processor* that of the processor's, for a machine that is busy. The article path takes the whole log each round,
-the pair path a sample of its rows, since its cost a row does not depend on N. Logs are MIND-like: several impressions of
-a user share a history, articles and words follow Zipf's law, and *rows per article* says how often articles recur: 4.6
-as in MIND-small, 34 as in MIND-large.
+the pair path a sample of its rows, since its cost a row does not depend on N. Logs are MIND-like: several impressions
+of a user share a history, articles and words follow Zipf's law, and *rows per article* says how often articles recur:
+4.6 as in MIND-small, 34 as in MIND-large.
 """
 
 from __future__ import annotations
