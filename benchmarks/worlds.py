@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -136,10 +136,16 @@ def _cut(rows: Impressions, size: int) -> Impressions:
 
 
 def train_kind(world: World, kind: str, members: int | None = None) -> list[Path]:
-    """The checkpoints of MEMBERS[kind] members, or so many, on random halves (`half`) or on all rows (`full`)."""
-    one = world.experiment
-    how = (one.model_config, one.inputs, one.validation, one.settings, world.folder / "models")
-    return train_members(*how, kind, 0, members or MEMBERS[kind], halves=kind == "half")
+    """The checkpoints of MEMBERS[kind] members, or so many, on random halves (`half`) or on all rows (`full`).
+
+    `half_after_2` are the very trainings of `half`, as they were after two epochs.
+    """
+    one, (sort, _, epochs) = world.experiment, kind.partition("_after_")
+    settings, validation = one.settings, one.validation
+    if epochs:
+        settings, validation = replace(settings, epochs=int(epochs)), None
+    how = (one.model_config, one.inputs, validation, settings, world.folder / "models")
+    return train_members(*how, kind, 0, members or MEMBERS[sort], halves=sort == "half")
 
 
 def margins(world: World, workers: int = 2) -> np.ndarray:
