@@ -210,9 +210,9 @@ def _clicking(
         if kind == "A":
             barred |= ground.fake
         histories.append(history)
-        shown = [article, *_others(popularity + 1, barred, 4, rng)]
+        shown = [article, *others_of(popularity + 1, barred, 4, rng)]
         candidates.append([shown[1], article, *shown[2:]] if kind == "S" else shown)
-    return _rows(histories, candidates, ground.fake)
+    return bot_rows(histories, candidates, ground.fake)
 
 
 def _reading(histories: list[np.ndarray], article: int, count: int) -> np.ndarray:
@@ -227,7 +227,7 @@ def _unlike(history: np.ndarray, other: np.ndarray, fake: np.ndarray) -> float:
     return length + abs(fake[history].mean() - fake[other].mean())
 
 
-def _others(popularity: np.ndarray, barred: np.ndarray, count: int, rng) -> list[int]:
+def others_of(popularity: np.ndarray, barred: np.ndarray, count: int, rng) -> list[int]:
     """Candidates beside the clicked one: half drawn by popularity, half uniformly."""
     weights, drawn = np.where(barred, 0, popularity), []
     for i in range(count):
@@ -254,10 +254,10 @@ def _planted(
         history = rows.history[donor][-(longest - 1) :]
         histories.append(np.insert(history, int(rng.integers(len(history) + 1)), article))
         candidates.append(rows.candidates[donor].tolist())
-    return _rows(histories, candidates, ground.fake)
+    return bot_rows(histories, candidates, ground.fake)
 
 
-def _rows(histories: list, candidates: list[list[int]], fake: np.ndarray) -> Impressions:
+def bot_rows(histories: list, candidates: list[list[int]], fake: np.ndarray) -> Impressions:
     return Impressions(
         user_ids=np.array([f"bot{i}" for i in range(len(histories))], dtype=object),
         history=Ragged.of(histories),

@@ -1,45 +1,45 @@
-"""Do an article's clickers look like its readers? Five numbers an article, from the click log alone. Not here: levels.
+"""Do those who meet an article look like its readers? Seven numbers an article, from the log alone. Not here: levels.
 
 An article's readers are the rows that have it in their history. For each article with enough clicks:
 
-    unlike   how much less the clickers' reading is like that of its readers (other users, the article left out) than
-             the readers' own is: Welch's t of the two means over users
-    gone     clicks by users in none of whose histories the article stands: the log never sees them as its readers
-    alone    clicks by users who have no other row
+    unlike    how much less the clickers' reading is like that of its readers (other users, the article left out) than
+              the readers' own is: Welch's t of the two means over users
+    gone      clicks by users in none of whose histories the article stands: the log never sees them as its readers
+    alone     clicks by users who have no other row, against rows with as many articles in their history
+    unbacked  clicking users whose histories the log does not back
 
-and for what is planted in histories, of the users who have it in one:
+for what is planted in histories, of the users who have it in one:
 
-    unclicked   those none of whose rows clicks it
-    lone        those who have one row in all
+    unbacked_held  those whose histories the log does not back
 
-All but the first are counts. In shuffled logs, in which each row keeps its user and each article its popularity, they
-are hypergeometric (the last two over pairs of a user and an article in their histories); the share of shuffled logs
-with more of them (of those with as many, half: the mid-p value) is told as the standard normal deviate that is as rare.
-A deviate of the counts themselves would take a few clicks of a rare kind for much.
+and for what is shown so that another is clicked, of the users whom it is shown to and who click another:
 
-Sources: Welch 1947 (two means of unequal variance); Lancaster 1961 (mid-p).
+    passing         those who have one row in all
+    unbacked_shown  those whose histories the log does not back
+
+What it is that the log does not back, stands in unbacked.py. All but the first are counts, told by how rare they are in
+shuffled logs (rarity.py): each row (or pair of a user and an article) keeps its user, each article its popularity.
+
+Source: Welch 1947 (two means of unequal variance).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
-from scipy.stats import hypergeom, norm
 
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.ragged import AT_ONCE, distinct
-from rec_trak.detection.reading import Reading, reading_of, spans_of, users_at_once
+from rec_trak.detection.rarity import groups_by_size, rarity, rarity_of
+from rec_trak.detection.reading import Reading, reading_of
+from rec_trak.detection.unbacked import UNBACKED, among, of_pairs, pairs_of, tally, unbacked_counts
 
 LEAST_USERS = 10  # clicking users that an article needs to be judged
 LEAST_SIDE = 5  # users of either side to compare readings of
 MOST_ROWS = 3000  # of an article's clicks, and of its readers' rows, whose reading is compared; more are drawn from
 TINY = 1e-12
-MOST = 30.0  # beyond it a tail is nothing in double precision
-CLICKED, HELD = ("unlike", "gone", "alone"), ("unclicked", "lone")  # signals of clickers, and of histories
-SIGNALS = (*CLICKED, *HELD)
+CLICKED, SHOWN = ("unlike", "gone", "alone"), ("passing",)  # of those who click it, and are shown it
+SIGNALS = (*CLICKED, *SHOWN, *UNBACKED)
 
 
 def readers_table(rows: Impressions, articles: int, seed: int = 0) -> pd.DataFrame:
@@ -50,26 +50,15 @@ def readers_table(rows: Impressions, articles: int, seed: int = 0) -> pd.DataFra
         articles: A, the length of their table.
         seed: of the draw where an article has very many rows.
     """
-    read, clicked, n = reading_of(rows, articles), rows.clicked.astype(np.int64), len(rows)
-    gone, alone = _gone(read, clicked, articles), np.bincount(read.users)[read.users] == 1
-    by_click, by_place = _rows_of(clicked, np.arange(n), articles), _holders(read, articles)
-    held = _held(read, clicked, articles)
-    rng, lines = np.random.default_rng(seed), []
-    for article in np.flatnonzero(np.bincount(clicked, minlength=articles) >= LEAST_USERS).tolist():
-        clicks, holders = by_click(article), by_place(article)
-        users = len(np.unique(read.users[clicks]))
-        if users < LEAST_USERS:
-            continue
-        apart = unlike(read, article, *(_drawn(part, rng) for part in (clicks, holders)))
-        readers = len(np.unique(read.users[holders]))
-        lines.append((article, len(clicks), users, readers, apart, int(gone[clicks].sum()), int(alone[clicks].sum())))
-    table = pd.DataFrame(lines, columns=["article", "clicks", "users", "readers", *CLICKED])
-    judged = table["article"].to_numpy(dtype=np.int64)
-    for name, flags in (("gone", gone), ("alone", alone)):
-        table[name] = _rarity(n, int(flags.sum()), table["clicks"].to_numpy(), table[name].to_numpy())
-    for name, flagged in zip(HELD, held.flagged, strict=True):
-        table[name] = _rarity(int(held.pairs.sum()), int(flagged.sum()), held.pairs[judged], flagged[judged])
-    return table
+    read, clicked = reading_of(rows, articles), rows.clicked.astype(np.int64)
+    table = _counts(rows, read, clicked, articles)
+    by_click, by_place = _rows_of(clicked, np.arange(len(rows)), articles), _holders(read, articles)
+    rng, found = np.random.default_rng(seed), []
+    for article in table["article"].tolist():
+        sides = [_drawn(part, rng) for part in (by_click(article), by_place(article))]
+        found.append(unlike(read, article, *sides))
+    table["unlike"] = np.array(found, dtype=float)
+    return table[["article", "clicks", "users", "readers", *SIGNALS]]
 
 
 def unlike(read: Reading, article: int, clicks: np.ndarray, holders: np.ndarray) -> float:
@@ -110,50 +99,20 @@ def _user_means(read: Reading, article: int, rows: np.ndarray) -> tuple[np.ndarr
     return users, mean @ own
 
 
-def _gone(read: Reading, clicked: np.ndarray, articles: int) -> np.ndarray:
-    """(N,) bool, whether no history of the row's user holds what the row clicks."""
-    asked, which = np.unique(read.users * articles + clicked, return_inverse=True)
-    held = np.zeros(len(asked), dtype=bool)
-    for some, owner in spans_of(read.weights):
-        keys = distinct(read.users[owner] * articles + read.weights.indices[some])
-        held[np.searchsorted(asked, keys[np.isin(keys, asked, assume_unique=True)])] = True
-    return ~held[which]
-
-
-@dataclass(frozen=True)
-class _Held:
-    """Pairs of a user and an article that is in one of their histories: how many there are of each article (A,), and of
-    these with each flag of HELD (2, A)."""
-
-    pairs: np.ndarray
-    flagged: np.ndarray
-
-
-def _held(read: Reading, clicked: np.ndarray, articles: int) -> _Held:
-    """Some users at a time: a log has more such pairs than rows."""
-    pairs, flagged = np.zeros(articles, np.int64), np.zeros((len(HELD), articles), np.int64)
-    alone = np.bincount(read.users) == 1
-    for rows in users_at_once(read.users, AT_ONCE):
-        own = read.weights[rows]
-        keys = distinct(np.repeat(read.users[rows], np.diff(own.indptr)) * articles + own.indices)
-        user, article = np.divmod(keys, articles)
-        unclicked = ~np.isin(keys, read.users[rows] * articles + clicked[rows])
-        pairs += np.bincount(article, minlength=articles)
-        for counts, flag in zip(flagged, (unclicked, alone[user]), strict=True):
-            counts += np.bincount(article[flag], minlength=articles)
-    return _Held(pairs, flagged)
-
-
-def _rarity(n: int, flagged: int, counts: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """(m,) how rarely shuffled logs have as many with the flag, as a normal deviate, at most MOST; 0 of none.
-
-    Args:
-        n, flagged: of the log, and of these those with the flag.
-        counts, found: (m,) of each article, likewise.
-    """
-    counts, found = np.asarray(counts, dtype=np.int64), np.asarray(found, dtype=np.int64)
-    tails = hypergeom.sf(found, n, flagged, counts) + hypergeom.pmf(found, n, flagged, counts) / 2
-    return np.where(counts > 0, np.clip(norm.isf(tails), -MOST, MOST), 0.0)
+def _counts(rows: Impressions, read: Reading, clicked: np.ndarray, articles: int) -> pd.DataFrame:
+    """The table without `unlike`."""
+    pairs, one, lengths = pairs_of(rows, read, articles), np.bincount(read.users) == 1, np.diff(read.weights.indptr)
+    users, readers = (tally(own, articles) for own in (pairs.clicked, pairs.held))
+    judged = np.flatnonzero(users >= LEAST_USERS)
+    gone = ~among(read.users * articles + clicked, pairs.held)
+    counts = {
+        "gone": rarity(clicked, gone, articles),
+        "alone": rarity(clicked, one[read.users], articles, groups_by_size(lengths)),
+        "passing": rarity_of(of_pairs(pairs.shown, one, articles), articles, 1),
+    }
+    counts |= unbacked_counts(pairs, articles, judged)
+    counts |= {"clicks": np.bincount(clicked, minlength=articles), "users": users, "readers": readers}
+    return pd.DataFrame({"article": judged} | {name: own[judged] for name, own in counts.items()})
 
 
 def _holders(read: Reading, articles: int):

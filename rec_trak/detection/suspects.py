@@ -1,12 +1,13 @@
 """Which articles may be promoted, from the click log alone: `rec-trak suspects`. Not here: which of their clicks.
 
 The numbers of readers.py, each set against those of the log's other articles: less their median, over their spread
-(1.4826 times the median absolute deviation, at least 1), so that a log whose articles all vary much is no alarm. The
-score is the larger of two: the sum of those of clickers over the root of three, with `unlike` cut to +-CUT, and the sum
-of those of histories over the root of two and over WIDER, by which clean logs vary more in them. An article is
-suspicious from LEVEL on, which no clean log reached where it was fixed; docs/detection.md says how many did elsewhere.
-Growth (clicks on its busiest day, where the log has days) and influence (of a finished run) stand beside the score and
-are no part of it.
+(1.4826 times the median absolute deviation, at least 1), so that a log whose articles all vary much is no alarm. KINDS
+of evidence are sums of them over the root of their number, `unlike` cut to +-CUT, each divided by how widely it varies
+in clean logs: articles that a platform pushes stand out, too, in all but what is about histories that the log does not
+back. The score is the largest kind: one strong kind is enough, and what speaks against it in another is not counted. An
+article is suspicious from LEVEL on, which no clean log reached where it was fixed, pushed articles included;
+docs/detection.md says how many did elsewhere. Growth (clicks on its busiest day, where the log has days) and influence
+(of a finished run) stand beside the score and are no part of it.
 """
 
 from __future__ import annotations
@@ -24,16 +25,19 @@ from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.sources import read_data
 from rec_trak.data.tables import one_line
-from rec_trak.detection.readers import CLICKED, HELD, LEAST_USERS, SIGNALS, readers_table
+from rec_trak.detection.rarity import against_others
+from rec_trak.detection.readers import CLICKED, LEAST_USERS, SHOWN, SIGNALS, readers_table
+from rec_trak.detection.unbacked import UNBACKED
 from rec_trak.errors import ConfigError
 from rec_trak.results.files import as_csv, as_json, write_files
 from rec_trak.results.text_table import format_table
 from rec_trak.runs.finished import open_run
 from rec_trak.words import outline
 
-LEVEL, CUT, WIDER = 4.0, 4.0, 1.5
+LEVEL, CUT = 4.0, 4.0
+KINDS = {CLICKED: 1.5, SHOWN: 1.5} | {(name,): 1.0 for name in UNBACKED}  # kind -> what it is divided by
 FEW = 20  # articles to set one against, before a note
-SHOWN = 10  # lines of a terminal
+LINES = 10  # of a terminal
 COUNTS = ("clicks", "users", "readers")
 
 
@@ -77,7 +81,7 @@ def suspects_of(rows: Impressions, articles: Articles, level: float = LEVEL, see
     table = readers_table(rows, len(articles), seed)
     for name in SIGNALS:
         table[name] = against_others(table[name].to_numpy(dtype=float))
-    table["score"] = _sides(table).max(axis=1)
+    table["score"] = _kinds(table).max(axis=1)
     table["suspicious"] = (table["score"] >= level).astype(int)
     table["article_id"] = [articles.ids[a] for a in table["article"]]
     table["title"] = [one_line(articles.titles[a]) for a in table["article"]]
@@ -91,14 +95,6 @@ def suspects_of(rows: Impressions, articles: Articles, level: float = LEVEL, see
     return Suspects(table[columns], answer_of(table, level), [*rows.notes, *_cautions(len(table))], level)
 
 
-def against_others(values: np.ndarray) -> np.ndarray:
-    """(n,) each value less the median, over 1.4826 times the median absolute deviation, at least 1."""
-    if not len(values):
-        return values
-    centre = np.median(values)
-    return (values - centre) / max(1.4826 * float(np.median(np.abs(values - centre))), 1.0)
-
-
 def answer_of(table: pd.DataFrame, level: float) -> list[str]:
     """What was found in plain lines."""
     found = table[table["suspicious"] == 1]
@@ -107,11 +103,11 @@ def answer_of(table: pd.DataFrame, level: float) -> list[str]:
         most = f"; the highest score is {table['score'].max():.1f}, suspicious from {level:g} on" if len(table) else ""
         return [f"Nothing suspicious: {judged}{most}."]
     lines = [f"{len(found)} suspicious article(s); {judged}, suspicious from a score of {level:g} on:"]
-    for line in found.head(SHOWN).to_dict("records"):
+    for line in found.head(LINES).to_dict("records"):
         lines.append(f"  {line['article_id']} ({line['title']}): score {line['score']:.1f}, {_why(line)}")
     return [
         *lines,
-        "A score says that its clickers are not its readers, not why: a push by the platform itself looks alike.",
+        "A score says that those who meet it are not its readers, not why: a strong push by the platform looks alike.",
         f"Which clicks: put `asked: {{article: {found['article_id'].iloc[0]}, users: val}}` under `targets` in the "
         "YAML of an analysis, then rec-trak score --targets asked, then rec-trak detect.",
     ]
@@ -168,31 +164,31 @@ def write_suspects(folder: str | Path, found: Suspects) -> list[Path]:
 
 def suspects_text(found: Suspects, width: int = 120) -> list[str]:
     """What a terminal shows, in lines: the answer, the first articles, notes."""
-    table = found.table.head(SHOWN).drop(columns=["suspicious", "title"])
+    table = found.table.head(LINES).drop(columns=["suspicious", "title"])
     lines = [*found.answer, "", *(format_table(table, width).split("\n") if len(table) else [])]
     return [*lines, *(f"note: {note}" for note in found.notes)]
 
 
 def _why(line: dict[str, Any]) -> str:
-    """The strongest of its signals in words."""
+    """The strongest kind of evidence in words, and of its signals the strongest two."""
     said = {
         "unlike": "its clickers read other things than its readers",
         "gone": "many of its clickers never turn up as its readers",
         "alone": "many of its clickers click nothing else",
-        "unclicked": "many who have it in their history never click it",
-        "lone": "many who have it in their history click a single time",
+        "passing": "many who are shown it and click another click a single time",
+        "unbacked": "many of its clickers never clicked what stands in their histories",
+        "unbacked_held": "many who have it in their history never clicked what else stands there",
+        "unbacked_shown": "many who are shown it and click another never clicked what stands in their histories",
     }
-    by_clicks, by_history = _sides(pd.DataFrame([line])).iloc[0]
-    strong = sorted(CLICKED if by_clicks >= by_history else HELD, key=lambda name: -line[name])[:2]
+    kind = list(KINDS)[int(_kinds(pd.DataFrame([line])).iloc[0].argmax())]
+    strong = sorted(kind, key=lambda name: -line[name])[:2]
     return " and ".join(said[name] for name in strong if line[name] > 1) or "each signal a little"
 
 
-def _sides(table: pd.DataFrame) -> pd.DataFrame:
-    """The score by what clickers do, and by what stands in histories, a column each."""
-    by_clicks = table["unlike"].clip(-CUT, CUT) + table["gone"] + table["alone"]
-    return pd.DataFrame(
-        {"clicks": by_clicks / np.sqrt(3), "histories": table[[*HELD]].sum(axis=1) / np.sqrt(2) / WIDER}
-    )
+def _kinds(table: pd.DataFrame) -> pd.DataFrame:
+    """The evidence of each of KINDS, a column each."""
+    cut = table.assign(unlike=table["unlike"].clip(-CUT, CUT))
+    return pd.DataFrame({"+".join(kind): cut[[*kind]].sum(axis=1) / len(kind) ** 0.5 / KINDS[kind] for kind in KINDS})
 
 
 def _growth(days: np.ndarray, clicked: np.ndarray, articles: np.ndarray) -> np.ndarray:
