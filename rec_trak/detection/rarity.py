@@ -106,5 +106,5 @@ def groups_by_size(sizes: np.ndarray, least: int = PEERS) -> np.ndarray:
         if having >= least:
             group, having = group + 1, 0
     if having < least:
-        of = np.minimum(of, max(group - 1, 0))  # the last have too few: with those before
-    return np.asarray(of)[sizes]
+        of = np.minimum(of, max(group - 1, 0)).tolist()  # the last have too few: with those before
+    return np.array(of, dtype=np.int64)[sizes]
