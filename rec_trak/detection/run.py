@@ -57,6 +57,7 @@ from rec_trak.detection.text import detection_lines, verdict
 from rec_trak.errors import ConfigError, DataError, listed
 from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.files import Results, as_csv, as_json, write_files
+from rec_trak.results.ranking import check_top_k
 from rec_trak.runs.aside import own_file
 from rec_trak.runs.click_log import ClickLog, history_as_read
 from rec_trak.runs.finished import FinishedRun, open_run
@@ -148,7 +149,7 @@ def find_poison(
         rankings[name], kinds[name] = scores, _kind(name)
     learnt = None if known is None else _learnt(found, rankings, read_known(known, len(log.rows), COLUMN))
     found = found if learnt is None or learnt.key is None else reordered(found, learnt.key)
-    top_k = int(run.metadata["top_k"]) if top_k is None else top_k
+    top_k = check_top_k(run.metadata.get("top_k")) if top_k is None else top_k
     aside = [line for line in run.left_aside if line.startswith("targets/")]
     questions = {}
     looked_at = {} if poisoned is None else rows_of_questions(log, read, where, poisoned, through)
@@ -263,7 +264,7 @@ def _rankings(
     """All rankings, the kind of each, and notes on those left out."""
     results, stored = run.results, run.stored(log)
     renormalised = told.numbers("renormalised")
-    own = {results.metadata["score"]["form"]: results.scores.astype(np.float64)}
+    own = {(results.metadata.get("score") or {}).get("form", "score"): results.scores.astype(np.float64)}
     for form in {"self_influence", "loss_gradient"} - own.keys():
         own[form] = stored_self_influence(stored, form)
     attribution = {

@@ -28,6 +28,7 @@ from rec_trak.errors import DataError, StoreError
 from rec_trak.results.belongs import bytes_sum, check_sums, claimed, run_digest, scoring_digest
 from rec_trak.results.cells import guarded, spreadsheet_safe, unguarded
 from rec_trak.results.lines import Lines
+from rec_trak.results.metadata import check_metadata
 from rec_trak.results.nothing import named
 from rec_trak.results.plots import SCORE_NAME, plot_score_distribution, plot_top_influential_samples
 from rec_trak.results.ranking import (
@@ -188,9 +189,7 @@ def read_results(folder: str | Path) -> Results:
     sums = check_sums(folder, (SCORES, LABELS_FILE, ROWS), AGAIN)
     scores, labels = (read_or_refuse(folder / name, read_array) for name in (SCORES, LABELS_FILE))
     scores, labels = check_scores(scores, labels, str(folder))
-    metadata = read_or_refuse(folder / METADATA, read_json)
-    if not isinstance(metadata, dict):
-        raise DataError(f"{folder / METADATA}: no keys and values. Got {type(metadata).__name__}. {AGAIN}")
+    metadata = check_metadata(read_or_refuse(folder / METADATA, read_json), f"{folder / METADATA}", AGAIN)
     change = unguarded if metadata.get(GUARD) is True else None
     return Results(folder, scores, labels, read_rows(folder / ROWS, labels, change, sums.get(ROWS)), metadata)
 

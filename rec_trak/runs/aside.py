@@ -13,6 +13,7 @@ from typing import Any
 from rec_trak.config.documents import read_json
 from rec_trak.results.belongs import check_sums, read_record, scoring_digest, scoring_parts
 from rec_trak.results.files import METADATA, Results
+from rec_trak.results.metadata import check_metadata
 
 SETS = "targets"
 AGAIN = {  # files that are made from a scoring, and what makes them again
@@ -54,10 +55,9 @@ def other_parent(results: Results) -> Iterator[str]:
 def metadata_of(path: Path) -> dict[str, Any]:
     """The content of a set's metadata.json; {} where it is damaged, which whoever reads the set is told."""
     try:
-        content = read_json(path)
+        return check_metadata(read_json(path), str(path), "")
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def difference(own: dict[str, Any], theirs: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from rec_trak.errors import DataError, StoreError
 from rec_trak.locks import LOCK
 from rec_trak.results.belongs import RECORD, bytes_sum, read_record, read_sums, scoring_digest
 from rec_trak.results.files import LABELS_FILE, METADATA, ROWS, SCORES
+from rec_trak.results.metadata import check_metadata
 from rec_trak.runs.aside import AGAIN, SETS
 from rec_trak.store.blocks import Cut, cut_rows, cut_targets, damaged, rows_unfinished
 from rec_trak.store.grams import gram_files
@@ -71,10 +72,9 @@ def _save_dir(folder: Path) -> Path:
 
 def _metadata(folder: Path) -> dict[str, Any]:
     try:
-        told = read_json(folder / METADATA)
-    except (OSError, DocumentError):
+        return check_metadata(read_json(folder / METADATA), METADATA, "")
+    except (OSError, DocumentError, DataError):
         return {}
-    return told if isinstance(told, dict) else {}
 
 
 def _named(path: Path, folder: Path) -> str:

@@ -120,7 +120,7 @@ def _measured(
     phis, qs = [phi for phi, _ in members], [q for _, q in members]
     told = list(_rankings(sets, stored))
     rankings, found = {name: targets for name, _, targets in told}, {}
-    if results.metadata["score"]["form"] == "loss_gradient":
+    if (results.metadata.get("score") or {}).get("form") == "loss_gradient":
         ones, own = [np.ones_like(q) for q in qs], {OWN: rankings.pop(OWN)}
         found |= measure_rankings(phis, ones, own, stored.lambda_rel, seed, stored.owner, weights=qs)
     if rankings:
@@ -132,7 +132,7 @@ def _rankings(sets: list[Results], stored: Stored):
     """Name, folder and target gradients of every ranking of the run."""
     yield OWN, "", None
     for told in sets:
-        name, count = told.folder.name, told.metadata["score"].get("target_count")
+        name, count = told.folder.name, (told.metadata.get("score") or {}).get("target_count")
         gradients = [_carrying(stored.targets(i, name, count), told.nothing_targets) for i in range(stored.members)]
         mean = [one.mean(axis=0, dtype=np.float64, keepdims=True) for one in gradients]
         folder = f"targets/{name}"
