@@ -75,7 +75,7 @@ def _member(place: int, member: dict[str, Any], proof: dict[str, Any] | None) ->
     numbers = {"ridge": ".3g", "effective_dimension": ".0f", "condition_number": ".3g", "max_leverage": ".2f"}
     told = [f"{name.replace('_', ' ')} {member[name]:{form}}" for name, form in numbers.items() if member.get(name)]
     return f"checkpoint {place}", ", ".join(
-        [f"{Path(member['checkpoint']).name} (digest {member['digest']})", *_proof(proof), *told]
+        [f"{Path(member.get('checkpoint') or '').name} (digest {member.get('digest')})", *_proof(proof), *told]
     )
 
 

@@ -111,7 +111,7 @@ def _classes(results: Results) -> list[dict[str, Any]]:
 
 def agreement(run: FinishedRun) -> dict[str, Any]:
     """Rank correlation of the members' scores: `mean`, `pairs`; or the `reason` why there is none."""
-    names = [shown(Path(member["checkpoint"]).name, 80) for member in run.metadata.get("members") or []]
+    names = [shown(Path(member.get("checkpoint") or "").name, 80) for member in run.metadata.get("members") or []]
     if len(names) < 2:
         return {"reason": "There is one checkpoint. Give several (`checkpoints:` in the config) to see how much of the "
                 "ranking another seed would repeat."}  # fmt: skip

@@ -22,7 +22,7 @@ MODEL = {
     "history_truncation": str,
 }
 SOLVED = ("ridge?", "effective_dimension?", "condition_number?", "max_leverage?")
-MEMBER = {"checkpoint": str, "digest": str, "code_base?": str, **dict.fromkeys(SOLVED, float)}
+MEMBER = {"checkpoint?": str, "digest?": str, "code_base?": str, **dict.fromkeys(SOLVED, float)}
 CONTENT = {
     **dict.fromkeys(("dataset_type?", "model_type?", "command?", "score_name?", "date?", "scoring?"), str),
     **dict.fromkeys(("targets_file?", "targets_digest?", "save_dir?"), str),

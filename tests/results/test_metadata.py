@@ -39,7 +39,7 @@ def test_what_is_written_is_taken_as_it_is():
         (("features",), 1e308, r"`features` is damaged\. Got 1e\+308, expected keys and values"),
         (("members",), "x", r"`members` .* expected a list"),
         (("members", 0), [], r"`members\[0\]` .* expected keys and values"),
-        (("members", 0, "digest"), None, r"`members\[0\]\.digest` .* expected a text"),
+        (("members", 0, "digest"), 3, r"`members\[0\]\.digest` .* expected a text"),
         (("members", 0, "ridge"), "nan", r"`members\[0\]\.ridge` .* expected a number"),
         (("model", "text"), None, r"`model\.text` .* expected keys and values"),
         (("model", "views", 0), 3, r"`model\.views\[0\]` .* expected a text"),
