@@ -58,9 +58,9 @@ def _members(metadata: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[st
 def _model(model: dict[str, Any]) -> str:
     if not model:
         return ""
-    views, text = ", ".join(model["views"]), model["text"]
-    history = f"the {model['history_truncation']} {model['max_history']} articles of a history"
-    return f"{model['architecture']} that reads {views} ({text['tokeniser']} tokens) and {history}"
+    views, text = ", ".join(model.get("views") or []), model.get("text") or {}
+    history = f"the {model.get('history_truncation')} {model.get('max_history')} articles of a history"
+    return f"{model.get('architecture')} that reads {views} ({text.get('tokeniser')} tokens) and {history}"
 
 
 def _proof(proof: dict[str, Any] | None) -> list[str]:

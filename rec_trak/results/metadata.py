@@ -15,11 +15,11 @@ LARGEST = 2**63  # of a whole number; larger ones cannot be divided
 OPTIONAL = "?"  # ends a key that may be absent or null where the mapping around it is there
 WORDS = {str: "a text", int: "a whole number", float: "a number", dict: "keys and values", list: "a list"}
 MODEL = {
-    "architecture": str,
-    "views": [str],
-    "text": {"tokeniser": str},
-    "max_history": int,
-    "history_truncation": str,
+    "architecture?": str,
+    "views?": [str],
+    "text?": {"tokeniser?": str},
+    "max_history?": int,
+    "history_truncation?": str,
 }
 SOLVED = ("ridge?", "effective_dimension?", "condition_number?", "max_leverage?")
 MEMBER = {"checkpoint?": str, "digest?": str, "code_base?": str, **dict.fromkeys(SOLVED, float)}

@@ -41,7 +41,7 @@ def test_what_is_written_is_taken_as_it_is():
         (("members", 0), [], r"`members\[0\]` .* expected keys and values"),
         (("members", 0, "digest"), 3, r"`members\[0\]\.digest` .* expected a text"),
         (("members", 0, "ridge"), "nan", r"`members\[0\]\.ridge` .* expected a number"),
-        (("model", "text"), None, r"`model\.text` .* expected keys and values"),
+        (("model", "text"), 3, r"`model\.text` .* expected keys and values"),
         (("model", "views", 0), 3, r"`model\.views\[0\]` .* expected a text"),
         (("coverage", "words", "shown"), 10**400, r"`coverage\.words\.shown` .* expected a whole number"),
         (("proj_dim",), True, r"`proj_dim` .* expected a whole number"),
