@@ -34,7 +34,7 @@ CONTENT = {
     "members?": [MEMBER],
     "proof?": [{"auc?": float, "stated?": float}],
     "coverage?": {"": {"known": int, "shown": int}},  # of any key
-    "score?": {"form?": str, "lambda_rel?": float, "target_count?": int},
+    "score?": {"form?": str, "target_count?": int},
 }
 
 
