@@ -1,6 +1,10 @@
 """A finished run whose every text is hostile to the page that tells of it. Not here: laws."""
 
+import atexit
 import json
+import shutil
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +88,15 @@ def write_run(folder: Path, scores: np.ndarray | None = None, seed: int = 1, fak
 
 def write_everything(folder: Path) -> tuple[Path, Path]:
     """A run with targets, groups and detection, and a comparison with another; the two folders."""
+    shutil.copytree(_everything(), folder, dirs_exist_ok=True)
+    return folder / "poisoned", folder / "compared"
+
+
+@lru_cache(maxsize=1)
+def _everything() -> Path:
+    """The same, written once a process: its figures take seconds."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     run, clean = write_run(folder / "poisoned"), write_run(folder / "clean", seed=2)
     scores = np.random.default_rng(3).normal(size=N)
     about = {"score": {"form": "target_influence", "lambda_rel": 1.0, "target_count": 4}}
@@ -97,7 +110,7 @@ def write_everything(folder: Path) -> tuple[Path, Path]:
     claim(run)
     claim(place)
     write_comparison(compare_runs(clean, run), folder / "compared")
-    return run, folder / "compared"
+    return folder
 
 
 def claim(folder: Path) -> None:
