@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from support import ROOT, page_world, strange
+from support.commands import fail, succeed
 
 from rec_trak.errors import DataError, StoreError
 from rec_trak.page.advice import NOT_VALIDATED
@@ -250,15 +251,13 @@ def test_output_is_a_file_or_a_folder_that_is_made(run, tmp_path):
 @pytest.mark.long
 def test_the_script_prints_the_facts_and_one_line_on_bad_input(run, tmp_path):
     """Law: report.py writes the page besides the old files; a folder that cannot be made is one line, exit code 2."""
-    call = [sys.executable, str(ROOT / "scripts" / "report.py"), "--results_dir", str(run)]
-    done = subprocess.run(call, capture_output=True, text=True, check=True)
-    assert NOT_VALIDATED.replace("Not", "Retrained: Not", 1) in done.stdout
-    assert done.stdout.splitlines()[-1].strip() == str(run / "report.html")
+    said = succeed("report", "--results_dir", run)
+    assert NOT_VALIDATED.replace("Not", "Retrained: Not", 1) in said
+    assert said.splitlines()[-1].strip() == str(run / "report.html")
     assert {"ranking_full.csv", "score_distribution.png"} <= {path.name for path in run.iterdir()}
     (tmp_path / "file").write_text("")
-    failed = subprocess.run([*call, "--output", str(tmp_path / "file" / "x")], capture_output=True, text=True)
-    assert failed.returncode == 2
-    assert re.fullmatch(r"error: .*cannot be written.*choose another folder\.\n", failed.stderr)
+    failed = fail("report", "--results_dir", run, "--output", tmp_path / "file" / "x")
+    assert re.fullmatch(r"error: .*cannot be written.*choose another folder\.", failed)
 
 
 def test_the_template_is_installed_with_the_package():

@@ -183,7 +183,7 @@ def test_the_numbers_of_the_system_are_those_of_numpy(lambda_rel):
     assert found.dot_product == pytest.approx(agree(whole, scores(phis, qs, tops, 1e9)), abs=1e-3)
 
 
-@pytest.mark.parametrize("lambda_rel", [1e-4, *(pytest.param(ridge, marks=pytest.mark.long) for ridge in (0.1, 3.0))])
+@pytest.mark.parametrize("lambda_rel", [1e-4, 0.1, 3.0])
 def test_what_is_explained_is_what_refits_without_a_row_explain(lambda_rel):
     """Law: `explained` is 1 - squared errors over squared margins, each row foretold by a fit without it; best over
     larger and over smaller ridges."""
@@ -193,10 +193,9 @@ def test_what_is_explained_is_what_refits_without_a_row_explain(lambda_rel):
     def share(phi, ridge_rel):
         phi = phi.astype(float)
         ridge = ridge_rel * np.trace(phi.T @ phi) / K * np.eye(K)
-        errors = []
-        for i in range(N):
-            rest = np.delete(np.arange(N), i)
-            errors.append(f[i] - phi[i] @ np.linalg.solve(phi[rest].T @ phi[rest] + ridge, phi[rest].T @ f[rest]))
+        gram, sums, errors = phi.T @ phi + ridge, phi.T @ f, []
+        for row, own in zip(phi, f, strict=True):
+            errors.append(own - row @ np.linalg.solve(gram - np.outer(row, row), sums - row * own))
         return 1 - np.square(errors).sum() / np.square(f).sum()
 
     found = measure(phis, qs, tops, lambda_rel)
