@@ -10,8 +10,9 @@ DEMO ?= demo
 demo: $(VENV)/installed
 	$(BIN)/python scripts/demo.py --folder $(DEMO)
 
+# Two processes with a thread each: with more, small products wait for one another's threads.
 test: $(VENV)/installed-test lint
-	$(BIN)/python -m pytest -n 2 -m "not long"
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not long"
 
 test-all: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest -n 2
