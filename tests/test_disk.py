@@ -57,7 +57,7 @@ PLANTED = [
 
 
 @pytest.mark.parametrize("name", PLANTED)
-@pytest.mark.parametrize("finished_before", [True, False])
+@pytest.mark.parametrize("finished_before", [pytest.param(True, marks=pytest.mark.long), False])
 def test_a_link_in_a_store_is_refused_by_name(tmp_path, name, finished_before):
     """Before anything is written, in a new store and in a finished one; what it leads to keeps its bytes."""
     tiny.write_tree(tmp_path / "data")

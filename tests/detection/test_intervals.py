@@ -48,7 +48,7 @@ def test_found_in_is_the_same_for_many_draws_at_once():
         np.testing.assert_allclose(many, one)
 
 
-@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("ties", [pytest.param(False, marks=pytest.mark.long), True])
 def test_intervals_equal_those_of_rows_drawn_one_by_one(ties):
     """Ends of the intervals agree with a bootstrap of the rows themselves, each class apart."""
     scores, labels = rows(4, ties=ties)

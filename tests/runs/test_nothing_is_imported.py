@@ -13,7 +13,7 @@ OWN = {"model": {"class": "named_by_a_file:Model", "args": {}}, "forward": "name
 SPLIT = {"tokeniser": "named_by_a_file:Model"}
 
 
-@pytest.fixture(params=[OWN, SPLIT], ids=["model", "tokeniser"])
+@pytest.fixture(params=[OWN, pytest.param(SPLIT, marks=pytest.mark.long)], ids=["model", "tokeniser"])
 def folder(request, tmp_path, monkeypatch):
     """A finished run whose metadata.json names a module that lies in the working directory."""
     folder = finished.finished_run(tmp_path)
