@@ -131,7 +131,9 @@ def upstream(shared, tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", [*(pytest.param(one, marks=pytest.mark.long) for one in ("nrms_glove", "naml_glove")), "nrms_bert"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(one, marks=pytest.mark.long) for one in ("nrms_glove", "naml_glove")), "nrms_bert"]
+)
 def test_the_existing_yaml_runs_unchanged(upstream, name):
     """featurize, score and compare on upstream's own files, from its working directory, without a key changed."""
     if "bert" in name:
