@@ -86,7 +86,7 @@ def _found(run: FinishedRun, told: dict[str, Any] | None, titles: Titles, named:
     return [
         f"Of {told['judged']:,} articles with clicks enough to judge, {which}: ",
         *(["the same"] if named else _named(told["articles"], titles)),
-        ". An article that the platform itself pushed would look the same.",
+        ". A strong push by the platform itself would look the same.",
     ]
 
 
