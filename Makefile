@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Two processes with a thread each: with more, small products wait for one another's threads.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 DEMO ?= demo
 
 .PHONY: demo test test-all lint docs clean
@@ -10,12 +12,11 @@ DEMO ?= demo
 demo: $(VENV)/installed
 	$(BIN)/python scripts/demo.py --folder $(DEMO)
 
-# Two processes with a thread each: with more, small products wait for one another's threads.
 test: $(VENV)/installed-test lint
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not long"
+	$(PYTEST) -m "not long"
 
 test-all: $(VENV)/installed-test lint
-	$(BIN)/python -m pytest -n 2
+	$(PYTEST)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Which articles may be promoted: articles whose clickers are not their readers, from a click log alone."""
+"""Which articles may be promoted: articles that unusual users click, read or pass over, from a click log alone."""
 
 from __future__ import annotations
 

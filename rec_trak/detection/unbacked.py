@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.ragged import AT_ONCE
+from rec_trak.data.ragged import AT_ONCE, distinct
 from rec_trak.detection.rarity import PEERS, against_others, groups_by_size, rarity_of
 from rec_trak.detection.reading import Reading, spans_of
 from rec_trak.words import outline
@@ -52,7 +52,7 @@ def pairs_of(rows: Impressions, read: Reading, articles: int) -> Pairs:
     """The pairs of N rows and their reading, of A `articles`."""
     held = (read.users[owner] * articles + read.weights.indices[some] for some, owner in spans_of(read.weights))
     return Pairs(
-        np.unique(read.users * articles + rows.clicked),
+        distinct(read.users * articles + rows.clicked),
         _once(held, len(read.weights.indices)),
         _once(_shown(rows, read, articles), len(rows.candidates.values) - len(rows)),
         int(read.users.max(initial=-1)) + 1,

@@ -41,7 +41,7 @@ def suspected(run: FinishedRun) -> dict[str, Any] | None:
 def promoted(
     run: FinishedRun, told: dict[str, Any] | None, detection: dict[str, Any] | None, titles: Titles
 ) -> list[Part]:
-    """The line: articles whose clickers are unlike their other readers, or that none stands out, or that nobody looked.
+    """The line: articles that unusual users click, read or pass over, or that none stands out, or that nobody looked.
 
     Args:
         run: the finished run.
@@ -73,16 +73,16 @@ def _found(run: FinishedRun, told: dict[str, Any] | None, titles: Titles, named:
     if told is None:
         return [
             f"Nobody has looked: `python scripts/suspects.py --results_dir {shlex.quote(str(run.folder))}` names "
-            "articles whose clickers are unlike their other readers, or says that none stands out."
+            "articles that unusual users click, read or pass over, or says that none stands out."
         ]
     if not told["articles"]:
         return [
-            f"No article stands out: of {told['judged']:,} with clicks enough to judge, none has clickers "
-            "who are unlike its other readers. A small or careful attack would not show."
+            f"No article stands out: of {told['judged']:,} with clicks enough to judge, none is "
+            "clicked, read or passed over by unusual users. A small or careful attack would not show."
         ]
     count = len(told["articles"])
-    which = f"{count:,} stand out, whose clickers are unlike their other readers"
-    which = which if count > 1 else "one stands out, whose clickers are unlike its other readers"
+    which = f"{count:,} stand out, which unusual users click, read or pass over"
+    which = which if count > 1 else "one stands out, which unusual users click, read or pass over"
     return [
         f"Of {told['judged']:,} articles with clicks enough to judge, {which}: ",
         *(["the same"] if named else _named(told["articles"], titles)),

@@ -20,7 +20,7 @@ from rec_trak.sketch.hashing import MatrixMap
 STEP = 120.0  # of the K log2 K steps that a place costs, both sides, in multiply-adds of a matrix product
 SHARED = 10.0  # the same where one side serves many directions, and a product is laid out, signed and folded for each
 FOLD = 60.0  # of an entry of such a product
-LARGEST = 7  # prime factor of K up to which a transform is a fast one
+PRIMES = 2, 3, 5, 7  # factors of K with which a transform is a fast one
 AT_ONCE = 1 << 17  # numbers that are transformed together: what a processor's own memory holds
 ON_A_GPU = 1 << 24  # the same where each call costs more than its numbers
 
@@ -49,7 +49,7 @@ def _sides(table: MatrixMap) -> tuple[int, int]:
 
 
 def _fast(k: int) -> bool:
-    for prime in (p for p in range(2, LARGEST + 1) if p != 4):
+    for prime in PRIMES:
         while k % prime == 0:
             k //= prime
     return k == 1

@@ -151,16 +151,16 @@ def test_what_looks_injected_is_named_and_taken_out_on_trial(tmp_path):
     ("articles", "asked", "said"),
     [
         (None, [], "Nobody has looked: `python scripts/suspects.py --results_dir "),
-        ([], [], "No article stands out: of 30 with clicks enough to judge, none has clickers who are unlike its "),
+        ([], [], "No article stands out: of 30 with clicks enough to judge, none is clicked, read or passed over by "),
         (
             ["n1"],
             [],
-            "Of 30 articles with clicks enough to judge, one stands out, whose clickers are unlike its other readers",
+            "Of 30 articles with clicks enough to judge, one stands out, which unusual users click, read or pass over",
         ),
         (
             ["n1", "n2"],
             ["n2", "n1"],
-            "Of 30 articles with clicks enough to judge, 2 stand out, whose clickers are",
+            "Of 30 articles with clicks enough to judge, 2 stand out, which unusual users click",
         ),
     ],
 )
