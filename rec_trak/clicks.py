@@ -19,7 +19,7 @@ from trak.modelout_functions import AbstractModelOutput
 
 from rec_trak.data.batches import Batch
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.ragged import Ragged
+from rec_trak.data.ragged import Ragged, offsets_of
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.models.passes import as_trained, values_only
 
@@ -108,27 +108,40 @@ def expand(impressions: Impressions, loss: str) -> tuple[Impressions, np.ndarray
         DataError: an impression that has no other candidate to tell the clicked one from (softmax: at least two
             candidates; bpr and marginal: one that was not clicked; bce: one candidate).
     """
-    check_loss(loss)
-    _check_others(impressions, loss)
-    owner = np.arange(len(impressions), dtype=np.int64)
+    owner = owners(impressions, loss)
     if loss not in WIDTHS:
         return impressions, owner
-    pieces = [_pieces(impressions.labels[i], loss) for i in range(len(impressions))]
-    owner = np.repeat(owner, [len(groups) for groups in pieces])
-    places = [group for groups in pieces for group in groups]
-    rows = impressions.subset(owner)
-    candidates = Ragged.of([rows.candidates[i][group] for i, group in enumerate(places)])
-    labels = Ragged.of([rows.labels[i][group] for i, group in enumerate(places)])
-    same_first = np.array([group[0] == 0 for group in places], dtype=bool)
+    rows, places = impressions.subset(owner), _places(impressions, loss)
+    ends = np.arange(len(places) + 1) * WIDTHS[loss]
+    candidates, labels = (
+        Ragged(table.values[places].ravel().astype(np.int32, copy=False), ends)
+        for table in (impressions.candidates, impressions.labels)
+    )
+    same_first = places[:, 0] == impressions.candidates.offsets[owner]
     is_fake = np.where(same_first, rows.is_fake, -1).astype(np.int8)
     return replace(rows, candidates=candidates, labels=labels, is_fake=is_fake), owner
 
 
+def owners(impressions: Impressions, loss: str) -> np.ndarray:
+    """(N,) int64, the impression that each row of `expand` belongs to, without making the rows.
+
+    Raises:
+        ConfigError, DataError: as `expand`.
+    """
+    check_loss(loss)
+    _check_others(impressions, loss)
+    every = np.arange(len(impressions), dtype=np.int64)
+    if loss not in WIDTHS:
+        return every
+    count = impressions.candidates.lengths
+    clicked = np.maximum(_clicks(impressions), 1)
+    return np.repeat(every, count if loss == "bce" else clicked * (count - clicked))
+
+
 def _check_others(impressions: Impressions, loss: str) -> None:
     """Refuse an impression in which nothing stands against the clicked candidate."""
-    offsets, count = impressions.candidates.offsets, impressions.candidates.lengths
-    so_far = np.concatenate([[0], np.cumsum(impressions.labels.values == 1)])
-    clicked = so_far[offsets[1:]] - so_far[offsets[:-1]]
+    count = impressions.candidates.lengths
+    clicked = _clicks(impressions)
     others = {"bce": count, "softmax": count - 1}.get(loss, count - np.maximum(clicked, 1))
     bad = np.flatnonzero(others < 1)
     if len(bad):
@@ -140,14 +153,28 @@ def _check_others(impressions: Impressions, loss: str) -> None:
         )
 
 
-def _pieces(labels: np.ndarray, loss: str) -> list[list[int]]:
-    """The candidates' places of each row that bce or bpr makes of an impression with these labels."""
-    places = range(len(labels))
+def _clicks(impressions: Impressions) -> np.ndarray:
+    """(I,) int64, clicked candidates of each impression."""
+    offsets = impressions.candidates.offsets
+    so_far = offsets_of(impressions.labels.values == 1)
+    return so_far[offsets[1:]] - so_far[offsets[:-1]]
+
+
+def _places(impressions: Impressions, loss: str) -> np.ndarray:
+    """(N, width) int64, where in the candidates' flat array those of each row stand that bce or bpr makes."""
+    offsets, count, clicked = impressions.candidates.offsets, impressions.candidates.lengths, _clicks(impressions)
     if loss == "bce":
-        return [[place] for place in places]
-    clicked = [place for place in places if labels[place] == 1] or [0]
-    others = sorted(set(places) - set(clicked))
-    return [[c, o] for c in clicked for o in others]
+        return np.arange(offsets[-1])[:, None]
+    is_clicked = impressions.labels.values == 1
+    is_clicked[offsets[:-1][clicked == 0]] = True
+    clicked = np.maximum(clicked, 1)
+    others, starts = count - clicked, offsets[:-1]
+    order = np.argsort(2 * np.repeat(np.arange(len(count)), count) + ~is_clicked, kind="stable")  # the clicked first
+    ends = offsets_of(clicked * others)
+    of_row = np.repeat(np.arange(len(count)), clicked * others)
+    nth = np.arange(ends[-1]) - ends[of_row]
+    first, second = starts[of_row] + nth // others[of_row], (starts + clicked)[of_row] + nth % others[of_row]
+    return np.stack([order[first], order[second]], axis=1)
 
 
 def flatten_padded(batch: Batch) -> Batch:

@@ -1,17 +1,21 @@
 """Laws of the click losses, above all Q . grad f = - grad L row by row, and of how traker is given f and Q."""
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from trak.gradient_computers import FunctionalGradientComputer
 
-from rec_trak.clicks import LOSSES, ClickOutput, expand, flatten_padded, margin, residual, row_loss
+from rec_trak.clicks import LOSSES, ClickOutput, expand, flatten_padded, margin, owners, residual, row_loss
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.data.batches import Batch, padded_batch, pair_batch, unique_batch
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.inputs import Inputs
 from rec_trak.data.ragged import Ragged
+from rec_trak.data.texts import Texts
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.models.build import build_model
 
@@ -194,6 +198,53 @@ def test_expand_bpr_makes_a_row_a_pair():
     pairs = [expanded.candidates[i].tolist() for i in range(5)]
     assert pairs == [[7, 8], [7, 6], [9, 8], [9, 6], [4, 5]]
     assert expanded.is_fake.tolist() == [1, 1, -1, -1, 0]
+
+
+def pieces(labels, loss):
+    """Places of the candidates of each row that bce or bpr makes of one impression."""
+    places = range(len(labels))
+    clicked = [place for place in places if labels[place] == 1] or [0]
+    return [[p] for p in places] if loss == "bce" else [[c, o] for c in clicked for o in places if o not in clicked]
+
+
+@pytest.mark.parametrize("loss", ["bce", "bpr"])
+def test_expand_makes_the_rows_of_one_impression_after_another(loss):
+    """Law: rows, labels, owners, sources and words on fakes are those of each impression alone, in its order."""
+    rng = np.random.default_rng(3)
+    labels = [[*rng.integers(0, 2, size=n).tolist(), 0] for n in rng.integers(2, 9, size=40)]
+    lists = [[rng.integers(0, 50, size=n).tolist() for n in sizes] for sizes in (map(len, labels), [3] * 40)]
+    rows = replace(
+        impressions(lists[0][:5], labels[:5]),
+        **{"user_ids": np.array([f"u{i}" for i in range(40)], dtype=object), "history": Ragged.of(lists[1])},
+        **{"candidates": Ragged.of(lists[0]), "labels": Ragged.of(labels), "columns": {}},
+        **{"is_fake": rng.integers(-1, 2, size=40).astype(np.int8), "sources": tuple(map(str, range(40)))},
+    )
+    expanded, owner = expand(rows, loss)
+    wanted = [(i, group) for i in range(40) for group in pieces(labels[i], loss)]
+    assert owner.tolist() == owners(rows, loss).tolist() == [i for i, _ in wanted]
+    for name, said in (("candidates", lists[0]), ("labels", labels)):
+        told = getattr(expanded, name)
+        assert [told[j].tolist() for j in range(len(told))] == [[said[i][p] for p in group] for i, group in wanted]
+        assert (told.values.dtype, told.offsets.dtype) == (np.int32, np.int64)
+    assert expanded.is_fake.tolist() == [rows.is_fake[i] if group[0] == 0 else -1 for i, group in wanted]
+    assert expanded.sources == tuple(str(i) for i, _ in wanted)
+
+
+@pytest.mark.parametrize("loss", ["bce", "bpr"])
+def test_expand_holds_numbers_not_objects(loss):
+    """Law: while rows are made, a few numbers are held for each and no list."""
+    n, text = 4000, Texts.of(["7"] * 4000)
+    table = Ragged(np.tile(np.arange(5, dtype=np.int32), n), np.arange(n + 1) * 5)
+    labels = Ragged((table.values == 0).astype(np.int32), table.offsets)
+    no_fakes = np.zeros(n, dtype=np.int8)
+    one = Ragged(np.zeros(n, dtype=np.int32), np.arange(n + 1))
+    rows = Impressions(np.full(n, "u", dtype=object), one, table, labels, no_fakes, text, {})
+    tracemalloc.start()
+    found, owner = expand(rows, loss)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 260 * len(owner)
+    assert len(found) == len(owner) == {"bce": 5, "bpr": 4}[loss] * n
 
 
 @pytest.mark.parametrize(

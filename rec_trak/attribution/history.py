@@ -35,8 +35,8 @@ from rec_trak.checkpoints.state_dicts import load_into
 from rec_trak.clicks import ClickOutput, expand
 from rec_trak.data.articles import Articles
 from rec_trak.data.impressions import Impressions
-from rec_trak.data.inputs import Inputs, build_inputs
-from rec_trak.data.ragged import Ragged
+from rec_trak.data.inputs import Inputs, build_inputs, truncated
+from rec_trak.data.ragged import Ragged, distinct
 from rec_trak.data.tables import one_line
 from rec_trak.errors import ConfigError, listed
 from rec_trak.gradients.computers import computer_class, make_batch
@@ -95,11 +95,12 @@ def history_influence(
     where = _wanted(job, only)
     featurize_targets(job, name, targets, articles=articles)
     job = settled(job)
-    rows = _as_read(job)
+    rows, number = rows_holding(job, where)
     owner, place = _places(rows.history, where)
     if not len(owner):
         raise ConfigError("--history: no training history holds the article(s). Got none, expected some. Name others.")
     cut = build_inputs(without_places(rows, owner, place), job.articles, job.model_config)
+    article, owner = rows.history.values[rows.history.offsets[owner] + place], number[owner]
     path = choose(job, cut, job.loss).name
     with progress(len(job.members) * len(cut), "history", "place") as bar:
         found = [_member(job, m, name, path, cut, owner, bar) for m in range(len(job.members))]
@@ -108,7 +109,6 @@ def history_influence(
     carries = np.any([carries for _, carries in found], axis=0)
     scale = share_of_all(carries, name)
     k, k_cut = k * scale, k_cut * scale
-    article = rows.history.values[rows.history.offsets[owner] + place]
     influence = k * q - k_cut * q_cut
     return Places(*_by_impression(job.impression_of_row[owner], place, article, influence, leverage), ~carries)
 
@@ -137,8 +137,9 @@ def places_table(places: Places, rows: Any, articles: Articles) -> pd.DataFrame:
 def without_places(rows: Impressions, owner: np.ndarray, place: np.ndarray) -> Impressions:
     """The rows `owner` (n,), each without the entry `place` (n,), from 0, of its history."""
     cut = rows.subset(owner)
-    histories = [np.delete(cut.history[i], p) for i, p in enumerate(place)]
-    return dataclasses.replace(cut, history=Ragged.of(histories))
+    values, offsets = cut.history.values, cut.history.offsets
+    history = Ragged(np.delete(values, offsets[:-1] + place), offsets - np.arange(len(offsets)))
+    return dataclasses.replace(cut, history=history)
 
 
 def _wanted(job: Job, only: Iterable[str] | None) -> np.ndarray:
@@ -156,10 +157,12 @@ def _wanted(job: Job, only: Iterable[str] | None) -> np.ndarray:
     return where
 
 
-def _as_read(job: Job) -> Impressions:
-    """The rows with the part of their history that the model reads, without what it pads them with."""
-    plain = dataclasses.replace(job.model_config, history_padding="none")
-    return build_inputs(expand(job.impressions, job.loss)[0], job.articles, plain).impressions
+def rows_holding(job: Job, where: np.ndarray) -> tuple[Impressions, np.ndarray]:
+    """The rows of the impressions whose history, as far as the model reads it, holds an article in `where`, with that
+    part of it, unpadded; and their numbers among all rows."""
+    read = dataclasses.replace(job.impressions, history=truncated(job.impressions.history, job.model_config))
+    held = distinct(_places(read.history, where)[0])
+    return expand(read.subset(held), job.loss)[0], np.flatnonzero(np.isin(job.impression_of_row, held))
 
 
 def _places(history: Ragged, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

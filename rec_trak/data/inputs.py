@@ -51,8 +51,9 @@ def build_inputs(impressions: Impressions, articles: Articles, config: ModelConf
             f"expected {known} in some. Give articles that have them, or leave them out of the model's `views`."
         )
     numbers = {user: i + 1 for i, user in enumerate(config.users)}
-    users = np.array([numbers.get(str(user), 0) for user in impressions.user_ids], dtype=np.int64)
-    history = _truncated(impressions.history, config.max_history, config.history_truncation)
+    users = (numbers.get(str(user), 0) for user in impressions.user_ids)
+    users = np.fromiter(users, dtype=np.int64, count=len(impressions))
+    history = truncated(impressions.history, config)
     if articles.further is not None:
         used = distinct(np.concatenate([history.values, impressions.candidates.values]))
         views |= articles.further.of(articles.ids, used)
@@ -65,8 +66,9 @@ def build_inputs(impressions: Impressions, articles: Articles, config: ModelConf
     return Inputs(replace(impressions, history=history), views, users)
 
 
-def _truncated(history: Ragged, most: int, kept: str) -> Ragged:
-    """The `first` or `last` so many of each sequence."""
+def truncated(history: Ragged, config: ModelConfig) -> Ragged:
+    """What one model reads of each sequence, the first or the last `max_history`; without padding."""
+    most, kept = config.max_history, config.history_truncation
     if history.lengths.max(initial=0) <= most:
         return history
     lengths = np.minimum(history.lengths, most)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rec_trak.clicks import expand
+from rec_trak.clicks import owners
 from rec_trak.data.impressions import Impressions
 from rec_trak.errors import DataError, StoreError
 from rec_trak.results.files import METADATA, Results
@@ -94,7 +94,7 @@ def open_stored(results: Results, rows: Callable[[], Impressions]) -> Stored:
     """
     told, save_dir = results.metadata, stored_gradients(results)
     count, impressions = len(read_member(save_dir, 0)[1]), len(results.scores)
-    owner = np.arange(count) if count == impressions else expand(rows(), told["features"]["loss"])[1]
+    owner = np.arange(count) if count == impressions else owners(rows(), told["features"]["loss"])
     if len(owner) != count:
         raise StoreError(
             f"{save_dir}: not the rows of {results.folder}. Got {count:,} rows of gradients, expected {len(owner):,}. "

@@ -10,7 +10,7 @@ from support import tiny
 from support.commands import fail, succeed
 from support.explained import featurized
 
-from rec_trak.attribution.history import history_influence, without_places
+from rec_trak.attribution.history import history_influence, rows_holding, without_places
 from rec_trak.attribution.influence import target_influence
 from rec_trak.attribution.session import featurize
 from rec_trak.checkpoints.state_dicts import load_into
@@ -149,6 +149,21 @@ def test_without_places_leaves_the_rest(tmp_path):
     cut = without_places(rows, np.array([row]), np.array([1]))
     assert cut.history[0].tolist() == [a for i, a in enumerate(rows.history[row].tolist()) if i != 1]
     assert (cut.user_ids[0], cut.clicked[0]) == (rows.user_ids[row], rows.clicked[row])
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bce"])
+def test_only_rows_that_are_asked_for_are_made(tmp_path, loss):
+    """Rows with the article in what the model reads of their history, in the order and by the numbers of all rows."""
+    job = tiny.make_job(tmp_path, loss=loss, model={"max_history": 2})
+    where = np.arange(len(job.articles)) == 3
+    rows, number = rows_holding(job, where)
+    every = job.inputs.impressions
+    wanted = [i for i in range(len(every)) if 3 in every.history[i]]
+    assert 0 < len(wanted) < len(every)
+    assert number.tolist() == wanted
+    for name in ("history", "candidates", "labels"):
+        told, there = getattr(rows, name), getattr(every, name)
+        assert [told[j].tolist() for j in range(len(rows))] == [there[i].tolist() for i in wanted]
 
 
 def test_the_script_writes_a_line_a_place(tmp_path):
