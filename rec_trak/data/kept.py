@@ -63,13 +63,20 @@ def kept(files: Sequence[Path], said: Any, read: Callable[[], Read]) -> Read:
     path = cache_folder() / "tables" / f"{_hash('name', said, [os.path.abspath(file) for file in files])}.tables"
     held = _held(path, key)
     if held is not None:
-        return held
+        tables, told = held
+        for one in told:
+            warnings.warn(one, RecTrakWarning, stacklevel=2)
+        return tables
     with _warnings_met() as met:
         tables = read()
     plain = all(one.category is RecTrakWarning for one in met)
-    if plain and not tables[0].tokens and before == _status(files):
-        _keep(path, key, tables, [str(one.message) for one in met])
-    return tables
+    if not (plain and not tables[0].tokens and before == _status(files)):
+        return tables
+    if not _keep(path, key, tables, [str(one.message) for one in met]):
+        return tables
+    del tables  # from the file they take less memory, and that the first time as any other
+    held = _held(path, key)
+    return read() if held is None else held[0]
 
 
 def _status(files: Sequence[Path]) -> list[tuple[int, int, int] | None]:
@@ -124,8 +131,8 @@ def _warnings_met() -> Iterator[list[warnings.WarningMessage]]:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
-def _held(path: Path, key: str) -> Read | None:
-    """The tables in the cache, with the warnings of reading them; None where there are none, or those of other files.
+def _held(path: Path, key: str) -> tuple[Read, list[str]] | None:
+    """The tables in the cache, and the warnings of reading them; None where there are none, or those of other files.
 
     What is damaged, or not ours, is warned of.
     """
@@ -137,7 +144,7 @@ def _held(path: Path, key: str) -> Read | None:
             content = _opened(file, key)
             if content is None:
                 return None
-        header, arrays = content
+        header, arrays, mapped = content
         tables = _articles(header, arrays), _impressions(header, arrays)
         _check(*tables)
         told = [str(one) for one in header["warnings"]]
@@ -149,13 +156,13 @@ def _held(path: Path, key: str) -> Read | None:
             stacklevel=3,
         )
         return None
-    for one in told:
-        warnings.warn(one, RecTrakWarning, stacklevel=3)
-    return tables
+    if hasattr(mmap, "MADV_DONTNEED"):  # all of it was looked at: what nobody asks for again is not to count as used
+        mapped.madvise(mmap.MADV_DONTNEED)
+    return tables, told
 
 
-def _opened(file: BinaryIO, key: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
-    """The header and the arrays of an open file of the cache; None where it is whole and of another key.
+def _opened(file: BinaryIO, key: str) -> tuple[dict[str, Any], dict[str, np.ndarray], mmap.mmap] | None:
+    """The header and the arrays of an open file of the cache, and their map; None where it is whole and of another key.
 
     Raises:
         ValueError: it is anything else than what `_keep` writes.
@@ -163,7 +170,8 @@ def _opened(file: BinaryIO, key: str) -> tuple[dict[str, Any], dict[str, np.ndar
     start, size = len(MAGIC) + HEAD, os.fstat(file.fileno()).st_size
     if size < start + DIGEST:
         raise ValueError("a file that is too short")
-    mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    map_of_all = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped = memoryview(map_of_all)
     if mapped[: len(MAGIC)] != MAGIC:
         raise ValueError("a file of another kind")
     if hashlib.blake2b(mapped[:-DIGEST], digest_size=DIGEST).digest() != mapped[-DIGEST:]:
@@ -176,7 +184,7 @@ def _opened(file: BinaryIO, key: str) -> tuple[dict[str, Any], dict[str, np.ndar
     for name, (dtype, shape, at) in header["arrays"].items():
         count = int(np.prod(shape, dtype=np.int64))
         arrays[name] = np.frombuffer(mapped, dtype=np.dtype(dtype), count=count, offset=at).reshape(shape)
-    return header, arrays
+    return header, arrays, map_of_all
 
 
 def _articles(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Articles:
@@ -223,9 +231,9 @@ def _check(articles: Articles, rows: Impressions) -> None:
         raise ValueError("tables that do not fit each other")
 
 
-def _keep(path: Path, key: str, tables: Read, told: list[str]) -> None:
-    """Write the tables so that `path` holds all of them or what it held before; a cache that cannot be written is
-    warned of."""
+def _keep(path: Path, key: str, tables: Read, told: list[str]) -> bool:
+    """Write the tables so that `path` holds all of them or what it held before, and whether it does; a cache that
+    cannot be written is warned of."""
     articles, rows = tables
     arrays = _arrays(articles, rows)
     header: dict[str, Any] = {"key": key, "warnings": told, "notes": list(rows.notes), "columns": list(rows.columns)}
@@ -246,6 +254,8 @@ def _keep(path: Path, key: str, tables: Read, told: list[str]) -> None:
             RecTrakWarning,
             stacklevel=3,
         )
+        return False
+    return True
 
 
 def _arrays(articles: Articles, rows: Impressions) -> dict[str, np.ndarray]:

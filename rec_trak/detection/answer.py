@@ -6,6 +6,7 @@ import shlex
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rec_trak.detection.suspicion import (
     CLICKS,
@@ -15,10 +16,8 @@ from rec_trak.detection.suspicion import (
     KNOWN,
     LOSS,
     Suspicion,
-    suspicion_table,
     users_table,
 )
-from rec_trak.results.lines import Lines
 
 SHOWN = 20  # rows and users that the record names
 GIVEN, TARGETS = "given", "targets"  # who says which articles are in question: the caller, or the target set
@@ -33,7 +32,7 @@ QUESTION = {"clicks": "same_article", "histories": "same_history", "shown": "sho
 
 
 def suspicion_record(
-    found: Suspicion, rows: Lines, articles: list[dict[str, str]], poisoned: np.ndarray | None = None
+    found: Suspicion, table: pd.DataFrame, articles: list[dict[str, str]], poisoned: np.ndarray | None = None
 ) -> dict[str, Any]:
     """The answer as plain data: `through`, `rule` (signal -> weight), `articles` (id, title), `rows` and `users` (how
     many, and the first SHOWN as `first_rows`, `first_users`). A first row has `places`, signal -> which it is by that
@@ -41,11 +40,10 @@ def suspicion_record(
 
     Args:
         found: the rule's answer.
-        rows: N lines of rows.csv.
+        table: what `suspicion_table` makes of it.
         articles: id and title of each article in question.
         poisoned: (N,) 0 or 1; None where nobody says.
     """
-    table = suspicion_table(found, rows)
     users, first = users_table(table), table.head(SHOWN).to_dict("records")
     for one, row in zip(first, found.order.tolist(), strict=False):
         own = {name: values[found.among] for name, values in found.signals.items()}

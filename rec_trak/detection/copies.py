@@ -22,7 +22,7 @@ from rec_trak.detection.reading import Reading, spans_of, sums_of_rows
 TOP = 2
 PEERS, MOST_PEERS = 100, 20_000  # rows of the nearest lengths to be set against, at least; and of all lengths, at most
 PAIRS = 1_000_000_000  # (row, row, common article) triples that are looked at, at most: else the most read ones go
-BLOCK = 2_000_000  # of them at once
+BLOCK = 500_000  # of them at once
 OTHERS = 200_000  # rows that are compared with at once: by article they take as much memory again
 EVEN = 0.5  # the value of a row that says nothing
 SPREAD = 12**-0.5  # the standard deviation of shares spread evenly between 0 and 1
@@ -69,7 +69,7 @@ def excess(shares: np.ndarray, users: np.ndarray) -> float:
 
 def most_alike(read: Reading, rows: np.ndarray) -> np.ndarray:
     """(R,) in [0, 1], the mean weighted Jaccard of each row with the TOP rows of other users that are most alike."""
-    weights, count = read.weights, len(read.users)
+    weights, users, count = read.weights, read.users.astype(np.int32), len(read.users)
     reached = _within_reach(weights, rows)
     sums = np.concatenate([
         sums_of_rows(part, part.data)
@@ -81,26 +81,32 @@ def most_alike(read: Reading, rows: np.ndarray) -> np.ndarray:
         readers = csr_array((np.ones(others.nnz), others.indices, others.indptr), shape=others.shape).T.tocsr()
         work = np.cumsum(sums_of_rows(asked, np.diff(readers.indptr)[asked.indices]))
         for places in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(work // BLOCK)) + 1):
-            own, shared = rows[places], (asked[places].astype(np.float64) @ readers).tocsr()
-            owner, other = _owners(shared), start + shared.indices
-            alike = shared.data / (sums[own][owner] + sums[other] - shared.data)
-            alike[read.users[own][owner] == read.users[other]] = 0
-            largest = [_largest_out(alike, shared.indptr, owner) for _ in range(TOP)]
+            shared = (asked[places].astype(np.float64) @ readers).tocsr()
+            alike = _alike(shared, sums[rows[places]], sums[start : start + OTHERS])
+            mine = np.repeat(users[rows[places]], np.diff(shared.indptr))
+            alike[mine == users[start : start + OTHERS][shared.indices]] = 0
+            largest = [_largest_out(alike, shared.indptr) for _ in range(TOP)]
             found[places] = np.sort(np.column_stack([found[places], *largest]), axis=1)[:, -TOP:]
     return (sum(found.T) / TOP).round(9)  # equal readings are equal, whatever the order of a sum
 
 
-def _largest_out(values: np.ndarray, starts: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """(n,) the largest value of each run of `values`, which begin at `starts`; one place that has it becomes 0.
+def _alike(shared: csr_array, own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(n,) weighted Jaccard of each stored pair, from what a pair has in common and what either reads (R,), (O,)."""
+    alike = np.repeat(own, np.diff(shared.indptr))
+    alike += other[shared.indices]
+    alike -= shared.data
+    return np.divide(shared.data, alike, out=alike)
 
-    `owner` is the run of each value.
-    """
-    some = np.flatnonzero(np.diff(starts))
-    largest = np.zeros(len(starts) - 1)
+
+def _largest_out(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """(n,) the largest value of each run of `values`, which begin at `starts`; one place that has it becomes 0."""
+    lengths = np.diff(starts)
+    some, largest = np.flatnonzero(lengths), np.zeros(len(lengths))
     if len(some):
         largest[some] = np.maximum.reduceat(values, starts[:-1][some])
-        hits = np.flatnonzero(values == largest[owner])
-        values[hits[np.flatnonzero(np.diff(owner[hits], prepend=-1))]] = 0
+        hits = np.flatnonzero(values == np.repeat(largest, lengths))
+        run = np.searchsorted(starts, hits, side="right")
+        values[hits[np.flatnonzero(np.diff(run, prepend=0))]] = 0
     return largest
 
 
@@ -135,8 +141,3 @@ def _peers(lengths: np.ndarray, asked: np.ndarray, rng: np.random.Generator) -> 
         near = np.flatnonzero(apart <= np.partition(apart, min(PEERS, len(apart)) - 1)[min(PEERS, len(apart)) - 1])
         found[length] = near if len(near) <= most else np.sort(rng.choice(near, size=most, replace=False))
     return found
-
-
-def _owners(table: csr_array) -> np.ndarray:
-    """The row of each stored number."""
-    return np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))

@@ -24,7 +24,8 @@ from rec_trak.words import outline
 
 TINY = 1e-12
 REFERENCE = 8000  # rows of the log that readings are told by, at most; more are drawn from
-CHUNK = 1000  # rows whose overlaps are in memory at once
+CHUNK = 1000  # rows whose overlaps are added up before they join the sum of all: it decides the last digits
+BLOCK = 50  # of them in memory at once, few enough for a processor's cache
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def co_reading_of(read: Reading, groups: Iterable[np.ndarray], seed: int = 0) ->
     if n > REFERENCE:
         drawn = np.sort(np.random.default_rng(seed).choice(n, size=REFERENCE, replace=False))
     others = read.weights[drawn].astype(np.float64).T.tocsr()
+    others.eliminate_zeros()  # an article in question that most rows hold would cost more than all the others
     everybody = _summed(read, drawn, others).total / max(len(drawn), 1)
     found = np.full(n, -np.inf)
     for rows in groups:
@@ -128,17 +130,22 @@ class _Sums:
 def _summed(read: Reading, rows: np.ndarray, others: csr_array) -> _Sums:
     _, user, count = np.unique(read.users[rows], return_inverse=True, return_counts=True)
     total, with_own, lengths = np.zeros(others.shape[1]), *np.zeros((2, len(rows)))
-    for places in users_at_once(user, CHUNK):
-        unit = (read.weights[rows[places]].astype(np.float64) @ others).toarray()
-        lengths[places] = np.maximum(np.sqrt(np.einsum("ij,ij->i", unit, unit)), TINY)
-        unit /= lengths[places][:, None]
-        total += unit.sum(axis=0)
-        with_own[places] = lengths[places] > TINY
-        several = np.flatnonzero(count[user[places]] > 1)
-        if len(several):
-            unit, (_, of) = unit[several], np.unique(user[places[several]], return_inverse=True)
-            of_users = csr_array((np.ones(len(of)), (of, np.arange(len(of))))) @ unit
-            with_own[places[several]] = np.einsum("ij,ij->i", unit, of_users[of])
+    for chunk in users_at_once(user, CHUNK):
+        added = np.zeros(len(total))
+        for block in users_at_once(user[chunk], BLOCK):
+            places = chunk[block]
+            unit = (read.weights[rows[places]].astype(np.float64) @ others).toarray()
+            lengths[places] = np.maximum(np.sqrt(np.einsum("ij,ij->i", unit, unit)), TINY)
+            unit /= lengths[places][:, None]
+            for one in unit:
+                added += one
+            with_own[places] = lengths[places] > TINY
+            several = np.flatnonzero(count[user[places]] > 1)
+            if len(several):
+                unit, (_, of) = unit[several], np.unique(user[places[several]], return_inverse=True)
+                of_users = csr_array((np.ones(len(of)), (of, np.arange(len(of))))) @ unit
+                with_own[places[several]] = np.einsum("ij,ij->i", unit, of_users[of])
+        total += added
     return _Sums(total, with_own, lengths, len(rows) - count[user])
 
 

@@ -156,6 +156,7 @@ def find_poison(
     for question, among in looked_at.items():
         measured = {name: detect(s, poisoned, top_k, among, name, draws, seed) for name, s in rankings.items()}
         questions[question] = answered(question, measured, kinds, rankings, poisoned, among)
+    table = suspicion_table(found, run.results.rows)
     content = {
         "verdict": [UNLABELLED] if poisoned is None else verdict(questions),
         "notes": [
@@ -175,13 +176,13 @@ def find_poison(
         "interval": {"level": LEVEL, "draws": draws, "method": "bootstrap of rows, each class apart, percentiles"},
         "kinds": kinds,
         "questions": questions,
-        "suspicion": suspicion_record(found, run.results.rows, _named(log, where), poisoned),
+        "suspicion": suspicion_record(found, table, _named(log, where), poisoned),
         "ranked_by": ranked_by(found),
         "known": None if learnt is None else {"told": learnt.told, "used": learnt.key is not None},
         "results_dir": str(results_dir),
     }
     content = {"answer": answer_lines(content), **content}
-    return Found(content, suspicion_table(found, run.results.rows))
+    return Found(content, table)
 
 
 def write_detection(folder: str | Path, content: dict[str, Any], table: pd.DataFrame | None = None) -> list[Path]:

@@ -103,13 +103,15 @@ def check_same_rows(results: Results, other: Results) -> None:
 
 def history_as_read(results: Results, log: ClickLog) -> Ragged:
     """N sequences of article positions: what the model read of each row's history; all of it where the run, of an
-    earlier build, does not say."""
-    position, read = log.articles.position, Growing()
+    earlier build, does not say. Where it read all of each, they are the log's own, not held a second time."""
+    position, read, whole = log.articles.position, Growing(), log.rows.history
     for ids in histories_read(results.rows, results.metadata.get("model")):
         if ids is None:
-            return log.rows.history
+            return whole
         read.add([position[a] for a in ids])
-    return read.table()
+    found = read.table()
+    parts = zip((found.offsets, found.values), (whole.offsets, whole.values), strict=True)
+    return whole if all(np.array_equal(*part) for part in parts) else found
 
 
 def line_numbers(source: str) -> list[int]:

@@ -58,6 +58,13 @@ def read(tree, **keys):
     return read_data(tree, None, "train_clean", Reading(**keys))
 
 
+def read_and_not_kept(tree, monkeypatch, **keys):
+    """The tables as a reader makes them, in memory of their own."""
+    with monkeypatch.context() as patch:
+        patch.setattr("rec_trak.data.kept.LEAST", 2**60)
+        return read(tree, **keys)
+
+
 def damaged(path, change):
     whole = path.read_bytes()
     path.write_bytes(change(whole))
@@ -65,19 +72,24 @@ def damaged(path, change):
 
 
 @pytest.mark.parametrize("form", TREES)
-def test_the_second_time_the_same_tables_come_from_one_file(form, tmp_path, cache, readings):
-    """Of each format that is kept; the log is not read again, and parts of the rows are those of the rows as read."""
+def test_both_times_the_same_tables_come_from_one_file(form, tmp_path, cache, readings, monkeypatch):
+    """Of each format that is kept: those that its reader makes; the log is read once, what was read is not held beside
+    the file, and parts of the rows are those of the rows as read."""
     if form == "ebnerd":
         pytest.importorskip("pyarrow")
     tree = tmp_path / "tree"
     TREES[form](tree)
-    first = read(tree, data_format=form)
-    again = read(tree, data_format=form)
+    made = read_and_not_kept(tree, monkeypatch, data_format=form)
+    readings.clear()
+    some = np.arange(len(made[1]))[::-2]
+    for _ in range(2):
+        found = read(tree, data_format=form)
+        assert_same(found, made)
+        assert_same((found[1].subset(some),), (made[1].subset(some),))
+        assert not found[1].history.values.flags.owndata
+        assert not found[1].history.values.flags.writeable
     assert len(readings) == 1
     assert [path.suffix for path in cache.iterdir()] == [".tables"]
-    assert_same(again, first)
-    some = np.arange(len(first[1]))[::-2]
-    assert_same((again[1].subset(some),), (first[1].subset(some),))
 
 
 def test_small_logs_are_not_kept(mind, cache, monkeypatch):
@@ -165,9 +177,10 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_is_told_of_and_made_again(damage, mind, cache):
+def test_a_damaged_file_is_told_of_and_made_again(damage, mind, cache, monkeypatch):
     """Whatever happened to it, the tables are right, and so is the file afterwards."""
-    expected = read(mind)
+    expected = read_and_not_kept(mind, monkeypatch)
+    read(mind)
     (path,) = cache.iterdir()
     whole = damaged(path, DAMAGE[damage])
     with pytest.warns(RecTrakWarning, match=r"not the tables of this click log. Got .* made again; let nobody else"):
@@ -185,9 +198,10 @@ FORGED = {
 
 
 @pytest.mark.parametrize("forgery", FORGED)
-def test_tables_that_do_not_fit_each_other_are_not_taken(forgery, mind, cache):
+def test_tables_that_do_not_fit_each_other_are_not_taken(forgery, mind, cache, monkeypatch):
     """Whatever hash stands behind them."""
-    expected = read(mind)
+    expected = read_and_not_kept(mind, monkeypatch)
+    read(mind)
     (path,) = cache.iterdir()
     whole, forged = path.read_bytes(), sources._read("mind", mind / "behaviors.tsv", mind, None, Reading())
     FORGED[forgery](forged)
@@ -226,6 +240,14 @@ def test_the_file_of_another_user_is_not_taken(mind, cache, monkeypatch):
         monkeypatch.setattr("rec_trak.data.cache.os.geteuid", lambda: 12345)
     with pytest.warns(RecTrakWarning, match="Got a file of another user"):
         assert_same(read(mind), expected)
+
+
+def test_a_file_that_goes_as_soon_as_it_is_written(mind, cache, monkeypatch):
+    """Somebody cleans the folder: the log is read again."""
+    made, real = read_and_not_kept(mind, monkeypatch), kept._keep
+    monkeypatch.setattr(kept, "_keep", lambda path, *rest: (real(path, *rest), path.unlink())[0])
+    assert_same(read(mind), made)
+    assert not list(cache.iterdir())
 
 
 def test_a_cache_that_cannot_be_written_is_warned_of(mind, tmp_path, monkeypatch):

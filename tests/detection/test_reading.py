@@ -50,6 +50,19 @@ def test_co_reading_equals_its_definition(monkeypatch, clicks, chunk):
         )
 
 
+def test_how_many_rows_are_in_memory_at_once_changes_no_digit(monkeypatch):
+    """Rows of 300 users with some of an article in question, however few at once: the same bits."""
+    rng = np.random.default_rng(2)
+    histories = [rng.integers(0, 40, rng.integers(0, 9)).tolist() for _ in range(700)]
+    rows = impressions([f"u{u}" for u in rng.integers(0, 300, 700)], histories, rng.integers(0, 40, 700).tolist())
+    read, asked = reading_of(rows, 40, without=[3]), np.flatnonzero([3 in history for history in histories])
+    found = []
+    for block in (1, 7, 10_000):
+        monkeypatch.setattr(reading, "BLOCK", block)
+        found.append(co_reading_of(read, [asked]).tobytes())
+    assert len(set(found)) == 1
+
+
 def test_a_stranger_among_readers_stands_first():
     """Three users read the same and click article 9; one who reads what anybody reads stands above them."""
     readers = [["a", [1, 2, 3]], ["b", [1, 2, 4]], ["c", [1, 3, 4]], ["bot", [5, 6, 7]]]

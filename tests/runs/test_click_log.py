@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from support import finished, tiny
@@ -9,7 +10,8 @@ from support import finished, tiny
 from rec_trak.data.places import click_log_path
 from rec_trak.errors import DataError
 from rec_trak.results.files import read_results
-from rec_trak.runs.click_log import check_same_rows, line_numbers
+from rec_trak.results.lines import Lines
+from rec_trak.runs.click_log import check_same_rows, history_as_read, line_numbers
 from rec_trak.runs.finished import open_run
 
 
@@ -30,6 +32,17 @@ def test_the_rows_of_a_run_come_back(tmp_path, folder):
     assert (len(log.rows), len(log.everything), len(set(log.places.tolist()))) == (10, 24, 10)
     assert log.rows.sources == tuple(log.everything.sources[i] for i in log.places)
     assert list(log.places) == sorted(log.places)
+
+
+def test_histories_that_were_read_whole_are_not_held_twice(folder):
+    """The log's own where the model read all of each, else what it read; by what rows.csv says."""
+    run = open_run(folder)
+    log = run.click_log()
+    assert history_as_read(run.results, log) is log.rows.history
+    run.metadata["model"] |= {"max_history": 2, "history_truncation": "last", "history_padding": "none"}
+    rows = Lines.of(run.results.rows.whole().drop(columns="history_read", errors="ignore"))
+    read = history_as_read(replace(run.results, rows=rows), log)
+    assert [one.tolist() for one in read] == [one[-2:].tolist() for one in log.rows.history]
 
 
 def test_data_that_moved_are_read_where_they_are(tmp_path, folder):
