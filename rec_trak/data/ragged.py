@@ -11,6 +11,7 @@ import numpy as np
 from rec_trak.words import outline
 
 AT_ONCE = 50_000  # sequences that are gone through together
+COUNTED = 1_000_000  # values that are counted together
 SEEDS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03))
 
 
@@ -139,14 +140,23 @@ def distinct(values: np.ndarray) -> np.ndarray:
 def each_once(table: Ragged) -> Ragged:
     """The different entries of each sequence, which are not negative, ascending."""
     width = int(table.values.max(initial=0)) + 1
-    values, lengths = [np.zeros(0, dtype=np.int32)], [np.zeros(0, dtype=np.int64)]
+    values, offsets = np.empty(len(table.values), dtype=np.int32), np.zeros(len(table) + 1, dtype=np.int64)
     for a in range(0, len(table), AT_ONCE):
         ends = table.offsets[a : a + AT_ONCE + 1]
         keys = np.repeat(np.arange(len(ends) - 1), np.diff(ends)) * width + table.values[ends[0] : ends[-1]]
         owner, found = np.divmod(distinct(keys), width)
-        values.append(found.astype(np.int32))
-        lengths.append(np.bincount(owner, minlength=len(ends) - 1))
-    return Ragged(np.concatenate(values), offsets_of(np.concatenate(lengths)))
+        values[offsets[a] : offsets[a] + len(found)] = found
+        offsets[a + 1 : a + len(ends)] = offsets[a] + np.cumsum(np.bincount(owner, minlength=len(ends) - 1))
+    return Ragged(values[: offsets[-1]], offsets)
+
+
+def counted(values: np.ndarray, width: int) -> np.ndarray:
+    """(width,) int64, how often each number below `width` stands among int32 values (n,), as np.bincount gives it: that
+    makes int64 of all of them at once."""
+    found = np.zeros(width, dtype=np.int64)
+    for a in range(0, len(values), COUNTED):
+        found += np.bincount(values[a : a + COUNTED], minlength=width)
+    return found
 
 
 def _all_equal(table: Ragged, rows: np.ndarray, others: np.ndarray) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from rec_trak.data.impressions import Impressions, user_numbers
-from rec_trak.data.ragged import AT_ONCE, Ragged, each_once
+from rec_trak.data.ragged import AT_ONCE, Ragged, counted, each_once
 from rec_trak.words import outline
 
 TINY = 1e-12
@@ -58,7 +58,7 @@ def reading_of(rows: Impressions, articles: int, clicks: bool = False, without: 
         history = Ragged(with_click, history.offsets + np.arange(n + 1))
     read = each_once(history)
     offsets = read.offsets.astype(np.int32 if len(read.values) < np.iinfo(np.int32).max else np.int64)
-    readers = np.bincount(read.values, minlength=articles)
+    readers = counted(read.values, articles)
     weights = np.log((1 + n) / (1 + readers)).astype(np.float32)
     weights[list(without)] = 0
     return Reading(csr_array((weights[read.values], read.values, offsets), shape=(n, articles)), user_numbers(rows))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rec_trak.data import ragged
-from rec_trak.data.ragged import Growing, Ragged, distinct, each_once, gathered, holding, same
+from rec_trak.data.ragged import Growing, Ragged, counted, distinct, each_once, gathered, holding, same
 
 SEQUENCES = [[3, 1], [], [7], [], [2, 2, 9]]
 
@@ -87,6 +87,15 @@ def test_entries_once_each(at_once):
     """Law: of each sequence what `np.unique` gives."""
     assert [part.tolist() for part in each_once(Ragged.of([[3, 1, 3], [], [2, 2]]))] == [[1, 3], [], [2]]
     assert len(each_once(Ragged.of([]))) == 0
+
+
+def test_numbers_are_counted_some_at_a_time(monkeypatch):
+    """As all together."""
+    values = np.random.default_rng(0).integers(0, 9, 100).astype(np.int32)
+    for most in (ragged.COUNTED, 7):
+        monkeypatch.setattr(ragged, "COUNTED", most)
+        assert counted(values, 11).tolist() == np.bincount(values, minlength=11).tolist()
+    assert counted(values[:0], 3).tolist() == [0, 0, 0]
 
 
 def test_who_holds_an_entry():

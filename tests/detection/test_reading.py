@@ -1,5 +1,7 @@
 """Co-reading against its definition written out pair by pair, and on readers whose order is known."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from detection.test_baselines import impressions
@@ -61,6 +63,18 @@ def test_how_many_rows_are_in_memory_at_once_changes_no_digit(monkeypatch):
         monkeypatch.setattr(reading, "BLOCK", block)
         found.append(co_reading_of(read, [asked]).tobytes())
     assert len(set(found)) == 1
+
+
+def test_overlaps_of_a_few_rows_are_held():
+    """Not those of all rows that hold an article: of the 2,500 here never as many as of 500."""
+    rng, n = np.random.default_rng(4), 2500
+    rows = impressions([f"u{i // 2}" for i in range(n)], [rng.integers(0, 60, 3).tolist() for _ in range(n)], [61] * n)
+    read = reading_of(rows, 62)
+    tracemalloc.start()
+    co_reading_of(read, [np.arange(n)])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 500 * n * 8
 
 
 def test_a_stranger_among_readers_stands_first():
