@@ -160,7 +160,8 @@ def _wanted(job: Job, only: Iterable[str] | None) -> np.ndarray:
 def rows_holding(job: Job, where: np.ndarray) -> tuple[Impressions, np.ndarray]:
     """The rows of the impressions whose history, as far as the model reads it, holds an article in `where`, with that
     part of it, unpadded; and their numbers among all rows."""
-    read = dataclasses.replace(job.impressions, history=truncated(job.impressions.history, job.model_config))
+    history = truncated(job.impressions.history, job.model_config)
+    read = dataclasses.replace(job.impressions, history=history, columns={}, origin=None)
     held = distinct(_places(read.history, where)[0])
     return expand(read.subset(held), job.loss)[0], np.flatnonzero(np.isin(job.impression_of_row, held))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,8 @@ def make_job(
     **settings: Any,
 ) -> Job:
     """A job from tables and a model that are already in memory; `settings` are the remaining fields of `Job`."""
-    rows, impression_of_row = expand(impressions, settings["loss"])
+    alone = replace(impressions, columns={}, origin=None)  # no row of a loss is asked for its impression's columns
+    rows, impression_of_row = expand(alone, settings["loss"])
     held = read_manifest(save_dir)
     projector = choose_projector(
         settings.pop("projector"), held and held["features"]["projector"], device, settings["proj_dim"]
