@@ -15,12 +15,15 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from rec_trak.checkpoints.state_dicts import write_state_dict
+from rec_trak.clicks import LOSSES
+from rec_trak.config.analysis import read_analysis_config
 from rec_trak.config.model import ModelConfig, TextConfig
 from rec_trak.data.articles import build_vocabulary, read_mind_news
 from rec_trak.models.build import build_model
@@ -30,6 +33,7 @@ SIZES = {"word_dim": 8, "heads": 2, "head_dim": 4, "query_dim": 5}
 AT_ONCE = 50_000
 WORDS = 5_000
 TARGETS = 50
+FIRST = 10_000  # the number of the article that most histories hold
 
 
 def make(folder: Path, rows: int, articles: int, seed: int = 0) -> None:
@@ -37,7 +41,7 @@ def make(folder: Path, rows: int, articles: int, seed: int = 0) -> None:
     rng = np.random.default_rng(seed)
     (folder / "data").mkdir(parents=True, exist_ok=True)
     words = np.array([f"w{i}" for i in range(WORDS)], dtype=object)
-    ids = np.array([f"N{10_000 + i}" for i in range(articles)], dtype=object)
+    ids = np.array([f"N{FIRST + i}" for i in range(articles)], dtype=object)
     with open(folder / "data" / "news.tsv", "w", encoding="utf-8") as file:
         for name, length in zip(ids, rng.integers(6, 18, size=articles), strict=True):
             title = " ".join(words[(WORDS * rng.random(length) ** 3).astype(int)])
@@ -75,6 +79,11 @@ def _lines(rng: np.random.Generator, ids: np.ndarray, start: int, count: int, ro
     return lines
 
 
+def promoted(folder: Path) -> str:
+    """The article of the target set."""
+    return read_analysis_config(folder / "trak.yaml").targets["promoted"].article
+
+
 def commands(folder: Path) -> dict[str, list[str]]:
     """Name -> script and arguments, in the order in which they can run. `other` is the run that `compare` compares
     with: of the same checkpoint, so that it needs no gradients of its own."""
@@ -97,6 +106,8 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "clean": ["clean.py", *of, "--top", "1000", "--output", str(folder / "cleaned.tsv")],
         "report": ["report.py", *of],
         "verify": ["verify.py", str(own)],
+        "places": ["score.py", *kind, "--targets", "promoted", "--history", promoted(folder)],
+        "most_read": ["detect.py", *of, "--history", "--promoted", f"N{FIRST}"],
     }
 
 
@@ -123,7 +134,6 @@ def fill(folder: Path) -> None:
     from rec_trak.attribution import filling, session
     from rec_trak.attribution.job import Run, read_job
     from rec_trak.attribution.ways import Way
-    from rec_trak.config.analysis import read_analysis_config
     from rec_trak.gradients.preflight import GradientChoice
 
     rng = np.random.default_rng(0)
@@ -142,14 +152,13 @@ def fill(folder: Path) -> None:
         session.featurize(job)
 
 
-def read_input(folder: Path) -> None:
+def read_input(folder: Path, loss: str) -> None:
     """What every command does before its own work, in this process: libraries, the log, all else of the input."""
     from rec_trak.attribution.job import Run, fingerprint, read_job
-    from rec_trak.config.analysis import read_analysis_config
     from rec_trak.config.reading import reading_of
     from rec_trak.data.sources import read_data
 
-    config = read_analysis_config(folder / "trak.yaml")
+    config = replace(read_analysis_config(folder / "trak.yaml"), loss=loss)
     os.environ["REC_TRAK_CACHE"] = str(folder / "cache")
     steps = {
         "libraries": lambda: None,
@@ -168,7 +177,6 @@ def expect(folder: Path) -> None:
     """What `featurize.py --dry_run` expects, as JSON: processor seconds, bytes of disk and of a process."""
     from rec_trak.attribution.estimate import estimate
     from rec_trak.attribution.job import Run, read_job
-    from rec_trak.config.analysis import read_analysis_config
 
     time.perf_counter = time.process_time  # the processor's seconds, so that other work on the machine does not decide
     cost = estimate(read_job(Run(read_analysis_config(folder / "trak.yaml"), "train_clean", "clean")))
@@ -206,6 +214,7 @@ def main() -> None:
     parser.add_argument("--articles", type=int, help="in the table (default: a tenth of the rows, at least 1,000)")
     parser.add_argument("--only", nargs="+", help="commands to run, in this order; all by default")
     parser.add_argument("--input", action="store_true", help="read the input alone, of data that are there")
+    parser.add_argument("--loss", choices=LOSSES, default="softmax", help="of --input alone")
     parser.add_argument("--drawn", action="store_true", help="fill the save directory with drawn gradients, no more")
     parser.add_argument(
         "--plan", action="store_true", help="compare what a dry run expects with what featurizing takes"
@@ -216,7 +225,7 @@ def main() -> None:
         expect(args.folder)
         return
     if args.input:
-        read_input(args.folder)
+        read_input(args.folder, args.loss)
         return
     if not (args.folder / "trak.yaml").exists():
         make(args.folder, args.rows, args.articles or max(args.rows // 10, 1_000))
