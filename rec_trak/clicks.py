@@ -111,7 +111,9 @@ def expand(impressions: Impressions, loss: str) -> tuple[Impressions, np.ndarray
     owner = owners(impressions, loss)
     if loss not in WIDTHS:
         return impressions, owner
-    rows, places = impressions.subset(owner), _places(impressions, loss)
+    none = Ragged(np.zeros(0, dtype=np.int32), np.zeros(len(impressions) + 1, dtype=np.int64))
+    rows = replace(impressions, candidates=none, labels=none).subset(owner)  # whole slates would be made for nothing
+    places = _places(impressions, loss)
     ends = np.arange(len(places) + 1) * WIDTHS[loss]
     candidates, labels = (
         Ragged(table.values[places].ravel().astype(np.int32, copy=False), ends)

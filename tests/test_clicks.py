@@ -243,7 +243,7 @@ def test_expand_holds_numbers_not_objects(loss):
     found, owner = expand(rows, loss)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 260 * len(owner)
+    assert peak < 160 * len(owner)
     assert len(found) == len(owner) == {"bce": 5, "bpr": 4}[loss] * n
 
 

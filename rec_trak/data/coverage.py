@@ -14,6 +14,7 @@ from rec_trak.data.own_tokens import is_own, own_tokens
 from rec_trak.errors import DataError, RecTrakWarning
 from rec_trak.words import QUOTE, plain
 
+AT_ONCE = 1_000_000  # places in rows that are looked at together
 LITTLE = 0.5  # of what is looked up: a dictionary that knows less is hardly the one that the model was trained with
 TEXTS = {"title": "titles", "body": "bodies"}
 TOPICS = {"category": "categories", "subcategory": "subcategories"}
@@ -51,7 +52,9 @@ def coverage(rows: Impressions, articles: Articles, config: ModelConfig) -> tupl
     """
     shown = np.zeros(len(articles), dtype=bool)
     for values in (rows.history.values, rows.candidates.values):
-        shown[values[values < len(articles)]] = True  # those behind them pad
+        for start in range(0, len(values), AT_ONCE):
+            part = values[start : start + AT_ONCE]
+            shown[part[part < len(articles)]] = True  # those behind them pad
     used = np.flatnonzero(shown).tolist()
     found = []
     for view in config.views:
