@@ -6,7 +6,6 @@ import shlex
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from rec_trak.detection.suspicion import (
     CLICKS,
@@ -18,6 +17,7 @@ from rec_trak.detection.suspicion import (
     Suspicion,
     users_table,
 )
+from rec_trak.results.lines import Lines
 
 SHOWN = 20  # rows and users that the record names
 GIVEN, TARGETS = "given", "targets"  # who says which articles are in question: the caller, or the target set
@@ -32,7 +32,7 @@ QUESTION = {"clicks": "same_article", "histories": "same_history", "shown": "sho
 
 
 def suspicion_record(
-    found: Suspicion, table: pd.DataFrame, articles: list[dict[str, str]], poisoned: np.ndarray | None = None
+    found: Suspicion, table: Lines, articles: list[dict[str, str]], poisoned: np.ndarray | None = None
 ) -> dict[str, Any]:
     """The answer as plain data: `through`, `rule` (signal -> weight), `articles` (id, title), `rows` and `users` (how
     many, and the first SHOWN as `first_rows`, `first_users`). A first row has `places`, signal -> which it is by that
@@ -44,7 +44,7 @@ def suspicion_record(
         articles: id and title of each article in question.
         poisoned: (N,) 0 or 1; None where nobody says.
     """
-    users, first = users_table(table), table.head(SHOWN).to_dict("records")
+    users, first = users_table(table), table.take(np.arange(min(SHOWN, len(table)))).to_dict("records")
     for one, row in zip(first, found.order.tolist(), strict=False):
         own = {name: values[found.among] for name, values in found.signals.items()}
         one["places"] = {name: 1 + int((own[name] > values[row]).sum()) for name, values in found.signals.items()}

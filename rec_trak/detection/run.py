@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from rec_trak.attribution.history import PLACES
 from rec_trak.data.ragged import Ragged
@@ -57,6 +56,7 @@ from rec_trak.detection.text import detection_lines, verdict
 from rec_trak.errors import ConfigError, DataError, listed
 from rec_trak.results.belongs import scoring_digest
 from rec_trak.results.files import Results, as_csv, as_json, write_files
+from rec_trak.results.lines import Lines
 from rec_trak.results.ranking import check_top_k
 from rec_trak.runs.aside import own_file
 from rec_trak.runs.click_log import ClickLog, history_as_read
@@ -86,7 +86,7 @@ class Found:
     """What `find_poison` found: `content` as the module's docstring lists it, `table` as `suspicion_table` makes it."""
 
     content: dict[str, Any]
-    table: pd.DataFrame
+    table: Lines
 
     __repr__ = outline
 
@@ -185,7 +185,7 @@ def find_poison(
     return Found(content, table)
 
 
-def write_detection(folder: str | Path, content: dict[str, Any], table: pd.DataFrame | None = None) -> list[Path]:
+def write_detection(folder: str | Path, content: dict[str, Any], table: Lines | None = None) -> list[Path]:
     """Write detection.csv (a line a question and ranking), detection.json and, where the table is given, suspicion.csv
     beside the scores; their paths.
 

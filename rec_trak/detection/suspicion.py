@@ -17,7 +17,7 @@ else, the order is that of influence alone, since tied ranks add nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -154,12 +154,18 @@ def _named(first: str, names: Iterable[str]) -> str:
     return f"{first}, then {', '.join(others)}{' and ' if others else ''}{last}"
 
 
-def suspicion_table(found: Suspicion, rows: Lines) -> pd.DataFrame:
+def suspicion_table(found: Suspicion, rows: Lines) -> Lines:
     """A line a row in question, the most suspicious first: rank, COLUMNS of `rows` (N lines), suspicion, signals."""
     order = found.order
-    table = rows.take(order, COLUMNS)
-    table.insert(0, "rank", np.arange(1, len(order) + 1))
-    return table.assign(suspicion=found.scores[order], **{name: x[order] for name, x in found.signals.items()})
+    own = {"suspicion": found.scores, **found.signals}
+
+    def make(places: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+        texts = [name for name in COLUMNS if name in names]
+        told = rows.take(order[places], texts) if texts else pd.DataFrame(index=range(len(places)))
+        numbers = {"rank": places + 1, **{name: values[order[places]] for name, values in own.items() if name in names}}
+        return told.assign(**numbers)
+
+    return Lines(("rank", *COLUMNS, *own), len(order), make)
 
 
 def suspicion_scores(run: FinishedRun) -> np.ndarray:
@@ -190,8 +196,9 @@ def suspicion_scores(run: FinishedRun) -> np.ndarray:
     return scores
 
 
-def users_table(table: pd.DataFrame) -> pd.DataFrame:
+def users_table(table: Lines) -> pd.DataFrame:
     """A line a user of `suspicion_table`, by their most suspicious row: user_id, rows, best_rank, suspicion."""
-    groups = table.groupby("user_id", sort=False)
-    found = {"rows": groups.size(), "best_rank": groups["rank"].min(), "suspicion": groups["suspicion"].max()}
-    return pd.DataFrame(found).sort_values("best_rank", kind="stable").reset_index()
+    codes, users = table.codes("user_id")
+    _, best = np.unique(codes, return_index=True)  # users are numbered as they appear, the most suspicious first
+    held = {"rows": np.bincount(codes, minlength=len(users)), "best_rank": best + 1}
+    return pd.DataFrame({"user_id": users, **held, "suspicion": table.numbers("suspicion")[best]})

@@ -11,7 +11,8 @@ from support.finished import PROMOTED
 from rec_trak.detection.baselines import holds
 from rec_trak.detection.run import find_poison
 from rec_trak.detection.stages import standard_ranks
-from rec_trak.detection.suspicion import HISTORIES, SHOWN
+from rec_trak.detection.suspicion import CLICKS, COLUMNS, HISTORIES, SHOWN, Suspicion, suspicion_table, users_table
+from rec_trak.results.lines import Lines
 from rec_trak.runs.finished import open_run
 
 
@@ -78,6 +79,18 @@ def test_histories_are_asked_about_by_place(folder):
     ranked = sum(weight * standard_ranks(found.table[name].to_numpy()) for name, weight in rule.items())
     assert (np.diff(ranked) <= 1e-9).all()
     assert found.content["answer"][0].startswith(f"Asked about: {read.sum()} rows with a history that holds n1 (")
+
+
+def test_users_stand_by_their_most_suspicious_row():
+    """With how many rows they have in question, and the suspicion of the first; the table is made some lines at a
+    time, in the order of suspicion."""
+    rows = Lines.of(pd.DataFrame({"sample_idx": range(5), "user_id": list("abbca")} | dict.fromkeys(COLUMNS[2:], "")))
+    among, scores = np.array([True, True, True, False, True]), np.array([1.2, 1.5, 1.9, 0.9, 1.7])
+    found = Suspicion(CLICKS, among, scores, {"copies": scores / 2}, {"copies": 1.0})
+    table = suspicion_table(found, rows)
+    assert table["sample_idx"].tolist() == [2, 4, 1, 0]
+    assert table.take([1], ["rank", "suspicion", "copies"]).to_numpy().tolist() == [[2, 1.7, 0.85]]
+    assert users_table(table).to_numpy().tolist() == [["b", 2, 1, 1.9], ["a", 2, 2, 1.7]]
 
 
 def test_slander_is_asked_about_by_what_is_shown(folder, tmp_path):
