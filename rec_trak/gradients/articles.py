@@ -25,8 +25,7 @@ from rec_trak.gradients.colouring import Structure
 from rec_trak.gradients.computers import FactoredComputer, without_gradient
 from rec_trak.gradients.factors import Factor, Factors, Recorder
 from rec_trak.gradients.jacobians import Jacobian, take_jacobian
-from rec_trak.gradients.recurrent import FOLLOWERS
-from rec_trak.gradients.takers import TAKERS
+from rec_trak.gradients.takers import FOLLOWERS, TAKERS
 from rec_trak.models.passes import as_trained, values_only
 
 TOGETHER = 64  # articles that are encoded together for the table of vectors

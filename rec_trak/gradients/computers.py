@@ -22,8 +22,7 @@ from rec_trak.data.inputs import Inputs
 from rec_trak.errors import ConfigError
 from rec_trak.gradients.factors import Factors, Recorder
 from rec_trak.gradients.functional import FunctionalComputer
-from rec_trak.gradients.recurrent import FOLLOWERS
-from rec_trak.gradients.takers import TAKERS
+from rec_trak.gradients.takers import FOLLOWERS, TAKERS
 from rec_trak.models.passes import as_trained, values_only
 from rec_trak.words import quoted
 

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+NOWHERE = -1  # stands for an id where a place has none
+
 
 @dataclass
 class Use:
@@ -31,7 +33,7 @@ class Use:
         version: of `output` when it was recorded; a later one was changed in place.
         first: of an outer product, the parameter's row at which it starts.
         turned: whether `value` gives the parameter's rows and the gradient its columns.
-        keys: (N0, L) of an outer product whose `value` was looked up: places of equal keys have equal inputs.
+        keys, taps: of an outer product, see `Outer`.
         through, skip: of rows, see `Rows`.
     """
 
@@ -44,6 +46,7 @@ class Use:
     first: int = 0
     turned: bool = False
     keys: Tensor | None = None
+    taps: int = 1
     through: Tensor | None = None
     skip: int | None = None
 
@@ -52,7 +55,8 @@ class Use:
 class Outer:
     """left (N0, L, r) and right (N0, L, cols): row b's gradient has sum of left' right in rows first to first + r.
 
-    `keys` (N0, L), where there are any: places of equal keys have equal `right`.
+    `keys` (N0, L), where there are any: places of equal keys have equal `right`, zero at NOWHERE. With several `taps`,
+    left (N0, L, taps r) is what reaches a place through one after the other; column c taps + t is channel c, tap t.
     """
 
     left: Tensor
@@ -60,13 +64,15 @@ class Outer:
     owner: Tensor
     first: int
     keys: Tensor | None = None
+    taps: int = 1
 
 
 @dataclass(frozen=True)
 class Rows:
-    """ids (N0, L) and values (N0, L, width): row b's gradient has them added to its rows `ids`, but for id `skip`.
+    """ids (N0, L) and values (N0, L, width): row b's gradient has them added to its rows `ids`, but `skip` and NOWHERE.
 
-    `through` (width, cols), where there is one, still has to be multiplied to the values.
+    `through` (width, cols), where there is one, still has to be multiplied to the values; (r, cols, taps) where they
+    are the `left` of an outer product with taps.
     """
 
     ids: Tensor
@@ -76,20 +82,26 @@ class Rows:
     skip: int | None = None
 
     def finished(self) -> Tensor:
-        """The values (N0, L, cols) as they are added: multiplied, and zero at `skip`."""
-        values = self.values if self.through is None else self.values @ self.through
-        return values if self.skip is None else values * (self.ids != self.skip).unsqueeze(-1)
+        """The values (N0, L, cols) as they are added: multiplied, and zero at `skip` and NOWHERE."""
+        values, real = self.values, self.ids != NOWHERE
+        if self.through is not None:
+            values = values @ (self.through if self.through.dim() == 2 else self.through.permute(2, 0, 1).flatten(0, 1))
+        return values * (real if self.skip is None else real & (self.ids != self.skip)).unsqueeze(-1)
 
 
 @dataclass(frozen=True)
 class LookUp:
-    """A tensor that an embedding gave: rows `ids` (N0, L) of the parameter `name`, `padding` without a gradient."""
+    """A tensor that an embedding gave: rows `ids` (N0, L) of the parameter `name`, `padding` without a gradient.
 
-    name: str
+    Places that a mask made zero have the id NOWHERE; `turned` is (N0, channels, L).
+    """
+
+    name: str | None
     output: Tensor
     version: int
     ids: Tensor
     padding: int | None
+    turned: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,10 +141,11 @@ class Factors:
             if isinstance(part, Entries):
                 out += part.values[own].sum(dim=(0, 1)).view_as(out)
             elif isinstance(part, Rows):
-                out.index_add_(0, part.ids[own].reshape(-1), part.finished()[own].flatten(0, 1))
+                out.index_add_(0, part.ids[own].reshape(-1).clamp(min=0), part.finished()[own].flatten(0, 1))
             else:
-                left = part.left[own].flatten(0, 1)
-                out[part.first : part.first + left.shape[1]] += left.T @ part.right[own].flatten(0, 1)
+                left = part.left[own].flatten(0, 1).unflatten(-1, (part.taps, -1))
+                product = torch.einsum("ltr,lc->rct", left, part.right[own].flatten(0, 1))
+                out[part.first : part.first + len(product)] += product.flatten(1)
         return out.view(shape)
 
 
@@ -143,7 +156,7 @@ class Recorder(TorchFunctionMode):
         takers: torch function -> what takes it apart, see takers.py.
         owner: (N0,) rows of the blocks in the leading dimension from now on; None means that a leading dimension of
             k B is k blocks a row, in order.
-        lead: without `owner`, the leading dimension of the use before.
+        lead, owners: without `owner`, the leading dimension of the use before, and the owners of each so far.
         followers: torch function -> what notes something of its outcome, whether a parameter takes part or not.
         orders: the order of the rows in a tensor, by its id: what followers note.
         unknown: uses that cannot be taken apart, in words.
@@ -164,8 +177,10 @@ class Recorder(TorchFunctionMode):
         self.batch = batch
         self.owner: Tensor | None = None
         self.lead: int | None = None
+        self.owners: dict[int, Tensor] = {}
         self.uses: list[tuple[str, Use]] = []
         self.looked_up: dict[int, LookUp] = {}
+        self.same: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         self.unknown: list[str] = []
 
     def __torch_function__(self, func: Callable, types: Iterable, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -195,14 +210,14 @@ class Recorder(TorchFunctionMode):
         if name is None:
             return
         arrange = more.pop("arrange", blocks)
-        lead = arrange(output).shape[0]
-        owner = self.owner
+        lead, owner = output.shape[0], self.owner
         if owner is None or len(owner) != lead:
             if owner is not None or lead % self.batch:
                 self.unknown.append(f"`{name}`, whose leading dimension {lead} is not of {self.batch} rows")
                 return
-            owner = torch.arange(self.batch, device=output.device).repeat_interleave(lead // self.batch)
-            self.lead = lead
+            if lead not in self.owners:
+                self.owners[lead] = torch.arange(lead, device=output.device) // (lead // self.batch)
+            owner, self.lead = self.owners[lead], lead
         value = None if value is None else value.detach()
         self.uses.append((name, Use(kind, output, value, arrange, owner, output._version, **more)))
 
@@ -264,7 +279,7 @@ def _factor(use: Use, grad: Tensor, owner: Tensor) -> Factor:
     if use.kind == "outer":
         value = use.value.to(grad.dtype)
         left, right = (value, grad) if use.turned else (grad, value)
-        return Outer(left, right, owner, use.first, None if use.turned else use.keys)
+        return Outer(left, right, owner, use.first, None if use.turned else use.keys, use.taps)
     if use.kind == "rows":
         through = use.through if use.through is None else use.through.to(grad.dtype)
         return Rows(use.value, grad, owner, through, use.skip)

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rec_trak.gradients.factors import Recorder, blocks
+from rec_trak.gradients.factors import LookUp, Recorder, blocks
+from rec_trak.gradients.lookups import different
 
 
 def graph(output: Tensor) -> Tensor:
@@ -19,14 +20,26 @@ def graph(output: Tensor) -> Tensor:
 def linear(mode: Recorder, func: Callable, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The taker of `F.linear`."""
     found = mode.look_up(input)
+    found = None if found is None or found.turned else found
     # What was looked up needs no gradient of its own here: it is the output's, through the weight, once for each
     # different id of a row.
-    out = graph(func(input if found is None else input.detach(), weight, bias))
+    out = graph(func(input, weight, bias) if found is None else _each_once(mode, found, func, input, weight, bias))
     mode.record(mode.name(weight), "outer", out, blocks(input), keys=found and found.ids)
     mode.record(mode.name(bias), "entries", out, None)
     if found is not None:
         mode.record(found.name, "rows", out, found.ids, through=weight.detach(), skip=found.padding)
     return out
+
+
+def _each_once(
+    mode: Recorder, found: LookUp, func: Callable, input: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    """The layer's output, each different id's input multiplied once; on a GPU, waiting for their number costs more."""
+    if input.device.type != "cpu":
+        return func(input.detach(), weight, bias)
+    places, first = different(mode, found.ids)
+    table = func(input.detach().flatten(0, -2).index_select(0, first), weight, bias)
+    return F.embedding(places.view(input.shape[:-1]), table)
 
 
 def part_linear(

@@ -146,7 +146,7 @@ def follow_packing(mode: Recorder, out: tuple[Tensor, Tensor], input: Tensor, *_
     mode.orders[id(out[0])] = (out[0], held[1] if held and held[0] is input else None)
 
 
-FOLLOWERS = {
+PACKING = {
     Tensor.index_select: follow_selection,
     torch.index_select: follow_selection,
     torch._VF._pack_padded_sequence: follow_packing,

@@ -17,7 +17,8 @@ from rec_trak.gradients.attention import attention
 from rec_trak.gradients.channels import batch_norm, conv, group_norm
 from rec_trak.gradients.factors import LookUp, Recorder, blocks
 from rec_trak.gradients.linear import graph, linear
-from rec_trak.gradients.recurrent import gru, lstm, rnn_relu, rnn_tanh
+from rec_trak.gradients.lookups import MASKS, TURNS, follow_mask, follow_turn
+from rec_trak.gradients.recurrent import PACKING, gru, lstm, rnn_relu, rnn_tanh
 
 
 def _embedding(
@@ -173,4 +174,10 @@ TAKERS: dict[Callable, Callable] = {
     torch.lstm: lstm,
     torch.rnn_tanh: rnn_tanh,
     torch.rnn_relu: rnn_relu,
+}
+
+FOLLOWERS: dict[Callable, Callable] = {
+    **PACKING,
+    **dict.fromkeys(MASKS, follow_mask),
+    **dict.fromkeys(TURNS, follow_turn),
 }

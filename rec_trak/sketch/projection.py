@@ -9,14 +9,18 @@ Source: Charikar, Chen and Farach-Colton 2002 (count-sketch).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from trak.projectors import AbstractProjector
 
 from rec_trak.errors import NumericalError
 from rec_trak.gradients.factors import Entries, Factor, Factors, Outer, Rows
+from rec_trak.gradients.threads import MOST, side_by_side
 from rec_trak.sketch.hashing import MatrixMap, VectorMap, matrix_map, vector_map
 from rec_trak.sketch.merging import Places, merged
+from rec_trak.sketch.shares import shares
 from rec_trak.sketch.transforms import add_outer_by_transform, cheaper
 
 
@@ -82,6 +86,14 @@ class SketchProjector(AbstractProjector):
         return out
 
     def _project_factors(self, factors: Factors) -> Tensor:
+        threads = min(torch.get_num_threads(), MOST)
+        for name in factors.parts:  # before threads would make them twice
+            self._map(name, factors.shapes[name])
+        if threads == 1 or len(factors) == 1 or not self.device.startswith("cpu"):
+            return self._project_share(factors)
+        return torch.cat(list(side_by_side(self._project_share, shares(factors, threads), self.device)))
+
+    def _project_share(self, factors: Factors) -> Tensor:
         places: dict[tuple, Places] = {}
         like = next((_values(part) for parts in factors.parts.values() for part in parts), torch.zeros(()))
         out = like.new_zeros(len(factors), self.proj_dim)
@@ -153,9 +165,12 @@ def add_rows(out: Tensor, parts: list[Rows], table: MatrixMap) -> None:
 
 def add_outer(out: Tensor, parts: list[Outer], table: MatrixMap) -> None:
     """Add the sketch of sums of outer products to `out` (B, K), in the cheaper of two ways."""
-    parts = [_whole(part, table.row_signs.shape[1]) for part in parts]
+    tapped = [part for part in parts if part.taps > 1]
+    if tapped:
+        add_taps(out, tapped, table)
+    parts = [_whole(part, table.row_signs.shape[1]) for part in parts if part.taps == 1]
     add = add_outer_by_transform if cheaper(table) else add_outer_by_product
-    for u, v, row_signs, col_signs, offset in table.tiles():
+    for u, v, row_signs, col_signs, offset in table.tiles() if parts else ():
         cut = [Outer(part.left[..., u], part.right[..., v], part.owner, 0) for part in parts]
         add(out, cut, row_signs, col_signs, table.stride, offset)
 
@@ -176,25 +191,54 @@ def add_outer_by_product(
     places = sum(part.left.shape[0] * part.left.shape[1] for part in parts)
     # The signs go wherever there are fewer numbers to multiply: on the factors, or on the products.
     signs = None if places * (rows + cols) < batch * rows * cols else row_signs[:, None] * col_signs
-    own: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(batch)]
-    for part in parts:
-        left, right = part.left.flatten(0, 1), part.right.flatten(0, 1)
-        if signs is None:
-            left, right = left * row_signs, right * col_signs
-        present, counts = torch.unique_consecutive(part.owner, return_counts=True)
-        present, counts = present.tolist(), (counts * part.left.shape[1]).tolist()
-        for b, *piece in zip(present, left.split(counts), right.split(counts), strict=True):
-            own[b].append(tuple(piece))
+    if signs is None:
+        parts = [Outer(part.left * row_signs, part.right * col_signs, part.owner, 0) for part in parts]
     flat = out.new_zeros(-(-rows * stride // k) * k)
     tile, folds = flat[: rows * stride].view(rows, stride)[:, :cols], flat.view(-1, k)
-    for sketch, pieces in zip(out, own, strict=True):
-        if pieces:  # one product of all: each pass over the tile costs more than a few places' products
-            left, right = pieces[0] if len(pieces) == 1 else map(torch.cat, zip(*pieces, strict=True))
-            tile.addmm_(left.t(), right, beta=0)
-            if signs is not None:
-                tile *= signs
+    for b, left, right in _by_row(parts, batch):
+        tile.addmm_(left.t(), right, beta=0)
+        if signs is not None:
+            tile *= signs
+        folded = folds.sum(dim=0)
+        out[b] += folded.roll(offset) if offset else folded
+
+
+def add_taps(out: Tensor, parts: list[Outer], table: MatrixMap) -> None:
+    """Add the sketch of a convolution's factors to `out` (B, K): one product a row of all its taps, then folded.
+
+    The product is channels by (tap, row), so that it is the gradient turned round, column c taps + t after the other.
+    """
+    batch, k = out.shape
+    rows, cols = table.row_signs.shape[1], table.col_signs.shape[1]
+    product = out.new_empty(cols // parts[0].taps, parts[0].taps * rows)
+    gradient, tiles = product.view(cols, rows), []
+    for u, v, row_signs, col_signs, offset in table.tiles():
+        size = len(row_signs) * table.stride
+        flat = out.new_zeros(-(-size // k) * k)
+        tile = flat[:size].view(len(row_signs), table.stride)[:, : len(col_signs)]
+        signs = (row_signs[:, None] * col_signs).to(out.dtype)
+        tiles.append((gradient.t()[u, v], signs, tile, flat.view(-1, k), offset))
+    for b, left, right in _by_row(parts, batch):
+        torch.mm(right.t(), left, out=product)
+        for part, signs, tile, folds, offset in tiles:
+            torch.mul(part, signs, out=tile)
             folded = folds.sum(dim=0)
-            sketch += folded.roll(offset) if offset else folded
+            out[b] += folded.roll(offset) if offset else folded
+
+
+def _by_row(parts: list[Outer], batch: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """For each row that has any, (places, r) and (places, c) of all parts: a pass over a tile costs more than a few
+    places' products."""
+    own: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(batch)]
+    for part in parts:
+        present, counts = torch.unique_consecutive(part.owner, return_counts=True)
+        present, counts = present.tolist(), (counts * part.left.shape[1]).tolist()
+        pieces = (x.flatten(0, 1).split(counts) for x in (part.left, part.right))
+        for b, *piece in zip(present, *pieces, strict=True):
+            own[b].append(tuple(piece))
+    for b, pieces in enumerate(own):
+        if pieces:
+            yield b, *(pieces[0] if len(pieces) == 1 else map(torch.cat, zip(*pieces, strict=True)))
 
 
 def _whole(part: Outer, rows: int) -> Outer:

@@ -9,8 +9,7 @@ from support import ROOT
 
 from rec_trak.gradients.computers import FactoredComputer, make_batch, without_gradient
 from rec_trak.gradients.factors import Recorder
-from rec_trak.gradients.recurrent import FOLLOWERS
-from rec_trak.gradients.takers import TAKERS
+from rec_trak.gradients.takers import FOLLOWERS, TAKERS
 from rec_trak.models.passes import as_trained, values_only
 
 pytestmark = [

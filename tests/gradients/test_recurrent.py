@@ -7,8 +7,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rec_trak.gradients.computers import without_gradient
 from rec_trak.gradients.factors import Recorder
-from rec_trak.gradients.recurrent import FOLLOWERS
-from rec_trak.gradients.takers import TAKERS
+from rec_trak.gradients.takers import FOLLOWERS, TAKERS
 
 ROWS = 4
 IDS = torch.tensor([[4, 2, 7, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6, 7], [9, 9, 8, 9, 1, 0, 0], [3, 0, 0, 0, 0, 0, 0]])
