@@ -108,7 +108,7 @@ def _staged(setting: Setting, influence: np.ndarray, loss: np.ndarray) -> dict[s
     found = rankings_of(whole)
     found[f"{FIRST[through]}, then influence"] = in_question_first(whole.among, influence, influence)
     weights = whole.weights | ({INFLUENCE: 0.5} if through == HISTORIES else {"loss": 0.5})
-    key = summed(whole.signals | {"loss": loss}, weights, whole.among)
+    key = summed(whole.signals | {"loss": loss}, weights, whole.among, whole.raised)
     more = "influence" if through == HISTORIES else "loss"
     return found | {f"tried: the rule and half of {more}": in_question_first(whole.among, key)}
 

@@ -6,7 +6,8 @@ alike. Short histories repeat each other by chance, and what much is read repeat
 the log's rows not in question, of as many articles, that have a smaller value (of those with the same, half). Bots that
 follow somebody's log stand high; readers of the article have a reading of their own.
 
-Where the rows in question stand higher than chance allows, copies are unusual in this log, and tell more: `excess`.
+Where the rows in question stand higher than chance allows, copies are unusual in this log, and tell more: `excess` on
+average, `crowding` at the upper end, where the bots are when they are few.
 
 Source: Broder 1997 (resemblance of documents).
 """
@@ -26,6 +27,7 @@ BLOCK = 500_000  # of them at once
 OTHERS = 200_000  # rows that are compared with at once: by article they take as much memory again
 EVEN = 0.5  # the value of a row that says nothing
 SPREAD = 12**-0.5  # the standard deviation of shares spread evenly between 0 and 1
+CERTAIN = 3.0  # standard errors that a crowd at the upper end must be beyond chance
 
 
 def near_copies(read: Reading, among: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -65,6 +67,28 @@ def excess(shares: np.ndarray, users: np.ndarray) -> float:
     if not len(shares):
         return 0.0
     return max(0.0, float((shares.mean() - EVEN) / SPREAD - 2 / np.sqrt(len(np.unique(users)))))
+
+
+def crowding(shares: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """(R,) at least 0, the log of how many times as many of the rows as chance gives stand up there, with certainty.
+
+    Of all shares s up to a row's own: the rows at s or above it, less CERTAIN standard errors, over the R (1 - s) + 1
+    that shares spread evenly would have there; the largest of these, 1 where none is larger.
+
+    Args:
+        shares: (R,) `near_copies` of the rows in question.
+        users: (R,) theirs; a user's rows count as one for the standard error.
+    """
+    if not len(shares):
+        return np.zeros(0)
+    order = np.argsort(-shares, kind="stable")
+    descending, first = shares[order], np.unique(users[order], return_index=True)[1]
+    rows, own = np.arange(1, len(order) + 1), np.cumsum(np.isin(np.arange(len(order)), first))
+    times = rows * (1 - CERTAIN / np.sqrt(own)) / (len(order) * (1 - descending) + 1)
+    times[:-1][descending[1:] == descending[:-1]] = 0  # equal shares stand together, counted at the last
+    found = np.empty(len(order))
+    found[order] = np.log(np.maximum(np.maximum.accumulate(times[::-1])[::-1], 1))
+    return found
 
 
 def most_alike(read: Reading, rows: np.ndarray) -> np.ndarray:

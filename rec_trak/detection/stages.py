@@ -7,9 +7,12 @@ model more, but they are not what is asked about. Keys of different units are ad
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from scipy.stats import rankdata
+
+NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def standard_ranks(values: np.ndarray) -> np.ndarray:
@@ -21,10 +24,22 @@ def standard_ranks(values: np.ndarray) -> np.ndarray:
     return (ranks - ranks.mean()) / spread if spread else np.zeros(len(ranks))
 
 
-def summed(signals: Mapping[str, np.ndarray], weights: Mapping[str, float], among: np.ndarray) -> np.ndarray:
-    """(N,) weighted sum of standardised ranks within the rows `among` (N,) bool; 0 elsewhere."""
+def summed(
+    signals: Mapping[str, np.ndarray],
+    weights: Mapping[str, float],
+    among: np.ndarray,
+    raised: Mapping[str, np.ndarray] = NOTHING,
+) -> np.ndarray:
+    """(N,) weighted sum of standardised ranks within the rows `among` (N,) bool; 0 elsewhere.
+
+    Args:
+        signals: name -> (N,).
+        weights: name -> what its standardised ranks count.
+        raised: name of a signal -> (N,) what is added as it is where the signal counts.
+    """
     total = np.zeros(len(among))
     total[among] = sum(weight * standard_ranks(signals[name][among]) for name, weight in weights.items())
+    total[among] += sum(values[among] for name, values in raised.items() if name in weights)
     return total
 
 

@@ -9,8 +9,9 @@ that are shown one and click another), and among them
 
 with influence the renormalised influence on the targets times root Q (reading.py and copies.py have the others). w is a
 half, and more where near copies among the rows in question are unusual in this log: plus twice their `excess`, about by
-how much bots and readers are apart if half of these rows are bots'. All articles in question are left out of what rows
-read: bots that click several of them would look like each other. Weights were fixed on attacks planted into real
+how much bots and readers are apart if half of these rows are bots'. Where few of them are, the mean says little and the
+upper end much: copies count their `crowding` there besides. All articles in question are left out of what rows read:
+bots that click several of them would look like each other. Weights were fixed on attacks planted into real
 clicks, never on labels of the log at hand; docs/detection.md has the figures on others. Where nobody reads anything
 else, the order is that of influence alone, since tied ranks add nothing.
 """
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -27,10 +27,10 @@ import pandas as pd
 from rec_trak.data.impressions import Impressions
 from rec_trak.data.tables import read_csv
 from rec_trak.detection.baselines import holds
-from rec_trak.detection.copies import excess, near_copies
+from rec_trak.detection.copies import crowding, excess, near_copies
 from rec_trak.detection.labels import read_row_numbers
 from rec_trak.detection.reading import co_reading_of, reading_of
-from rec_trak.detection.stages import in_question_first, summed
+from rec_trak.detection.stages import NOTHING, in_question_first, summed
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.lines import Lines
 from rec_trak.results.ranking import best_first
@@ -50,7 +50,6 @@ FIRST = {
     SHOWN: "promoted article shown, another clicked",
 }
 SUSPICION, SUSPICIOUS = "suspicion.csv", "suspicion"  # the file, and its column that it is ranked by
-EMPTY: Mapping[str, np.ndarray] = MappingProxyType({})
 COLUMNS = ("sample_idx", "user_id", "article_id", "title", "source_lines")
 
 
@@ -64,6 +63,7 @@ class Suspicion:
         scores: (N,) in [0, 2], above 1 the rows in question; higher is more suspicious.
         signals: what the rule adds up, name -> (N,).
         weights: what of each, name -> float.
+        raised: what is added to that, name of a signal -> (N,).
     """
 
     through: str
@@ -71,6 +71,7 @@ class Suspicion:
     scores: np.ndarray
     signals: dict[str, np.ndarray]
     weights: dict[str, float]
+    raised: dict[str, np.ndarray]
 
     __repr__ = outline
 
@@ -88,8 +89,11 @@ def in_question(rows: Impressions, promoted: list[int], through: str) -> np.ndar
     return holds(rows.candidates, promoted) & ~clicks if through == SHOWN else clicks
 
 
-def reading_signals(rows: Impressions, count: int, promoted: list[int], through: str) -> tuple[dict, float]:
-    """CO_READING and COPIES, name -> (N,), 0 and a half of rows not in question; and the weight of COPIES.
+def reading_signals(
+    rows: Impressions, count: int, promoted: list[int], through: str
+) -> tuple[dict[str, np.ndarray], float, np.ndarray]:
+    """CO_READING and COPIES, name -> (N,), 0 and a half of rows not in question; the weight of COPIES; their crowding
+    (N,).
 
     Args:
         rows: N rows.
@@ -100,7 +104,10 @@ def reading_signals(rows: Impressions, count: int, promoted: list[int], through:
     read, among = reading_of(rows, count, through == HISTORIES, promoted), in_question(rows, promoted, through)
     groups = [np.flatnonzero(in_question(rows, [a], through)) for a in promoted]
     signals = {CO_READING: co_reading_of(read, groups), COPIES: near_copies(read, among)}
-    return signals, RULES[through][COPIES] + 2 * excess(signals[COPIES][among], read.users[among])
+    shares, users = signals[COPIES][among], read.users[among]
+    crowds = np.zeros(len(among))
+    crowds[among] = crowding(shares, users)
+    return signals, RULES[through][COPIES] + 2 * excess(shares, users), crowds
 
 
 def suspicion_of(
@@ -108,7 +115,7 @@ def suspicion_of(
     count: int,
     promoted: list[int],
     through: str,
-    given: Mapping[str, np.ndarray] = EMPTY,
+    given: Mapping[str, np.ndarray] = NOTHING,
     explained: bool = True,
 ) -> Suspicion:
     """The rule.
@@ -119,19 +126,22 @@ def suspicion_of(
         explained: whether INFLUENCE is on recommendations of the promoted articles; on those of others it is no sign.
     """
     among = in_question(rows, promoted, through)
-    signals, copies = reading_signals(rows, count, promoted, through)
+    signals, copies, crowds = reading_signals(rows, count, promoted, through)
     signs = RULES[through].keys() - ({INFLUENCE} if not explained else set())
     signals |= {name: values for name, values in given.items() if name in signs}
     weights = {name: weight for name, weight in RULES[through].items() if name in signals} | {COPIES: copies}
-    scores = in_question_first(among, summed(signals, weights, among), given.get(INFLUENCE))
-    return Suspicion(through, among, scores, signals, weights)
+    raised = {COPIES: crowds}
+    scores = in_question_first(among, summed(signals, weights, among, raised), given.get(INFLUENCE))
+    return Suspicion(through, among, scores, signals, weights, raised)
 
 
 def rankings_of(found: Suspicion) -> dict[str, np.ndarray]:
     """Two-stage rankings to be judged, name -> (N,): the rule, and its parts that need no model, alone and together."""
     first, reading = FIRST[found.through], [name for name in (CO_READING, COPIES) if name in found.weights]
     keys = {
-        _named(first, names): summed(found.signals, {name: found.weights[name] for name in names}, found.among)
+        _named(first, names): summed(
+            found.signals, {name: found.weights[name] for name in names}, found.among, found.raised
+        )
         for names in (*((name,) for name in reading), reading)
     }
     rankings = {name: in_question_first(found.among, key) for name, key in keys.items()}

@@ -31,3 +31,12 @@ def test_sums_are_of_ranks_among_the_rows_in_question():
     found = summed(signals, {"a": 1.0, "b": 0.5}, among)
     step = np.sqrt(1.5)
     np.testing.assert_allclose(found, [-step / 2, 0, step / 2, 0])
+
+
+def test_what_is_raised_counts_as_it_is_where_its_signal_counts():
+    """No rank is taken of it, rows not in question have none of it."""
+    among = np.array([1, 1, 1, 0], dtype=bool)
+    signals, raised = {"a": np.array([1.0, 2, 3, 99]), "b": np.zeros(4)}, {"a": np.array([5.0, 0, 0, 7])}
+    step = np.sqrt(1.5)
+    np.testing.assert_allclose(summed(signals, {"a": 1.0}, among, raised), [5 - step, 0, step, 0])
+    assert summed(signals, {"b": 1.0}, among, raised).tolist() == [0] * 4
