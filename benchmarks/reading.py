@@ -1,0 +1,65 @@
+"""The parts of the rule that need no model, on any ground of attacks.py and any seeds, with crowding and without.
+
+python benchmarks/reading.py ../shared/data/upfd_politifact --seeds 5 6 7 8 9
+python benchmarks/reading.py runs/films
+python benchmarks/reading.py --demo 1 2
+
+Nothing is trained. A column an attack; AP against all rows / AUROC of its question, means over seeds. See poison.py for
+the whole rule.
+"""
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from attacks import KINDS, UNSEEN, Attack, Ground, build_attack, read_ground
+
+from rec_trak import cli
+from rec_trak.data.synthetic import write_demo_world
+from rec_trak.detection.metrics import detect
+from rec_trak.detection.suspicion import CLICKS, COPIES, HISTORIES, rankings_of, suspicion_of
+
+
+def figures(ground: Ground, kind: str, seed: int) -> dict[str, list[float]]:
+    """Ranking -> AP and AUROC of one attack."""
+    attack, through = build_attack(ground, kind, seed), HISTORIES if kind == "H" else CLICKS
+    found = suspicion_of(attack.rows, len(ground.articles), attack.promoted, through)
+    rankings = {name.split(", then ")[1]: scores for name, scores in rankings_of(found).items()}
+    flat = replace(found, raised={COPIES: np.zeros(len(attack.rows))})
+    rankings["co-reading and copies, no crowding"] = list(rankings_of(flat).values())[-1]
+    return {name: judged(scores, attack, name) for name, scores in rankings.items()}
+
+
+def judged(scores: np.ndarray, attack: Attack, name: str) -> list[float]:
+    """AP against all rows and AUROC among the rows in question."""
+    everything, asked = (detect(scores, attack.poisoned, 10, among, name) for among in (None, attack.asked))
+    return [everything.average_precision, asked.auroc]
+
+
+def table(title: str, ground: Ground, kinds: list[str], seeds: list[int]) -> None:
+    """A line a ranking, in print."""
+    found = {kind: [figures(ground, kind, seed) for seed in seeds] for kind in kinds}
+    print(f"\n**{title}**, seeds {seeds}\n\n| ranking | {' | '.join(kinds)} |\n{'|---' * (1 + len(kinds))}|")
+    for name in found[kinds[0]][0]:
+        means = [np.mean([own[name] for own in found[kind]], axis=0) for kind in kinds]
+        print(f"| {name} | {' | '.join(f'{precision:.3f} / {auroc:.3f}' for precision, auroc in means)} |", flush=True)
+
+
+def main(args) -> None:
+    for data in args.data:
+        table(str(data), read_ground(data), args.kinds, args.seeds)
+    for seed in args.demo:
+        with tempfile.TemporaryDirectory() as folder:
+            write_demo_world(Path(folder), seed)
+            table(f"demo world {seed}", read_ground(folder), args.kinds, args.seeds)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="*", help="pairwise trees of genuine clicks")
+    parser.add_argument("--demo", type=int, nargs="*", default=[], help="seeds of demo worlds")
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=[*KINDS, *(k for k in UNSEEN if k != "S")])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)), help="of the attacks")
+    cli.run_script(main, parser)
