@@ -84,7 +84,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Times:
-    """Seconds: a row without its articles, a place encoded with its row, an article's Jacobian, a place it serves.
+    """Seconds: a row without its articles, a place encoded with its row, an article's vector and Jacobian, a place it
+    serves.
 
     Where there is no structure, `article` is what an article costs before the first direction, and each of up to
     `width` of them `direction`. They are the processor's, so that other work on the machine does not decide; `pace` of
@@ -219,10 +220,12 @@ def _width(tried: _Tried) -> int:
 
 
 def _measured(tried: _Tried) -> _Times:
-    """Times on rows of middling length and articles of middling length."""
+    """Times on rows of about the mean length, since what they take grows with it, and articles of middling length."""
     job, inputs = tried.job, tried.inputs
-    order = np.argsort(inputs.impressions.history.lengths, kind="stable")
-    middle = order[max(0, len(order) // 2 - 2 * job.batch_size) :][: 4 * job.batch_size]
+    lengths = inputs.impressions.history.lengths
+    order = np.argsort(lengths, kind="stable")
+    mean = int(np.searchsorted(lengths[order], lengths.mean()))
+    middle = order[max(0, min(mean, len(order) - 2 * job.batch_size) - 2 * job.batch_size) :][: 4 * job.batch_size]
     few = middle[: job.batch_size]
     span = tried.span(middle, 1)
 
@@ -237,10 +240,13 @@ def _measured(tried: _Tried) -> _Times:
             tried.projector.project(factors, 0)
 
     clocks: list[tuple[float, float]] = []
-    row = _seconds(rows, clocks, job.device) / len(middle)
+    # The articles' vectors are made with the rows, but are an article's cost: of a few rows they would be most of it.
+    vectors = _seconds(lambda: tried.articles.vectors(span), clocks, job.device)
+    row = max(0.0, _seconds(rows, clocks, job.device) - vectors) / len(middle)
     places = len(tried.span(few, 1).article) / len(few)
     pair = _seconds(pairs, clocks, job.device) / len(few)
     article, direction, width, example = _of_articles(tried, gradients)
+    article += vectors / len(span.often)
     cotangents = torch.zeros(SERVED, len(example), dtype=example.dtype, device=job.device)
     served = _seconds(lambda: cotangents @ example, clocks, job.device) / SERVED
     pace = sum(clock for _, clock in clocks) / max(sum(processor for processor, _ in clocks), 1e-9)

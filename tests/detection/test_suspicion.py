@@ -86,7 +86,7 @@ def test_users_stand_by_their_most_suspicious_row():
     time, in the order of suspicion."""
     rows = Lines.of(pd.DataFrame({"sample_idx": range(5), "user_id": list("abbca")} | dict.fromkeys(COLUMNS[2:], "")))
     among, scores = np.array([True, True, True, False, True]), np.array([1.2, 1.5, 1.9, 0.9, 1.7])
-    found = Suspicion(CLICKS, among, scores, {"copies": scores / 2}, {"copies": 1.0})
+    found = Suspicion(CLICKS, among, scores, {"copies": scores / 2}, {"copies": 1.0}, {})
     table = suspicion_table(found, rows)
     assert table["sample_idx"].tolist() == [2, 4, 1, 0]
     assert table.take([1], ["rank", "suspicion", "copies"]).to_numpy().tolist() == [[2, 1.7, 0.85]]
