@@ -191,7 +191,7 @@ def _planned(tried: _Tried, times: _Times, how: str) -> Plan:
     places, articles = int(counts.sum()), len(counts)
     least = times.least()
     width = _width(tried)
-    per_place = 4 * width * (1 + 1 / least) + 64  # cotangent, a share of the article's vector, and indexes
+    per_place = 4 * width * (1 + 1 / least) + 112  # cotangent, a share of the article's vector, and indexes
     per_row = per_place * places / count + 12 * job.proj_dim
     pair_row = times.row + times.place * places / count
     most = max(1, min(int(job.memory * 1e9 / per_row), int(LOST / (times.pace * pair_row)), count))
