@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# What is imported is compiled then; compiling all that torch brings takes as long as much of the tests.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 # Two processes with a thread each: with more, small products wait for one another's threads.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 DEMO ?= demo
@@ -40,15 +41,18 @@ export RENDER
 docs: $(VENV)/installed-docs
 	PDOC_ALLOW_EXEC=1 $(BIN)/python -W error -W "ignore:Error parsing type annotation" -c "$$RENDER"
 
-$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
+$(VENV)/made: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rec-trak needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/installed: $(VENV)/made
 	$(PIP) -e .
 	touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
+$(VENV)/installed-test: $(VENV)/made
 	$(PIP) -e '.[test]'
-	touch $@
+	touch $(VENV)/installed $@
 
 $(VENV)/installed-docs: $(VENV)/installed-test
 	$(PIP) -e '.[docs]'

@@ -16,7 +16,9 @@ HOLD = "open('got', 'w').close(); time.sleep(60)"
 
 def other(folder, body, wait=False):
     """Another process that holds the folder's lock while it does `body`."""
-    code = f"import time\nfrom pathlib import Path\nfrom rec_trak import locks\nlocks.set_waiting({wait})\n"
+    # A shell that started us in the background has Ctrl-C ignored in all that we start.
+    code = "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += f"from pathlib import Path\nfrom rec_trak import locks\nlocks.set_waiting({wait})\n"
     code += f"with locks.locked(Path({str(folder)!r})): {body}\n"
     return subprocess.Popen([sys.executable, "-c", code], cwd=folder.parent, stderr=subprocess.PIPE, text=True)
 

@@ -55,6 +55,7 @@ def test_reasons_are_said_in_few_words(layers):
     assert str(layers.Taken("loop", "pb")) == "loop (p, b)"
 
 
+@pytest.mark.long
 def test_watching_changes_no_value(layers):
     """Law: scores of all layers, with rows that read nothing, are the same, to float32's rounding, under the recorder,
     without a graph, and with gradients."""

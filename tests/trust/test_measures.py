@@ -199,9 +199,9 @@ def test_what_is_explained_is_what_refits_without_a_row_explain(lambda_rel):
         return 1 - np.square(errors).sum() / np.square(f).sum()
 
     found = measure(phis, qs, tops, lambda_rel)
-    assert found.explained == pytest.approx(np.mean([share(phi, lambda_rel) for phi in phis]), rel=1e-3, abs=1e-3)
-    tried = [lambda_rel / 3, lambda_rel, 3 * lambda_rel, 0.1, 1.0, 10.0]
+    tried = {lambda_rel / 3, lambda_rel, 3 * lambda_rel, 0.1, 1.0, 10.0}
     shares = {r: np.mean([share(phi, r) for phi in phis]) for r in tried}
+    assert found.explained == pytest.approx(shares[lambda_rel], rel=1e-3, abs=1e-3)
     larger, smaller = (max(s for r, s in shares.items() if sign * (r - lambda_rel) >= 0) for sign in (1, -1))
     assert found.explained_larger == pytest.approx(larger, rel=1e-3, abs=1e-3)
     assert found.explained_smaller == pytest.approx(smaller, rel=1e-3, abs=1e-3)
