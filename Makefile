@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# What is imported is compiled then; compiling all that torch brings takes as long as much of the tests.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# pip compiles in one process what torch brings; a file of a package that is not for this Python is left as it is.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 # Two processes with a thread each: with more, small products wait for one another's threads.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 DEMO ?= demo
@@ -48,10 +49,12 @@ $(VENV)/made: setup.cfg pyproject.toml constraints.txt
 
 $(VENV)/installed: $(VENV)/made
 	$(PIP) -e .
+	$(COMPILE)
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/made
 	$(PIP) -e '.[test]'
+	$(COMPILE)
 	touch $(VENV)/installed $@
 
 $(VENV)/installed-docs: $(VENV)/installed-test

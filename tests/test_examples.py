@@ -5,12 +5,14 @@ import os
 from unittest import mock
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 from support import ROOT, finished
 
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
 
 
+@pytest.mark.long
 def test_the_notebook_runs(tmp_path):
     """Law: on a finished run of a tiny world, in a kernel of its own, without an error; each table names its units."""
     folder = finished.finished_run(tmp_path)

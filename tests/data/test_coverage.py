@@ -54,6 +54,7 @@ def test_little_is_a_warning_and_no_user_is_refused():
         check_coverage((Coverage("users", 0, 7),), config)
 
 
+@pytest.mark.long
 def test_it_is_told_in_terminal_metadata_and_page(tmp_path):
     """Of a run with all words known."""
     folder = finished.finished_run(tmp_path)
