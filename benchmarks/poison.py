@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from attacks import KINDS, UNSEEN
+from attacks import KINDS, UNSEEN, Attack
 from poison_signals import CURVE, curve_of, rankings, solved
 from poison_store import make_setting, read_setting, setting_folder
 
@@ -31,17 +31,18 @@ def measured(folder: Path, data: Path, kind: str, seed: int) -> dict:
     """The figures of one setting: name -> average precision against everything and AUROC of its question."""
     setting = read_setting(folder, data, kind, seed)
     attack, told = setting.attack, solved(setting)
-    lines = {}
-    for name, scores in rankings(setting, told).items():
-        everything, asked = (detect(scores, attack.poisoned, 10, among, name) for among in (None, attack.asked))
-        lines[name] = [everything.average_precision, asked.auroc]
+    lines = {name: judged(scores, attack, name) for name, scores in rankings(setting, told).items()}
     counts = {"rows": len(attack.rows), "bots": int(attack.poisoned.sum()), "targets": len(attack.targets)}
     counts |= {"genuine in the question": int((attack.asked & (attack.poisoned == 0)).sum())}
-    curve = {}
-    for count, scores in (curve_of(setting, told) if kind in CURVE else {}).items():
-        everything, asked = (detect(scores, attack.poisoned, 10, among, "curve") for among in (None, attack.asked))
-        curve[count] = [everything.average_precision, asked.auroc]
+    drawn = curve_of(setting, told) if kind in CURVE else {}
+    curve = {count: judged(scores, attack, "curve") for count, scores in drawn.items()}
     return {**counts, "effect": setting.effect, "rankings": lines, "curve": curve}
+
+
+def judged(scores: np.ndarray, attack: Attack, name: str) -> list[float]:
+    """AP against all rows and AUROC among the rows in question."""
+    everything, asked = (detect(scores, attack.poisoned, 10, among, name) for among in (None, attack.asked))
+    return [everything.average_precision, asked.auroc]
 
 
 def table(ground: str, results: dict[str, list[dict]]) -> None:

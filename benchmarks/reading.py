@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from attacks import KINDS, UNSEEN, Attack, Ground, build_attack, read_ground
+from attacks import KINDS, UNSEEN, Ground, build_attack, read_ground
+from poison import judged
 
 from rec_trak import cli
 from rec_trak.data.synthetic import write_demo_world
-from rec_trak.detection.metrics import detect
 from rec_trak.detection.suspicion import CLICKS, COPIES, HISTORIES, rankings_of, suspicion_of
 
 
@@ -30,12 +30,6 @@ def figures(ground: Ground, kind: str, seed: int) -> dict[str, list[float]]:
     flat = replace(found, raised={COPIES: np.zeros(len(attack.rows))})
     rankings["co-reading and copies, no crowding"] = list(rankings_of(flat).values())[-1]
     return {name: judged(scores, attack, name) for name, scores in rankings.items()}
-
-
-def judged(scores: np.ndarray, attack: Attack, name: str) -> list[float]:
-    """AP against all rows and AUROC among the rows in question."""
-    everything, asked = (detect(scores, attack.poisoned, 10, among, name) for among in (None, attack.asked))
-    return [everything.average_precision, asked.auroc]
 
 
 def table(title: str, ground: Ground, kinds: list[str], seeds: list[int]) -> None:
