@@ -35,9 +35,9 @@ class Band:
 
     def turned(self, rows: Tensor) -> Tensor:
         """rows @ Q, (n, K)."""
-        rows = rows.clone()
+        rows, size = rows.clone(), rows.shape[1]
         for v, vs in self.reflectors:
-            part = rows[:, rows.shape[1] - len(v) :]
+            part = rows[:, size - v.shape[0] :]
             part.addmm_(part @ vs, v.T, alpha=-1)
         return rows
 
@@ -57,17 +57,18 @@ class BandFactor:
         """rows @ L^-T for turned rows (n, K)."""
         out, start, before = torch.empty_like(rows), 0, None
         for j, inverse in enumerate(self.inverses):
-            part = rows[:, start : start + len(inverse)]
+            end = start + inverse.shape[0]
+            part = rows[:, start:end]
             if before is not None:
                 part = torch.addmm(part, before, self.below[j - 1].T, alpha=-1)
             before = torch.mm(part, inverse.T)
-            out[:, start : start + len(inverse)] = before
-            start += len(inverse)
+            out[:, start:end] = before
+            start = end
         return out
 
     def solved(self, rows: Tensor) -> Tensor:
         """rows @ (T + ridge I)^-1 for turned rows (n, K)."""
-        sizes = [len(inverse) for inverse in self.inverses]
+        sizes = [inverse.shape[0] for inverse in self.inverses]
         parts, before = list(self.whitened(rows).split(sizes, dim=1)), None
         for j in reversed(range(len(parts))):
             if before is not None:

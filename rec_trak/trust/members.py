@@ -95,7 +95,7 @@ def see_member(
     part = torch.from_numpy(np.array(phi if len(rows) == len(phi) else phi[rows], dtype=dtype))
     if weights is not None:
         part *= torch.as_tensor(np.asarray(weights, dtype=dtype)[rows])[:, None]
-    margins = None if q is None else _margins(phi, q, rows)
+    margins = None if q is None else _margins(phi, q, rows, torch.float64 if needs_double(smallest) else torch.float32)
     solved = solve_views(views, System(xtx, largest, len(phi), lambda_rel, part, targets, margins))
     trace = float(xtx.diagonal().sum())
     leverage = {name: one.leverage for name, one in solved.items()}
@@ -106,13 +106,13 @@ def see_member(
     return Member(leverage, kernel, explained, solved["whole"].condition_number, len(phi))
 
 
-def _margins(phi: np.ndarray | Tensor, q: np.ndarray, rows: np.ndarray) -> Margins:
-    """The margins that go with Q = sigmoid(-f)."""
+def _margins(phi: np.ndarray | Tensor, q: np.ndarray, rows: np.ndarray, dtype: torch.dtype) -> Margins:
+    """The margins that go with Q = sigmoid(-f); products of a block of rows are in `dtype`, as those of Phi'Phi."""
     q = np.clip(np.asarray(q, dtype=np.float64).reshape(-1), CERTAIN, 1 - CERTAIN)
     f = np.log1p(-q) - np.log(q)
     moment = torch.zeros(phi.shape[1], dtype=torch.float64)
     for part, gradients in blocks(phi):
-        moment += gradients.T.double() @ torch.from_numpy(f[part])
+        moment += gradients.T.to(dtype) @ torch.from_numpy(f[part]).to(dtype)
     return Margins(f[rows], moment)
 
 

@@ -9,7 +9,9 @@ to its own trace, takes along. Two halves share no entry of the gradient. Not he
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,12 +19,11 @@ from torch import Tensor
 
 from rec_trak.errors import NumericalError, RecTrakWarning
 from rec_trak.scoring.solve import relative_ridge
-from rec_trak.trust.bands import Band, BandFactor, band_factor, banded
+from rec_trak.trust.bands import BandFactor, band_factor, banded
+from rec_trak.trust.blocks import BlockFactor, block_factor
 from rec_trak.trust.spectrum import condition_number, start_of
 
 SINGLE = 1e4  # condition up to which a factor in single precision changes no rank
-BLOCK = 256  # columns of a factor at once
-COLUMNS = 128  # of rows whitened at once
 LEAST_BANDED = 256  # K up to which a band saves nothing
 CHUNK = 2048  # rows whitened at once
 LEFT = 1e-6  # of 1 - leverage, at least: what is left of a row that a system repeats by heart is rounding
@@ -103,6 +104,11 @@ class System:
     targets: Tensor
     margins: Margins | None = None
 
+    @cached_property
+    def single(self) -> System:
+        """The same in single precision, of which parts are taken in a quarter of the time."""
+        return replace(self, xtx=self.xtx.float())
+
     def seen(self, view: View) -> System:
         """The part that a view looks at."""
         if view.buckets is None:
@@ -149,42 +155,9 @@ def solve_views(views: dict[str, View], system: System) -> dict[str, Solved]:
             if view.buckets is None and _precision(system.ridge(view)[1]) == dtype
         }
         if len(whole) > 1 and len(system.xtx) > LEAST_BANDED:
-            solved |= _solve_banded(whole, system, dtype)
+            band = banded((system.single if dtype == torch.float32 else system).xtx)
+            solved |= _looked_at(whole, system, dtype, band.turned, lambda ridge, band=band: band_factor(band, ridge))
     return {name: solved[name] if name in solved else solve_view(view, system) for name, view in views.items()}
-
-
-def _precision(bound: float) -> torch.dtype:
-    return torch.float32 if bound < SINGLE else torch.float64
-
-
-def _solve_banded(views: dict[str, View], system: System, dtype: torch.dtype) -> dict[str, Solved]:
-    """Views of all buckets, by one band."""
-    band, ridges = banded(system.xtx.to(dtype)), {name: system.ridge(view) for name, view in views.items()}
-    factors = {name: _positive(band_factor(band, ridges[name][0]), view, system) for name, view in views.items()}
-    turned = band.turned(system.beside(dtype))
-    beside = {name: factors[name].whitened(turned[system.needed(view)]).T.contiguous() for name, view in views.items()}
-    h = {name: np.empty(len(system.phi)) for name in views}
-    products = {name: np.empty((len(system.phi), side.shape[1])) for name, side in beside.items()}
-    for start in range(0, len(system.phi), CHUNK):
-        rows = slice(start, start + CHUNK)
-        turned = band.turned(system.phi[rows].to(dtype))
-        for name in views:
-            white = factors[name].whitened(turned)
-            products[name][rows] = white @ beside[name]
-            h[name][rows] = white.square_().sum(dim=1)
-    solved = {}
-    for name, view in views.items():
-        ridge, condition = ridges[name]
-        if _is_run(view):
-            condition = _band_condition(band, factors[name], system.largest, ridge)
-        solved[name] = _solved(h[name], products[name], system, condition)
-    return solved
-
-
-def _band_condition(band: Band, factor: BandFactor, largest: float, ridge: float) -> float:
-    dtype = band.diagonal[0].dtype
-    turned = band.turned(start_of(sum(len(block) for block in band.diagonal)).to(dtype)[None])[0].float()
-    return condition_number(lambda x: factor.solved(x.to(dtype)[None])[0].float(), turned, largest, ridge)
 
 
 def solve_view(view: View, system: System) -> Solved:
@@ -193,22 +166,62 @@ def solve_view(view: View, system: System) -> Solved:
     Raises:
         NumericalError: as `solve_views`.
     """
-    seen = system.seen(view)
-    ridge, bound = seen.ridge(view)
-    dtype = _precision(bound)
-    ridged = seen.xtx.to(dtype, copy=True)
-    ridged.diagonal().add_(ridge)
-    factor = _positive(_factor(ridged), view, seen)
-    columns = torch.cholesky_solve(seen.beside(dtype)[seen.needed(view)].T, factor)
-    condition = bound
-    if _is_run(view):
-        condition = condition_number(
-            lambda x: torch.cholesky_solve(x.to(dtype)[:, None], factor)[:, 0].float(),
-            start_of(len(factor)),
-            seen.largest,
-            ridge,
-        )
-    return _solved(_leverage(factor, seen.phi), _products(seen.phi, columns), seen, condition)
+    seen = system.single.seen(view)
+    dtype = _precision(seen.ridge(view)[1])
+    if dtype == torch.float64:
+        seen = system.seen(view)
+
+    def factor(ridge: float) -> BlockFactor | None:
+        ridged = seen.xtx.to(dtype, copy=True)
+        ridged.diagonal().add_(ridge)
+        return block_factor(ridged)
+
+    return _looked_at({"": view}, seen, dtype, lambda rows: rows, factor)[""]
+
+
+def _precision(bound: float) -> torch.dtype:
+    return torch.float32 if bound < SINGLE else torch.float64
+
+
+def _looked_at(
+    views: dict[str, View],
+    system: System,
+    dtype: torch.dtype,
+    turned: Callable[[Tensor], Tensor],
+    factor_of: Callable[[float], BandFactor | BlockFactor | None],
+) -> dict[str, Solved]:
+    """Views of one system: rows are turned once, then whitened by each view's factor, whose squares are leverages.
+
+    Args:
+        views: of the same buckets, those of `system`.
+        turned: rows (n, K) as the factors want them.
+        factor_of: a ridge's factor.
+    """
+    ridges = {name: system.ridge(view) for name, view in views.items()}
+    factors = {name: _positive(factor_of(ridges[name][0]), view, system) for name, view in views.items()}
+    aims = turned(system.beside(dtype))
+    beside = {name: factors[name].whitened(aims[system.needed(view)]).T.contiguous() for name, view in views.items()}
+    h = {name: np.empty(len(system.phi)) for name in views}
+    products = {name: np.empty((len(system.phi), side.shape[1])) for name, side in beside.items()}
+    for start in range(0, len(system.phi), CHUNK):
+        rows = slice(start, start + CHUNK)
+        part = turned(system.phi[rows].to(dtype))
+        for name in views:
+            white = factors[name].whitened(part)
+            products[name][rows] = white @ beside[name]
+            h[name][rows] = white.square_().sum(dim=1)
+    solved = {}
+    for name, view in views.items():
+        ridge, condition = ridges[name]
+        if _is_run(view):
+            first = turned(start_of(len(system.xtx)).to(dtype)[None])[0].float()
+            condition = condition_number(_inverse(factors[name], dtype), first, system.largest, ridge)
+        solved[name] = _solved(h[name], products[name], system, condition)
+    return solved
+
+
+def _inverse(factor: BandFactor | BlockFactor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    return lambda x: factor.solved(x.to(dtype)[None])[0].float()
 
 
 def _solved(h: np.ndarray, products: np.ndarray, system: System, condition: float) -> Solved:
@@ -228,52 +241,8 @@ def _positive(factor, view: View, system: System):
     return factor
 
 
-def _factor(system: Tensor) -> Tensor | None:
-    """The lower Cholesky factor, written over the system, by blocks: products, which are fast, do most of the work.
-
-    None for a system that is not positive definite.
-    """
-    for start in range(0, len(system), BLOCK):
-        end = start + BLOCK
-        corner, failed = torch.linalg.cholesky_ex(system[start:end, start:end])
-        if int(failed):
-            return None
-        system[start:end, start:end] = corner
-        if end < len(system):
-            below = torch.linalg.solve_triangular(corner, system[end:, start:end].T, upper=False).T
-            system[end:, start:end] = below
-            system[end:, end:].addmm_(below, below.T, alpha=-1)
-    return system.tril_()
-
-
 def _is_run(view: View) -> bool:
     return view.buckets is None and view.fixed is None and view.ridge == 1
-
-
-def _leverage(factor: Tensor, phi: Tensor) -> np.ndarray:
-    """Squares of the rows' solution, block by block of columns: products are faster than one solve."""
-    h, starts = np.empty(len(phi)), range(0, len(factor), COLUMNS)
-    inverses = []
-    for start in starts:
-        corner = factor[start : start + COLUMNS, start : start + COLUMNS]
-        inverses.append(torch.linalg.solve_triangular(corner, torch.eye(len(corner), dtype=corner.dtype), upper=False))
-    for first in range(0, len(phi), CHUNK):
-        part = phi[first : first + CHUNK].to(factor.dtype)
-        white = torch.empty_like(part)
-        for start, inverse in zip(starts, inverses, strict=True):
-            end = start + len(inverse)
-            rest = torch.addmm(part[:, start:end], white[:, :start], factor[start:end, :start].T, alpha=-1)
-            white[:, start:end] = rest @ inverse.T
-        h[first : first + CHUNK] = white.square_().sum(dim=1)
-    return h
-
-
-def _products(phi: Tensor, columns: Tensor) -> np.ndarray:
-    """(n, T) products of rows and solved columns (K, T), in the precision of the columns."""
-    products = np.empty((len(phi), columns.shape[1]))
-    for start in range(0, len(phi), CHUNK):
-        products[start : start + CHUNK] = phi[start : start + CHUNK].to(columns.dtype) @ columns
-    return products
 
 
 def _explained(fitted: np.ndarray, h: np.ndarray, margins: Margins) -> float | None:

@@ -1,11 +1,12 @@
-"""A band with any ridge against numpy: the same leverages, kernels and solutions as the matrix it was turned from."""
+"""A band with any ridge, and a factor by blocks, against numpy: the same products and solutions as their matrix."""
 
 import numpy as np
 import pytest
 import torch
 
-from rec_trak.trust import bands, systems
+from rec_trak.trust import bands, blocks, systems
 from rec_trak.trust.bands import band_factor, banded
+from rec_trak.trust.blocks import block_factor
 from rec_trak.trust.members import see_member, views_of
 
 
@@ -13,6 +14,7 @@ from rec_trak.trust.members import see_member, views_of
 def narrow(monkeypatch):
     """Several blocks of small matrices."""
     monkeypatch.setattr(bands, "WIDTH", 6)
+    monkeypatch.setattr(blocks, "WIDTH", 6)
 
 
 def rows_of(k, rank):
@@ -34,6 +36,10 @@ def test_whitened_rows_give_the_products_of_the_inverse(k, rank):
         white = factor.whitened(turned)
         torch.testing.assert_close(white @ white.T, exact, rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(factor.solved(turned) @ turned.T, exact, rtol=1e-9, atol=1e-9)
+        blockwise = block_factor(matrix + ridge * torch.eye(k, dtype=torch.float64))
+        white = blockwise.whitened(rows)
+        torch.testing.assert_close(white @ white.T, exact, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(blockwise.solved(rows) @ rows.T, exact, rtol=1e-9, atol=1e-9)
 
 
 def test_a_matrix_that_is_a_band_already_stays_as_it_is():
@@ -58,6 +64,7 @@ def test_what_is_not_positive_definite_has_no_factor():
         matrix = torch.eye(24, dtype=torch.float64)
         matrix[place, place] = -1
         assert band_factor(banded(matrix), 0.5) is None
+        assert block_factor(matrix) is None
 
 
 @pytest.mark.parametrize("lambda_rel", [1.0, 1e-2, 1e-7])
@@ -82,10 +89,10 @@ def test_a_member_is_the_same_by_band_and_by_factor(lambda_rel, q, monkeypatch):
 def test_one_band_serves_all_ridges(monkeypatch):
     """Law: a member is turned once for each precision, and every other system is of a part of the buckets."""
     made, factored = [], []
-    real = systems.banded, systems._factor
+    real = systems.banded, systems.block_factor
     monkeypatch.setattr(systems, "LEAST_BANDED", 0)
     monkeypatch.setattr(systems, "banded", lambda matrix: made.append(len(matrix)) or real[0](matrix))
-    monkeypatch.setattr(systems, "_factor", lambda matrix: factored.append(len(matrix)) or real[1](matrix))
+    monkeypatch.setattr(systems, "block_factor", lambda matrix: factored.append(len(matrix)) or real[1](matrix))
     phi = rows_of(24, 24).float().numpy()
     see_member(phi, np.arange(50), torch.zeros(0, 24), 1.0, views_of(24, 1.0, np.random.default_rng(0)))
     assert made == [24]

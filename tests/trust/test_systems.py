@@ -7,7 +7,7 @@ from support.small_ridges import alike, closed_form, steep
 
 from rec_trak.scoring.solve import gram
 from rec_trak.sketch.projection import SketchProjector
-from rec_trak.trust import systems
+from rec_trak.trust import blocks, systems
 from rec_trak.trust.members import see_member, views_of
 from rec_trak.trust.spectrum import largest_eigenvalue
 from rec_trak.trust.systems import System, View, solve_view
@@ -55,7 +55,7 @@ def test_a_view_is_the_closed_form(lambda_rel, buckets, monkeypatch):
     """Law: leverage and kernel of the chosen buckets with a ridge relative to their own trace, in either precision."""
     phi, targets = arrays()
     monkeypatch.setattr(systems, "CHUNK", 50)
-    monkeypatch.setattr(systems, "BLOCK", 12)
+    monkeypatch.setattr(blocks, "WIDTH", 12)
     xtx = gram(phi)
     view = View(3.0, buckets)
     system = System(xtx, largest_eigenvalue(xtx), N, lambda_rel, torch.from_numpy(phi), torch.from_numpy(targets))
