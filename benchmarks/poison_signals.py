@@ -15,13 +15,13 @@ from rec_trak.detection.baselines import data_baselines, holds
 from rec_trak.detection.stages import in_question_first, standard_ranks, summed
 from rec_trak.detection.suspicion import (
     CLICKS,
-    CO_READING,
     FIRST,
     HISTORIES,
     INFLUENCE,
     LOSS,
+    READ,
     SHOWN,
-    rankings_of,
+    Suspicion,
     suspicion_of,
 )
 from rec_trak.runs.stored import gradient_cosine, loss_and_norms
@@ -105,7 +105,7 @@ def _staged(setting: Setting, influence: np.ndarray, loss: np.ndarray) -> dict[s
         return _shown(setting, influence, loss)
     through = HISTORIES if attack.kind == "H" else CLICKS
     whole = suspicion_of(rows, count, attack.promoted, through, {INFLUENCE: influence})
-    found = rankings_of(whole)
+    found = _parts(whole)
     found[f"{FIRST[through]}, then influence"] = in_question_first(whole.among, influence, influence)
     weights = whole.weights | ({INFLUENCE: 0.5} if through == HISTORIES else {"loss": 0.5})
     key = summed(whole.signals | {"loss": loss}, weights, whole.among, whole.raised)
@@ -113,14 +113,22 @@ def _staged(setting: Setting, influence: np.ndarray, loss: np.ndarray) -> dict[s
     return found | {f"tried: the rule and half of {more}": in_question_first(whole.among, key)}
 
 
+def _parts(whole: Suspicion) -> dict[str, np.ndarray]:
+    """The rule, whatever it adds in a setting, and what of it needs no model, together and alone."""
+    first = FIRST[whole.through]
+    unread = {name: weight for name, weight in whole.weights.items() if name in READ}
+    keys = {f"{first}, then {name.replace('_', '-')}": whole.signals[name] for name in READ}
+    keys[f"{first}, then what needs no model"] = summed(whole.signals, unread, whole.among, whole.raised)
+    found = {name: in_question_first(whole.among, key) for name, key in keys.items()}
+    return found | {f"{first}, then the rule": whole.scores}
+
+
 def _shown(setting: Setting, influence: np.ndarray, loss: np.ndarray) -> dict[str, np.ndarray]:
     """Rows that are shown an article and click another."""
     attack, count = setting.attack, len(setting.ground.articles)
     whole = suspicion_of(attack.rows, count, attack.promoted, SHOWN, {INFLUENCE: influence, LOSS: loss})
-    parts = whole.signals | {INFLUENCE: influence}
-    rules = {"loss": {LOSS: 1.0}, "co-reading": {CO_READING: 1.0}, "influence": {INFLUENCE: 1.0}}
-    keys = {f"{FIRST[SHOWN]}, then {name}": summed(parts, rule, whole.among) for name, rule in rules.items()}
-    return rankings_of(whole) | {name: in_question_first(whole.among, key) for name, key in keys.items()}
+    keys = {f"{FIRST[SHOWN]}, then loss": loss, f"{FIRST[SHOWN]}, then influence": influence}
+    return _parts(whole) | {name: in_question_first(whole.among, key) for name, key in keys.items()}
 
 
 def _tried(setting: Setting, told: Solved, influence: np.ndarray) -> dict[str, np.ndarray]:

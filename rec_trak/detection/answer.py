@@ -14,6 +14,7 @@ from rec_trak.detection.suspicion import (
     INFLUENCE,
     KNOWN,
     LOSS,
+    UNBACKED,
     Suspicion,
     users_table,
 )
@@ -35,8 +36,8 @@ def suspicion_record(
     found: Suspicion, table: Lines, articles: list[dict[str, str]], poisoned: np.ndarray | None = None
 ) -> dict[str, Any]:
     """The answer as plain data: `through`, `rule` (signal -> weight), `articles` (id, title), `rows` and `users` (how
-    many, and the first SHOWN as `first_rows`, `first_users`). A first row has `places`, signal -> which it is by that
-    signal alone among the rows in question, and `poisoned`, 1, 0 or None where nobody says.
+    many, and the first SHOWN as `first_rows`, `first_users`). A first row has `places`, signal of the rule -> which it
+    is by that signal alone among the rows in question, and `poisoned`, 1, 0 or None where nobody says.
 
     Args:
         found: the rule's answer.
@@ -46,8 +47,8 @@ def suspicion_record(
     """
     users, first = users_table(table), table.take(np.arange(min(SHOWN, len(table)))).to_dict("records")
     for one, row in zip(first, found.order.tolist(), strict=False):
-        own = {name: values[found.among] for name, values in found.signals.items()}
-        one["places"] = {name: 1 + int((own[name] > values[row]).sum()) for name, values in found.signals.items()}
+        own = {name: values for name, values in found.signals.items() if name in found.weights or name == KNOWN}
+        one["places"] = {name: 1 + int((values[found.among] > values[row]).sum()) for name, values in own.items()}
         one["poisoned"] = None if poisoned is None else int(poisoned[row])
     return {
         "through": found.through,
@@ -90,6 +91,7 @@ def why_first(told: dict[str, Any]) -> str:
         CO_READING: f"how little they read like the others who {readers}",
         LOSS: "how little the model expects their clicks",
         COPIES: "how nearly their histories are copies of other users'",
+        UNBACKED: "how little of their histories their users' other rows click",
         INFLUENCE: "how much their clicks taught the model to offer it",
     }
     *first, last = (said[name] for name in told["rule"])

@@ -3,17 +3,17 @@
 Clicks first that are on one of the articles (through histories: rows that have one in their history; against it: rows
 that are shown one and click another), and among them
 
-    clicks      co-reading + influence / 2 + w copies       in standardised ranks
-    histories   co-reading + w copies
-    shown       loss + w copies
+    clicks      co-reading + influence / 2 + w copies + v unbacked       in standardised ranks
+    histories   co-reading + w copies + v unbacked
+    shown       loss + w copies + v unbacked
 
-with influence the renormalised influence on the targets times root Q (reading.py and copies.py have the others). w is a
-half, and more where near copies among the rows in question are unusual in this log: plus twice their `excess`, about by
-how much bots and readers are apart if half of these rows are bots'. Where few of them are, the mean says little and the
-upper end much: copies count their `crowding` there besides. All articles in question are left out of what rows read:
-bots that click several of them would look like each other. Weights were fixed on attacks planted into real
-clicks, never on labels of the log at hand; docs/detection.md has the figures on others. Where nobody reads anything
-else, the order is that of influence alone, since tied ranks add nothing.
+with influence the renormalised influence on the targets times root Q (reading.py, copies.py and backing.py have the
+others). w is a half, v nothing, and either is more where the rows in question stand unusually high in this log: plus
+twice their `excess`, about by how much bots and readers are apart if half of these rows are bots'. Where few of them
+are, the mean says little and the upper end much: `crowding` is added besides. All articles in question are left out of
+what rows read: bots that click several of them would look like each other. Weights were fixed on attacks planted into
+real clicks, never on labels of the log at hand; docs/detection.md has the figures on others. Where nobody reads
+anything else, the order is that of influence alone, since tied ranks add nothing.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from rec_trak.data.impressions import Impressions
+from rec_trak.data.impressions import Impressions, user_numbers
 from rec_trak.data.tables import read_csv
+from rec_trak.detection.backing import unbacked_shares
 from rec_trak.detection.baselines import holds
-from rec_trak.detection.copies import crowding, excess, near_copies
+from rec_trak.detection.copies import near_copies
 from rec_trak.detection.labels import read_row_numbers
 from rec_trak.detection.reading import co_reading_of, reading_of
 from rec_trak.detection.stages import NOTHING, in_question_first, summed
+from rec_trak.detection.standing import crowding, excess
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.lines import Lines
 from rec_trak.results.ranking import best_first
@@ -38,12 +40,14 @@ from rec_trak.runs.finished import FinishedRun
 from rec_trak.words import outline
 
 CLICKS, HISTORIES, SHOWN = "clicks", "histories", "shown"
-CO_READING, COPIES, INFLUENCE, LOSS, KNOWN = "co_reading", "copies", "influence", "loss", "known_rows"
+CO_READING, COPIES, UNBACKED = "co_reading", "copies", "unbacked"
+INFLUENCE, LOSS, KNOWN = "influence", "loss", "known_rows"
 RULES = {
-    CLICKS: {CO_READING: 1.0, COPIES: 0.5, INFLUENCE: 0.5},
-    HISTORIES: {CO_READING: 1.0, COPIES: 0.5},
-    SHOWN: {LOSS: 1.0, COPIES: 0.5},
+    CLICKS: {CO_READING: 1.0, COPIES: 0.5, UNBACKED: 0.0, INFLUENCE: 0.5},
+    HISTORIES: {CO_READING: 1.0, COPIES: 0.5, UNBACKED: 0.0},
+    SHOWN: {LOSS: 1.0, COPIES: 0.5, UNBACKED: 0.0},
 }
+READ = (CO_READING, COPIES, UNBACKED)  # what needs no model
 FIRST = {
     CLICKS: "promoted article clicked",
     HISTORIES: "promoted article in history",
@@ -89,11 +93,8 @@ def in_question(rows: Impressions, promoted: list[int], through: str) -> np.ndar
     return holds(rows.candidates, promoted) & ~clicks if through == SHOWN else clicks
 
 
-def reading_signals(
-    rows: Impressions, count: int, promoted: list[int], through: str
-) -> tuple[dict[str, np.ndarray], float, np.ndarray]:
-    """CO_READING and COPIES, name -> (N,), 0 and a half of rows not in question; the weight of COPIES; their crowding
-    (N,).
+def reading_signals(rows: Impressions, count: int, promoted: list[int], through: str) -> dict[str, np.ndarray]:
+    """CO_READING, COPIES and UNBACKED, name -> (N,), 0 and twice a half of rows not in question.
 
     Args:
         rows: N rows.
@@ -103,11 +104,8 @@ def reading_signals(
     """
     read, among = reading_of(rows, count, through == HISTORIES, promoted), in_question(rows, promoted, through)
     groups = [np.flatnonzero(in_question(rows, [a], through)) for a in promoted]
-    signals = {CO_READING: co_reading_of(read, groups), COPIES: near_copies(read, among)}
-    shares, users = signals[COPIES][among], read.users[among]
-    crowds = np.zeros(len(among))
-    crowds[among] = crowding(shares, users)
-    return signals, RULES[through][COPIES] + 2 * excess(shares, users), crowds
+    own = (co_reading_of(read, groups), near_copies(read, among), unbacked_shares(read, rows.clicked, among))
+    return dict(zip(READ, own, strict=True))
 
 
 def suspicion_of(
@@ -125,25 +123,26 @@ def suspicion_of(
         given: INFLUENCE and LOSS, name -> (N,); without what no model is at hand for. INFLUENCE ranks the other rows.
         explained: whether INFLUENCE is on recommendations of the promoted articles; on those of others it is no sign.
     """
-    among = in_question(rows, promoted, through)
-    signals, copies, crowds = reading_signals(rows, count, promoted, through)
+    among, signals = in_question(rows, promoted, through), reading_signals(rows, count, promoted, through)
     signs = RULES[through].keys() - ({INFLUENCE} if not explained else set())
     signals |= {name: values for name, values in given.items() if name in signs}
-    weights = {name: weight for name, weight in RULES[through].items() if name in signals} | {COPIES: copies}
-    raised = {COPIES: crowds}
+    weights, raised = {name: weight for name, weight in RULES[through].items() if name in signals}, {}
+    users = user_numbers(rows)[among]
+    for name in (COPIES, UNBACKED):
+        weights[name] += 2 * excess(signals[name][among], users)
+        raised[name] = np.zeros(len(among))
+        raised[name][among] = crowding(signals[name][among], users)
+    if not (weights[UNBACKED] or raised[UNBACKED].any()):
+        del weights[UNBACKED], raised[UNBACKED]  # nothing is added, so nothing is said of it
     scores = in_question_first(among, summed(signals, weights, among, raised), given.get(INFLUENCE))
     return Suspicion(through, among, scores, signals, weights, raised)
 
 
 def rankings_of(found: Suspicion) -> dict[str, np.ndarray]:
     """Two-stage rankings to be judged, name -> (N,): the rule, and its parts that need no model, alone and together."""
-    first, reading = FIRST[found.through], [name for name in (CO_READING, COPIES) if name in found.weights]
-    keys = {
-        _named(first, names): summed(
-            found.signals, {name: found.weights[name] for name in names}, found.among, found.raised
-        )
-        for names in (*((name,) for name in reading), reading)
-    }
+    first, reading = FIRST[found.through], [name for name in READ if name in found.weights]
+    together = summed(found.signals, {name: found.weights[name] for name in reading}, found.among, found.raised)
+    keys = {_named(first, (name,)): found.signals[name] for name in reading} | {_named(first, reading): together}
     rankings = {name: in_question_first(found.among, key) for name, key in keys.items()}
     return rankings if set(found.weights) == set(reading) else rankings | {ranked_by(found): found.scores}
 

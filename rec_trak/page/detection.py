@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from rec_trak.detection.answer import QUESTION, WHAT, why_first
-from rec_trak.detection.suspicion import CO_READING, COPIES, INFLUENCE, LOSS
+from rec_trak.detection.suspicion import CO_READING, COPIES, INFLUENCE, LOSS, UNBACKED
 from rec_trak.errors import DataError
 from rec_trak.page.figures import precision_recall_curves, roc_curves
 from rec_trak.page.rows import Titles, card
@@ -23,7 +23,13 @@ QUESTIONS = {
     "same_history": "Poisoned clicks against genuine clicks with a promoted article in the history",
     "shown": "Poisoned clicks against genuine clicks on others beside a promoted article",
 }
-SIGNALS = {CO_READING: "co-reading", COPIES: "near copies of histories", INFLUENCE: "influence", LOSS: "loss"}
+SIGNALS = {
+    CO_READING: "co-reading",
+    COPIES: "near copies of histories",
+    UNBACKED: "histories not backed",
+    INFLUENCE: "influence",
+    LOSS: "loss",
+}
 NOT_SAID = "Nobody said which are injected, and some or none may be: an order to look in, no proof."
 ATTRIBUTION = "attribution"  # a kind of rankings, as detection.json has it
 CARDS = 10  # rows listed as those that look most injected

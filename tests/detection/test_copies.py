@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from detection.test_baselines import impressions
 
-from rec_trak.detection import copies
-from rec_trak.detection.copies import CERTAIN, crowding, excess, most_alike, near_copies
+from rec_trak.detection import copies, standing
+from rec_trak.detection.copies import most_alike, near_copies
 from rec_trak.detection.reading import reading_of
 
 
@@ -50,10 +50,10 @@ def test_the_signal_is_the_share_of_peers_that_are_less_of_a_copy():
     values, lengths = np.array(slow(rows, 15)).round(6), np.array([len(set(h.tolist())) for h in rows.history])
     found = near_copies(reading_of(rows, 15), among)
     for i in range(300):
-        share, rest = copies.EVEN, np.flatnonzero(~among & (lengths > 0))
+        share, rest = standing.EVEN, np.flatnonzero(~among & (lengths > 0))
         if among[i] and lengths[i]:
             apart = np.abs(lengths[rest] - lengths[i])
-            peers = values[rest[apart <= np.sort(apart)[copies.PEERS - 1]]]
+            peers = values[rest[apart <= np.sort(apart)[standing.PEERS - 1]]]
             share = np.mean(peers < values[i]) + np.mean(peers == values[i]) / 2
         assert found[i] == pytest.approx(share, abs=1e-9)
 
@@ -81,7 +81,7 @@ def test_in_a_large_log_peers_are_drawn_and_the_most_read_articles_go(monkeypatc
     rows = world(2, 400)
     read, among = reading_of(rows, 15), np.arange(400) < 50
     exact = near_copies(read, among)
-    monkeypatch.setattr(copies, "MOST_PEERS", 100)
+    monkeypatch.setattr(standing, "MOST_PEERS", 100)
     drawn = [near_copies(read, among, seed) for seed in (0, 0, 1)]
     assert (drawn[0] == drawn[1]).all()
     assert (drawn[0] != drawn[2]).any()
@@ -90,36 +90,3 @@ def test_in_a_large_log_peers_are_drawn_and_the_most_read_articles_go(monkeypatc
     monkeypatch.setattr(copies, "PAIRS", int((readers**2).sum()) - 1)
     without = most_alike(read, np.arange(400))
     np.testing.assert_allclose(without, slow(rows, 15, [readers.argmax()]), atol=1e-6)
-
-
-def test_the_excess_is_over_chance():
-    """In standard deviations of evenly spread shares, less two standard errors over users, never below 0."""
-    shares, users = np.full(100, 0.9), np.arange(100)
-    assert excess(shares, users) == pytest.approx(0.4 * np.sqrt(12) - 0.2)
-    assert excess(shares, users // 4) == pytest.approx(0.4 * np.sqrt(12) - 0.4)
-    assert excess(np.random.default_rng(0).random(100), users) == excess(np.zeros(0), np.zeros(0)) == 0
-    assert excess(shares - 0.6, users) == 0
-
-
-def test_a_crowd_at_the_upper_end_counts_as_its_certain_share_of_chance():
-    """By the definition, threshold by threshold: equal shares stand together; a user's rows are one in the error."""
-    rng = np.random.default_rng(0)
-    shares = np.concatenate([rng.random(120).round(2), np.full(30, 0.98)])
-    users = np.concatenate([np.arange(120), 120 + np.arange(30) // 2])
-    found = crowding(shares, users)
-    for i in range(0, 150, 7):
-        wanted = 1.0
-        for least in shares[shares <= shares[i]]:
-            above = shares >= least
-            error = CERTAIN / np.sqrt(len(np.unique(users[above])))
-            wanted = max(wanted, above.sum() * (1 - error) / (150 * (1 - least) + 1))
-        np.testing.assert_allclose(found[i], np.log(wanted), rtol=1e-12)
-    assert found[-1] > 0.5
-    assert (np.diff(found[np.argsort(shares, kind="stable")]) >= 0).all()
-
-
-def test_shares_spread_evenly_and_few_rows_are_no_crowd():
-    """Chance alone moves nothing."""
-    assert not crowding(np.arange(200) / 200, np.arange(200)).any()
-    assert not crowding(np.ones(5), np.arange(5)).any()
-    assert crowding(np.zeros(0), np.zeros(0)).shape == (0,)

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pandas as pd
+from detection.test_backing import with_a_past
+from detection.test_baselines import impressions
 from support import finished
 from support.commands import call, fail
 from support.finished import PROMOTED
@@ -11,7 +13,16 @@ from support.finished import PROMOTED
 from rec_trak.detection.baselines import holds
 from rec_trak.detection.run import find_poison
 from rec_trak.detection.stages import standard_ranks
-from rec_trak.detection.suspicion import CLICKS, COLUMNS, HISTORIES, SHOWN, Suspicion, suspicion_table, users_table
+from rec_trak.detection.suspicion import (
+    CLICKS,
+    COLUMNS,
+    HISTORIES,
+    SHOWN,
+    Suspicion,
+    suspicion_of,
+    suspicion_table,
+    users_table,
+)
 from rec_trak.results.lines import Lines
 from rec_trak.runs.finished import open_run
 
@@ -79,6 +90,25 @@ def test_histories_are_asked_about_by_place(folder):
     ranked = sum(weight * standard_ranks(found.table[name].to_numpy()) for name, weight in rule.items())
     assert (np.diff(ranked) <= 1e-9).all()
     assert found.content["answer"][0].startswith(f"Asked about: {read.sum()} rows with a history that holds n1 (")
+
+
+def test_what_the_log_does_not_back_counts_where_it_is_unusual():
+    """Bots with histories made up for one row come first by it; of bots that have clicked what they read nothing is
+    said of it, and it is no part of the rule."""
+    users, histories, clicked = with_a_past(range(80), 5)
+    lines = list(
+        zip([*users, *users[4:150:5]], [*histories, *histories[4:150:5]], [*clicked, *[201] * 30], strict=True)
+    )
+    rng = np.random.default_rng(0)
+    made_up = [(f"b{i}", rng.permutation(200)[:5].tolist(), 201) for i in range(30)]
+    found = suspicion_of(impressions(*map(list, zip(*lines, *made_up, strict=True))), 202, [201], CLICKS)
+    assert found.weights["unbacked"] > 0.5
+    assert found.signals["unbacked"][-30:].min() > found.signals["unbacked"][400:430].max()
+    assert (found.order[:20] >= 430).mean() > 0.8
+    users, histories, clicked = with_a_past(range(80, 110), 5)
+    past = [*zip(users, histories, clicked, strict=True), *zip(users[4::5], histories[4::5], [201] * 30, strict=True)]
+    found = suspicion_of(impressions(*map(list, zip(*lines, *past, strict=True))), 202, [201], CLICKS)
+    assert list(found.weights) == ["co_reading", "copies"]
 
 
 def test_users_stand_by_their_most_suspicious_row():

@@ -1,0 +1,60 @@
+"""What the log backs of a history, against its definition row by row, and on users with and without a past."""
+
+import numpy as np
+import pytest
+from detection.test_baselines import impressions
+from detection.test_copies import world
+
+from rec_trak.detection import standing
+from rec_trak.detection.backing import unbacked_shares
+from rec_trak.detection.reading import reading_of
+
+
+def slow(rows, left_out=()):
+    """Articles that a row reads, but for its click and those left out; how many another row of its user clicks."""
+    sets = [set(own.tolist()) - {*left_out, int(rows.clicked[i])} for i, own in enumerate(rows.history)]
+    counts = [
+        sum(any(rows.user_ids[j] == rows.user_ids[i] and rows.clicked[j] == a for j in range(len(rows))) for a in own)
+        for i, own in enumerate(sets)
+    ]
+    return np.array([len(own) for own in sets]), np.array(counts)
+
+
+@pytest.mark.parametrize("clicks", [False, True])
+@pytest.mark.parametrize("without", [(), (3,)])
+def test_the_signal_is_the_share_of_peers_that_are_backed_more(clicks, without):
+    """Rows of some users with repeats, empty histories and clicks on what they have read: against the definition."""
+    rows, among = world(1, 300), np.arange(300) % 5 == 0
+    lengths, counts = slow(rows, without)
+    values = -counts / np.maximum(lengths, 1)
+    found = unbacked_shares(reading_of(rows, 15, clicks, without), rows.clicked, among)
+    for i in range(300):
+        share, rest = standing.EVEN, np.flatnonzero(~among & (lengths > 0))
+        if among[i] and lengths[i]:
+            apart = np.abs(lengths[rest] - lengths[i])
+            peers = values[rest[apart <= np.sort(apart)[standing.PEERS - 1]]]
+            share = np.mean(peers < values[i]) + np.mean(peers == values[i]) / 2
+        assert found[i] == pytest.approx(share, abs=1e-9)
+
+
+def with_a_past(users, length):
+    """Rows of users that click article after article, each with all before it as its history."""
+    order = [np.random.default_rng(u).permutation(200)[: length + 1].tolist() for u in users]
+    lines = [(f"u{u}", own[:k], own[k]) for u, own in zip(users, order, strict=True) for k in range(1, length + 1)]
+    return ([line[i] for line in lines] for i in range(3))
+
+
+def test_a_made_up_history_stands_above_one_that_was_clicked():
+    """Where users click what they read, a bot's row is the least backed, and one of a bot with a past is not."""
+    users, histories, clicked = with_a_past(range(60), 5)
+    histories += [[7, 8, 9, 10, 11], histories[4]]
+    rows = impressions([*users, "bot", users[4]], histories, [*clicked, 201, 201])
+    found = unbacked_shares(reading_of(rows, 202, without=[201]), rows.clicked, np.arange(len(rows)) >= len(users))
+    assert found[-2] > 0.99
+    assert found[-1] <= 0.5
+
+
+def test_a_log_that_backs_nobody_says_nothing():
+    """Histories from before the log: all rows stand in the middle."""
+    rows = impressions([f"u{i}" for i in range(150)], [[i % 40, 40 + i % 7] for i in range(150)], [50] * 150)
+    assert (unbacked_shares(reading_of(rows, 51), rows.clicked, np.arange(150) < 20) == 0.5).all()
