@@ -13,12 +13,12 @@ import numpy as np
 
 from rec_trak.data.ragged import distinct
 from rec_trak.detection.reading import Reading, spans_of
-from rec_trak.detection.standing import shares_of
+from rec_trak.detection.standing import Standing, standing_of
 from rec_trak.detection.unbacked import among as in_table
 
 
-def unbacked_shares(read: Reading, clicked: np.ndarray, among: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(N,) in [0, 1], of the rows in question the share of their peers whose histories are backed more (`shares_of`).
+def unbacked_rows(read: Reading, clicked: np.ndarray, among: np.ndarray, seed: int = 0) -> Standing:
+    """Where the rows in question stand by how little of their histories the log backs.
 
     Args:
         read: all N rows, without the articles in question.
@@ -33,7 +33,7 @@ def unbacked_shares(read: Reading, clicked: np.ndarray, among: np.ndarray, seed:
         told = np.bincount(owner[counts] - first)
         lengths[first : first + len(told)] += told
     clicks = distinct(read.users * read.weights.shape[1] + clicked)
-    return shares_of(lambda rows: -backed(read, clicked, clicks, rows) / lengths[rows], lengths, among, seed)
+    return standing_of(lambda rows: -backed(read, clicked, clicks, rows) / lengths[rows], lengths, among, seed)
 
 
 def backed(read: Reading, clicked: np.ndarray, clicks: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from rec_trak.detection.reading import Reading, spans_of, sums_of_rows
-from rec_trak.detection.standing import shares_of
+from rec_trak.detection.standing import Standing, standing_of
 
 TOP = 2
 PAIRS = 1_000_000_000  # (row, row, common article) triples that are looked at, at most: else the most read ones go
@@ -23,8 +23,8 @@ BLOCK = 500_000  # of them at once
 OTHERS = 200_000  # rows that are compared with at once: by article they take as much memory again
 
 
-def near_copies(read: Reading, among: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(N,) in [0, 1], of the rows in question the share of their peers that are less of a copy, see `shares_of`.
+def near_copies(read: Reading, among: np.ndarray, seed: int = 0) -> Standing:
+    """Where the rows in question stand by how nearly they are copies.
 
     Args:
         read: all N rows, without the articles in question.
@@ -32,7 +32,7 @@ def near_copies(read: Reading, among: np.ndarray, seed: int = 0) -> np.ndarray:
         seed: of the draw of peers.
     """
     lengths = sums_of_rows(read.weights, read.weights.data > 0).astype(np.int64)
-    return shares_of(lambda rows: most_alike(read, rows), lengths, among, seed)
+    return standing_of(lambda rows: most_alike(read, rows), lengths, among, seed)
 
 
 def most_alike(read: Reading, rows: np.ndarray) -> np.ndarray:

@@ -1,18 +1,21 @@
 """Where rows in question stand among the log's other rows with as long a history. Not here: by what value.
 
 A value of a history (how nearly it is a copy, how little of it the log backs) goes with its length, so that it is told
-as a share: of the log's rows not in question, of as many articles, those that have a smaller one (of those with the
-same, half). Where the rows in question stand higher than chance allows, the value is unusual in this log, and tells
-more: `excess` on average, `crowding` at the upper end, where the bots are when they are few.
+as a share: of the log's rows not in question, of as many articles, those that have a smaller one. Of those with the
+same half count for the order, and none where it is asked whether rows crowd above what chance allows. Where the rows in
+question stand higher than that, the value is unusual in this log, and tells more: `excess` on average, `crowding` at the
+upper end, where the bots are when they are few.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from rec_trak.data.ragged import distinct
+from rec_trak.words import outline
 
 PEERS, MOST_PEERS = 100, 20_000  # rows of the nearest lengths to be set against, at least; and of all lengths, at most
 EVEN = 0.5  # the share of a row that says nothing
@@ -20,12 +23,26 @@ SPREAD = 12**-0.5  # the standard deviation of shares spread evenly between 0 an
 CERTAIN = 3.0  # standard errors that a crowd at the upper end must be beyond chance
 
 
-def shares_of(
-    values_of: Callable[[np.ndarray], np.ndarray], lengths: np.ndarray, among: np.ndarray, seed: int = 0
-) -> np.ndarray:
-    """(N,) in [0, 1], of the rows in question the share of their peers that have a smaller value; EVEN elsewhere.
+@dataclass(frozen=True)
+class Standing:
+    """Where rows in question stand among their peers.
 
-    EVEN, too, where a row reads nothing else, or there is no row to set it against.
+    Attributes:
+        shares: (N,) in [0, 1], the share of the peers that have a smaller value, half of those with the same; EVEN of
+            other rows, of rows that read nothing else, and where there is no row to set one against.
+        least: (N,) the share that has a smaller value indeed; as high by chance as evenly spread shares at most.
+    """
+
+    shares: np.ndarray
+    least: np.ndarray
+
+    __repr__ = outline
+
+
+def standing_of(
+    values_of: Callable[[np.ndarray], np.ndarray], lengths: np.ndarray, among: np.ndarray, seed: int = 0
+) -> Standing:
+    """Where the rows in question stand.
 
     Args:
         values_of: gives the values (n,) of rows by their numbers (n,), ascending.
@@ -34,7 +51,7 @@ def shares_of(
         seed: of the draw of peers.
     """
     asked, rest = (np.flatnonzero(part & (lengths > 0)) for part in (among, ~among))
-    found = np.full(len(among), EVEN)
+    found = Standing(np.full(len(among), EVEN), np.zeros(len(among)))
     if not (len(asked) and len(rest)):
         return found
     peers = _peers(lengths[rest], np.unique(lengths[asked]), np.random.default_rng(seed))
@@ -45,12 +62,12 @@ def shares_of(
         of = asked[lengths[asked] == length]
         theirs = np.sort(values[rest[own]])
         below, up_to = (np.searchsorted(theirs, values[of], side) for side in ("left", "right"))
-        found[of] = (below + up_to) / 2 / len(theirs)
+        found.shares[of], found.least[of] = (below + up_to) / 2 / len(theirs), below / len(theirs)
     return found
 
 
 def excess(shares: np.ndarray, users: np.ndarray) -> float:
-    """By how many standard deviations the mean of `shares_of` is above chance, less two standard errors; at least 0.
+    """By how many standard deviations the mean of shares is above chance, less two standard errors; at least 0.
 
     Args:
         shares: (R,) of the rows in question.
@@ -68,7 +85,7 @@ def crowding(shares: np.ndarray, users: np.ndarray) -> np.ndarray:
     that shares spread evenly would have there; the largest of these, 1 where none is larger.
 
     Args:
-        shares: (R,) `shares_of` of the rows in question.
+        shares: (R,) `Standing.least` of the rows in question.
         users: (R,) theirs; a user's rows count as one for the standard error.
     """
     if not len(shares):

@@ -26,13 +26,13 @@ import pandas as pd
 
 from rec_trak.data.impressions import Impressions, user_numbers
 from rec_trak.data.tables import read_csv
-from rec_trak.detection.backing import unbacked_shares
+from rec_trak.detection.backing import unbacked_rows
 from rec_trak.detection.baselines import holds
 from rec_trak.detection.copies import near_copies
 from rec_trak.detection.labels import read_row_numbers
 from rec_trak.detection.reading import co_reading_of, reading_of
 from rec_trak.detection.stages import NOTHING, in_question_first, summed
-from rec_trak.detection.standing import crowding, excess
+from rec_trak.detection.standing import Standing, crowding, excess
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.lines import Lines
 from rec_trak.results.ranking import best_first
@@ -93,8 +93,10 @@ def in_question(rows: Impressions, promoted: list[int], through: str) -> np.ndar
     return holds(rows.candidates, promoted) & ~clicks if through == SHOWN else clicks
 
 
-def reading_signals(rows: Impressions, count: int, promoted: list[int], through: str) -> dict[str, np.ndarray]:
-    """CO_READING, COPIES and UNBACKED, name -> (N,), 0 and twice a half of rows not in question.
+def reading_signals(
+    rows: Impressions, count: int, promoted: list[int], through: str
+) -> tuple[np.ndarray, dict[str, Standing]]:
+    """CO_READING (N,), 0 of rows not in question, and where rows stand by COPIES and UNBACKED.
 
     Args:
         rows: N rows.
@@ -104,8 +106,8 @@ def reading_signals(rows: Impressions, count: int, promoted: list[int], through:
     """
     read, among = reading_of(rows, count, through == HISTORIES, promoted), in_question(rows, promoted, through)
     groups = [np.flatnonzero(in_question(rows, [a], through)) for a in promoted]
-    own = (co_reading_of(read, groups), near_copies(read, among), unbacked_shares(read, rows.clicked, among))
-    return dict(zip(READ, own, strict=True))
+    stand = {COPIES: near_copies(read, among), UNBACKED: unbacked_rows(read, rows.clicked, among)}
+    return co_reading_of(read, groups), stand
 
 
 def suspicion_of(
@@ -123,15 +125,17 @@ def suspicion_of(
         given: INFLUENCE and LOSS, name -> (N,); without what no model is at hand for. INFLUENCE ranks the other rows.
         explained: whether INFLUENCE is on recommendations of the promoted articles; on those of others it is no sign.
     """
-    among, signals = in_question(rows, promoted, through), reading_signals(rows, count, promoted, through)
+    among = in_question(rows, promoted, through)
+    co_reading, stand = reading_signals(rows, count, promoted, through)
+    signals = {CO_READING: co_reading} | {name: one.shares for name, one in stand.items()}
     signs = RULES[through].keys() - ({INFLUENCE} if not explained else set())
     signals |= {name: values for name, values in given.items() if name in signs}
     weights, raised = {name: weight for name, weight in RULES[through].items() if name in signals}, {}
     users = user_numbers(rows)[among]
-    for name in (COPIES, UNBACKED):
-        weights[name] += 2 * excess(signals[name][among], users)
+    for name, one in stand.items():
+        weights[name] += 2 * excess(one.shares[among], users)
         raised[name] = np.zeros(len(among))
-        raised[name][among] = crowding(signals[name][among], users)
+        raised[name][among] = crowding(one.least[among], users)
     if not (weights[UNBACKED] or raised[UNBACKED].any()):
         del weights[UNBACKED], raised[UNBACKED]  # nothing is added, so nothing is said of it
     scores = in_question_first(among, summed(signals, weights, among, raised), given.get(INFLUENCE))

@@ -6,7 +6,7 @@ from detection.test_baselines import impressions
 from detection.test_copies import world
 
 from rec_trak.detection import standing
-from rec_trak.detection.backing import unbacked_shares
+from rec_trak.detection.backing import unbacked_rows
 from rec_trak.detection.reading import reading_of
 
 
@@ -27,14 +27,16 @@ def test_the_signal_is_the_share_of_peers_that_are_backed_more(clicks, without):
     rows, among = world(1, 300), np.arange(300) % 5 == 0
     lengths, counts = slow(rows, without)
     values = -counts / np.maximum(lengths, 1)
-    found = unbacked_shares(reading_of(rows, 15, clicks, without), rows.clicked, among)
+    found = unbacked_rows(reading_of(rows, 15, clicks, without), rows.clicked, among)
     for i in range(300):
-        share, rest = standing.EVEN, np.flatnonzero(~among & (lengths > 0))
+        share, least, rest = standing.EVEN, 0.0, np.flatnonzero(~among & (lengths > 0))
         if among[i] and lengths[i]:
             apart = np.abs(lengths[rest] - lengths[i])
             peers = values[rest[apart <= np.sort(apart)[standing.PEERS - 1]]]
-            share = np.mean(peers < values[i]) + np.mean(peers == values[i]) / 2
-        assert found[i] == pytest.approx(share, abs=1e-9)
+            least = np.mean(peers < values[i])
+            share = least + np.mean(peers == values[i]) / 2
+        assert found.shares[i] == pytest.approx(share, abs=1e-9)
+        assert found.least[i] == pytest.approx(least, abs=1e-9)
 
 
 def with_a_past(users, length):
@@ -49,7 +51,7 @@ def test_a_made_up_history_stands_above_one_that_was_clicked():
     users, histories, clicked = with_a_past(range(60), 5)
     histories += [[7, 8, 9, 10, 11], histories[4]]
     rows = impressions([*users, "bot", users[4]], histories, [*clicked, 201, 201])
-    found = unbacked_shares(reading_of(rows, 202, without=[201]), rows.clicked, np.arange(len(rows)) >= len(users))
+    found = unbacked_rows(reading_of(rows, 202, without=[201]), rows.clicked, np.arange(len(rows)) >= len(users)).shares
     assert found[-2] > 0.99
     assert found[-1] <= 0.5
 
@@ -57,4 +59,6 @@ def test_a_made_up_history_stands_above_one_that_was_clicked():
 def test_a_log_that_backs_nobody_says_nothing():
     """Histories from before the log: all rows stand in the middle."""
     rows = impressions([f"u{i}" for i in range(150)], [[i % 40, 40 + i % 7] for i in range(150)], [50] * 150)
-    assert (unbacked_shares(reading_of(rows, 51), rows.clicked, np.arange(150) < 20) == 0.5).all()
+    found = unbacked_rows(reading_of(rows, 51), rows.clicked, np.arange(150) < 20)
+    assert (found.shares == 0.5).all()
+    assert not found.least.any()

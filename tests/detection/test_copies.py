@@ -50,12 +50,14 @@ def test_the_signal_is_the_share_of_peers_that_are_less_of_a_copy():
     values, lengths = np.array(slow(rows, 15)).round(6), np.array([len(set(h.tolist())) for h in rows.history])
     found = near_copies(reading_of(rows, 15), among)
     for i in range(300):
-        share, rest = standing.EVEN, np.flatnonzero(~among & (lengths > 0))
+        share, least, rest = standing.EVEN, 0.0, np.flatnonzero(~among & (lengths > 0))
         if among[i] and lengths[i]:
             apart = np.abs(lengths[rest] - lengths[i])
             peers = values[rest[apart <= np.sort(apart)[standing.PEERS - 1]]]
-            share = np.mean(peers < values[i]) + np.mean(peers == values[i]) / 2
-        assert found[i] == pytest.approx(share, abs=1e-9)
+            least = np.mean(peers < values[i])
+            share = least + np.mean(peers == values[i]) / 2
+        assert found.shares[i] == pytest.approx(share, abs=1e-9)
+        assert found.least[i] == pytest.approx(least, abs=1e-9)
 
 
 def test_a_copy_stands_above_a_reader():
@@ -64,25 +66,25 @@ def test_a_copy_stands_above_a_reader():
     histories = [rng.choice(200, 5, replace=False).tolist() for _ in range(150)]
     histories += [histories[7], rng.choice(200, 5, replace=False).tolist()]
     rows = impressions([f"u{i}" for i in range(152)], histories, [201] * 152)
-    found = near_copies(reading_of(rows, 202), np.arange(152) >= 150)
+    found = near_copies(reading_of(rows, 202), np.arange(152) >= 150).shares
     assert found[150] > 0.99 > found[151]  # the copied row is as much of a copy, and counts half
 
 
 def test_without_reading_or_peers_nothing_is_said():
     """Rows that read nothing else, and rows in question that are all rows, stand in the middle."""
     rows = impressions("abc", [[1], [], [2]], [3] * 3)
-    assert near_copies(reading_of(rows, 4), np.array([False, True, False])).tolist() == [0.5] * 3
-    assert near_copies(reading_of(rows, 4), np.ones(3, dtype=bool)).tolist() == [0.5] * 3
-    assert near_copies(reading_of(rows, 4), np.zeros(3, dtype=bool)).tolist() == [0.5] * 3
+    assert near_copies(reading_of(rows, 4), np.array([False, True, False])).shares.tolist() == [0.5] * 3
+    assert near_copies(reading_of(rows, 4), np.ones(3, dtype=bool)).shares.tolist() == [0.5] * 3
+    assert near_copies(reading_of(rows, 4), np.zeros(3, dtype=bool)).shares.tolist() == [0.5] * 3
 
 
 def test_in_a_large_log_peers_are_drawn_and_the_most_read_articles_go(monkeypatch):
     """At least PEERS of a length are drawn, by the seed; the likeness is then that of the other articles."""
     rows = world(2, 400)
     read, among = reading_of(rows, 15), np.arange(400) < 50
-    exact = near_copies(read, among)
+    exact = near_copies(read, among).shares
     monkeypatch.setattr(standing, "MOST_PEERS", 100)
-    drawn = [near_copies(read, among, seed) for seed in (0, 0, 1)]
+    drawn = [near_copies(read, among, seed).shares for seed in (0, 0, 1)]
     assert (drawn[0] == drawn[1]).all()
     assert (drawn[0] != drawn[2]).any()
     assert np.abs(drawn[0] - exact).max() < 0.2
