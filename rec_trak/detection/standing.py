@@ -2,9 +2,9 @@
 
 A value of a history (how nearly it is a copy, how little of it the log backs) goes with its length, so that it is told
 as a share: of the log's rows not in question, of as many articles, those that have a smaller one. Of those with the
-same half count for the order, and none where it is asked whether rows crowd above what chance allows. Where the rows in
-question stand higher than that, the value is unusual in this log, and tells more: `excess` on average, `crowding` at the
-upper end, where the bots are when they are few.
+same half count for the order, and none where it is asked whether rows crowd above what chance allows. Where the rows
+in question stand higher than that, the value is unusual in this log, and tells more: `excess` on average, `crowding` at
+the upper end, where the bots are when they are few.
 """
 
 from __future__ import annotations
