@@ -4,6 +4,7 @@ python benchmarks/reading.py ../shared/data/upfd_politifact --seeds 5 6 7 8 9
 python benchmarks/reading.py runs/films
 python benchmarks/reading.py --demo 1 2
 python benchmarks/reading.py ../shared/data/upfd_politifact --past    # bots that have clicked what they read, lived.py
+python benchmarks/reading.py ../shared/data/upfd_politifact --whole   # rows are not left out, so users keep their past
 
 Nothing is trained. A column an attack; AP against all rows / AUROC of its question, means over seeds. See poison.py for
 the whole rule.
@@ -13,6 +14,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import attacks
 import numpy as np
 from attacks import KINDS, UNSEEN, Ground, build_attack, read_ground
 from lived import lived
@@ -49,6 +51,8 @@ def table(title: str, ground: Ground, args: argparse.Namespace) -> None:
 
 
 def main(args) -> None:
+    if args.whole:
+        attacks.ORDINARY = 10**9
     for data in args.data:
         table(str(data), read_ground(data), args)
     for seed in args.demo:
@@ -63,5 +67,6 @@ if __name__ == "__main__":
     parser.add_argument("--demo", type=int, nargs="*", default=[], help="seeds of demo worlds")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=[*KINDS, *(k for k in UNSEEN if k != "S")])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)), help="of the attacks")
+    parser.add_argument("--whole", action="store_true", help="among all rows of the log, not some of them")
     parser.add_argument("--past", action="store_true", help="bots that have clicked what stands in their histories")
     cli.run_script(main, parser)
