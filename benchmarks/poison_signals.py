@@ -107,8 +107,8 @@ def _staged(setting: Setting, influence: np.ndarray, loss: np.ndarray) -> dict[s
     whole = suspicion_of(rows, count, attack.promoted, through, {INFLUENCE: influence})
     found = _parts(whole)
     found[f"{FIRST[through]}, then influence"] = in_question_first(whole.among, influence, influence)
-    weights = whole.weights | ({INFLUENCE: 0.5} if through == HISTORIES else {"loss": 0.5})
-    key = summed(whole.signals | {"loss": loss}, weights, whole.among, whole.raised)
+    weights = whole.weights | ({INFLUENCE: 0.5} if through == HISTORIES else {LOSS: 0.5})
+    key = summed(whole.signals | {INFLUENCE: influence, LOSS: loss}, weights, whole.among, whole.raised)
     more = "influence" if through == HISTORIES else "loss"
     return found | {f"tried: the rule and half of {more}": in_question_first(whole.among, key)}
 

@@ -43,7 +43,8 @@ SUMS |= {"by_history_article": SUMS["by_article"], "articles": "article_id,title
 RESULTS = {
     "": SUMS | dict.fromkeys(("ranking_full", "ranking_results"), f"{RANKED}leverage,q") | {
         "rows": f"{ROWS}leverage,q", "classes": "label,rows,low,median,high", "member_agreement": "a,b,value",
-        "suspicion": "rank,sample_idx,user_id,article_id,title,source_lines,suspicion,co_reading,copies,unbacked,influence",
+        "suspicion": "rank,sample_idx,user_id,article_id,title,source_lines,suspicion,co_reading,copies,unbacked,"
+                     "influence",
     },
     "targets/promoted": SUMS | dict.fromkeys(("ranking_full", "ranking_results"), f"{RANKED}renormalised,kernel") | {
         "rows": f"{ROWS}renormalised,kernel", "proponents": ENDS, "opponents": ENDS,
