@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rec_trak.data.ragged import distinct
+from rec_trak.data.ragged import AT_ONCE, distinct
 from rec_trak.detection.reading import Reading, spans_of
 from rec_trak.detection.standing import Standing, standing_of
 from rec_trak.detection.unbacked import among as in_table
@@ -44,8 +44,12 @@ def backed(read: Reading, clicked: np.ndarray, clicks: np.ndarray, rows: np.ndar
         clicks: user * A + article of every click, each once, ascending.
         rows: (n,) numbers of rows.
     """
-    own = read.weights[rows]
-    owner = np.repeat(np.arange(len(rows)), np.diff(own.indptr))
-    counts = (own.data > 0) & (own.indices != clicked[rows][owner])
-    counts &= in_table(read.users[rows][owner] * read.weights.shape[1] + own.indices, clicks)
-    return np.bincount(owner[counts], minlength=len(rows)).astype(float)
+    found = np.zeros(len(rows))
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        own = read.weights[some]
+        owner = np.repeat(np.arange(len(some)), np.diff(own.indptr))
+        counts = (own.data > 0) & (own.indices != clicked[some][owner])
+        counts &= in_table(read.users[some][owner] * read.weights.shape[1] + own.indices, clicks)
+        found[start : start + AT_ONCE] = np.bincount(owner[counts], minlength=len(some))
+    return found
