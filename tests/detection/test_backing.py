@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 from detection.test_baselines import impressions
-from detection.test_copies import world
+from detection.test_copies import check_standing, world
 
-from rec_trak.detection import standing
 from rec_trak.detection.backing import unbacked_rows
 from rec_trak.detection.reading import reading_of
 
@@ -28,15 +27,7 @@ def test_the_signal_is_the_share_of_peers_that_are_backed_more(clicks, without):
     lengths, counts = slow(rows, without)
     values = -counts / np.maximum(lengths, 1)
     found = unbacked_rows(reading_of(rows, 15, clicks, without), rows.clicked, among)
-    for i in range(300):
-        share, least, rest = standing.EVEN, 0.0, np.flatnonzero(~among & (lengths > 0))
-        if among[i] and lengths[i]:
-            apart = np.abs(lengths[rest] - lengths[i])
-            peers = values[rest[apart <= np.sort(apart)[standing.PEERS - 1]]]
-            least = np.mean(peers < values[i])
-            share = least + np.mean(peers == values[i]) / 2
-        assert found.shares[i] == pytest.approx(share, abs=1e-9)
-        assert found.least[i] == pytest.approx(least, abs=1e-9)
+    check_standing(found, values, lengths, among)
 
 
 def with_a_past(users, length):

@@ -44,12 +44,9 @@ def test_likeness_equals_its_definition(monkeypatch, block, others):
     np.testing.assert_allclose(found, slow(rows, 15, [3]), atol=1e-6)
 
 
-def test_the_signal_is_the_share_of_peers_that_are_less_of_a_copy():
-    """Peers are the rows not in question of the nearest lengths; those with the same value count half."""
-    rows, among = world(1, 300), np.arange(300) % 5 == 0
-    values, lengths = np.array(slow(rows, 15)).round(6), np.array([len(set(h.tolist())) for h in rows.history])
-    found = near_copies(reading_of(rows, 15), among)
-    for i in range(300):
+def check_standing(found, values, lengths, among):
+    """Each row in question beside the rows not in question of the nearest lengths, one by one."""
+    for i in range(len(values)):
         share, least, rest = standing.EVEN, 0.0, np.flatnonzero(~among & (lengths > 0))
         if among[i] and lengths[i]:
             apart = np.abs(lengths[rest] - lengths[i])
@@ -58,6 +55,14 @@ def test_the_signal_is_the_share_of_peers_that_are_less_of_a_copy():
             share = least + np.mean(peers == values[i]) / 2
         assert found.shares[i] == pytest.approx(share, abs=1e-9)
         assert found.least[i] == pytest.approx(least, abs=1e-9)
+
+
+def test_the_signal_is_the_share_of_peers_that_are_less_of_a_copy():
+    """Peers are the rows not in question of the nearest lengths; those with the same value count half."""
+    rows, among = world(1, 300), np.arange(300) % 5 == 0
+    values, lengths = np.array(slow(rows, 15)).round(6), np.array([len(set(h.tolist())) for h in rows.history])
+    found = near_copies(reading_of(rows, 15), among)
+    check_standing(found, values, lengths, among)
 
 
 def test_a_copy_stands_above_a_reader():
