@@ -24,9 +24,9 @@ SHOWN = 20  # rows and users that the record names
 GIVEN, TARGETS = "given", "targets"  # who says which articles are in question: the caller, or the target set
 NAMED, REMOVED = 5, 10  # of them that a line names, and that the command removes
 MEASURED = {  # AUROC of the rule on real clicks with planted attacks, docs/detection.md
-    "clicks": "72 to 97 of 100 pairs (bots that read like its readers were put last)",
+    "clicks": "74 to 97 of 100 pairs (bots that read like its readers were put last)",
     "histories": "80 of 100 pairs",
-    "shown": "69 of 100 pairs",
+    "shown": "71 of 100 pairs",
 }
 WHAT = {"clicks": "clicks on", "histories": "rows with a history that holds", "shown": "clicks on others beside"}
 QUESTION = {"clicks": "same_article", "histories": "same_history", "shown": "shown"}
@@ -91,7 +91,7 @@ def why_first(told: dict[str, Any]) -> str:
         CO_READING: f"how little they read like the others who {readers}",
         LOSS: "how little the model expects their clicks",
         COPIES: "how nearly their histories are copies of other users'",
-        UNBACKED: "how little of their histories their users' other rows click",
+        UNBACKED: "how little their users' other rows know of them",
         INFLUENCE: "how much their clicks taught the model to offer it",
     }
     *first, last = (said[name] for name in told["rule"])

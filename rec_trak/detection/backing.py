@@ -1,10 +1,12 @@
-"""How much of a row's history do its user's other rows click? Not here: users and articles (unbacked.py).
+"""Does the log know a row's user, from before or after? Not here: users and articles (unbacked.py).
 
-A history is what its user clicked before. Of the articles in a row's history, other than its own click and those in
-question, the *backed* ones are those that another row of its user clicks; how little is backed is told by where a row
-stands among others of as many articles (standing.py). A history that was made up for a row is backed by nothing. In a
-log whose histories all come from before it, or that is a sample, nor are genuine ones, and the signal says nothing;
-bots that have clicked what they have read look genuine by it. So it counts where it is unusual, and nowhere else.
+A history is what its user clicked before. Of the articles in a row's history, other than its own click, those in
+question and those that every row reads, the *backed* ones are those that another row of its user clicks. A row is
+*followed* where another row of its user has its click in its history: as good as a history that is backed whole, since
+users whom a log meets at its beginning have clicked before it. How little is backed is told by where a row stands among
+others of as many articles (standing.py). A history that was made up for a row is backed by nothing, and nothing follows
+it. In a log whose histories all come from before it nor are genuine ones, and the signal says nothing; bots that have
+clicked what they have read look genuine by it. So it counts where the rows in question stand unusually high by it.
 """
 
 from __future__ import annotations
@@ -33,7 +35,12 @@ def unbacked_rows(read: Reading, clicked: np.ndarray, among: np.ndarray, seed: i
         told = np.bincount(owner[counts] - first)
         lengths[first : first + len(told)] += told
     clicks = distinct(read.users * read.weights.shape[1] + clicked)
-    return standing_of(lambda rows: -backed(read, clicked, clicks, rows) / lengths[rows], lengths, among, seed)
+
+    def values_of(rows: np.ndarray) -> np.ndarray:
+        share = backed(read, clicked, clicks, rows) / lengths[rows]
+        return -np.where(followed(read, clicked, rows), 1.0, share)
+
+    return standing_of(values_of, lengths, among, seed)
 
 
 def backed(read: Reading, clicked: np.ndarray, clicks: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -53,3 +60,23 @@ def backed(read: Reading, clicked: np.ndarray, clicks: np.ndarray, rows: np.ndar
         counts &= in_table(read.users[some][owner] * read.weights.shape[1] + own.indices, clicks)
         found[start : start + AT_ONCE] = np.bincount(owner[counts], minlength=len(some))
     return found
+
+
+def followed(read: Reading, clicked: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(n,) bool, whether another row of its user reads what a row clicks.
+
+    Args:
+        read, clicked: all N rows; articles in question count.
+        rows: (n,) numbers of rows.
+    """
+    articles = read.weights.shape[1]
+    asked, place = np.unique(read.users[rows] * articles + clicked[rows], return_inverse=True)
+    readers = np.zeros(len(asked), dtype=np.int64)
+    own = np.zeros(len(read.users), dtype=np.int64)
+    for some, owner in spans_of(read.weights):
+        articles_read = read.weights.indices[some]
+        keys = read.users[owner] * articles + articles_read
+        at = np.minimum(np.searchsorted(asked, keys), len(asked) - 1)
+        readers += np.bincount(at[asked[at] == keys], minlength=len(asked))
+        own[owner[articles_read == clicked[owner]]] += 1
+    return readers[place] > own[rows]

@@ -30,7 +30,7 @@ class Standing:
     Attributes:
         shares: (N,) in [0, 1], the share of the peers that have a smaller value, half of those with the same; EVEN of
             other rows, of rows that read nothing else, and where there is no row to set one against.
-        least: (N,) the share that has a smaller value indeed; as high by chance as evenly spread shares at most.
+        least: (N,) the share that has a smaller value indeed; by chance no higher than evenly spread shares.
     """
 
     shares: np.ndarray

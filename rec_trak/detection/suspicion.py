@@ -8,9 +8,10 @@ that are shown one and click another), and among them
     shown       loss + w copies + v unbacked
 
 with influence the renormalised influence on the targets times root Q (reading.py, copies.py and backing.py have the
-others). w is a half, v nothing, and either is more where the rows in question stand unusually high in this log: plus
-twice their `excess`, about by how much bots and readers are apart if half of these rows are bots'. Where few of them
-are, the mean says little and the upper end much: `crowding` is added besides. All articles in question are left out of
+others). w is a half, and more where the rows in question stand unusually high by copies in this log: plus twice their
+`excess`, about by how much bots and readers are apart if half of these rows are bots'. v is twice their `excess` by
+unbacked, MOST at most. Where few of them are bots', the mean says little and the upper end much: copies count their
+`crowding` there besides. All articles in question are left out of
 what rows read: bots that click several of them would look like each other. Weights were fixed on attacks planted into
 real clicks, never on labels of the log at hand; docs/detection.md has the figures on others. Where nobody reads
 anything else, the order is that of influence alone, since tied ranks add nothing.
@@ -48,6 +49,7 @@ RULES = {
     SHOWN: {LOSS: 1.0, COPIES: 0.5, UNBACKED: 0.0},
 }
 READ = (CO_READING, COPIES, UNBACKED)  # what needs no model
+MOST = 1.0  # that UNBACKED counts, as much as co-reading
 FIRST = {
     CLICKS: "promoted article clicked",
     HISTORIES: "promoted article in history",
@@ -65,7 +67,7 @@ class Suspicion:
         through: CLICKS, HISTORIES or SHOWN.
         among: (N,) bool, the rows in question.
         scores: (N,) in [0, 2], above 1 the rows in question; higher is more suspicious.
-        signals: what the rule adds up, name -> (N,).
+        signals: what is told of each row, name -> (N,); the rule adds up those in `weights`.
         weights: what of each, name -> float.
         raised: what is added to that, name of a signal -> (N,).
     """
@@ -130,14 +132,14 @@ def suspicion_of(
     signals = {CO_READING: co_reading} | {name: one.shares for name, one in stand.items()}
     signs = RULES[through].keys() - ({INFLUENCE} if not explained else set())
     signals |= {name: values for name, values in given.items() if name in signs}
-    weights, raised = {name: weight for name, weight in RULES[through].items() if name in signals}, {}
-    users = user_numbers(rows)[among]
-    for name, one in stand.items():
-        weights[name] += 2 * excess(one.shares[among], users)
-        raised[name] = np.zeros(len(among))
-        raised[name][among] = crowding(one.least[among], users)
-    if not (weights[UNBACKED] or raised[UNBACKED].any()):
-        del weights[UNBACKED], raised[UNBACKED]  # nothing is added, so nothing is said of it
+    weights = {name: weight for name, weight in RULES[through].items() if name in signals}
+    users, crowds = user_numbers(rows)[among], np.zeros(len(among))
+    weights[COPIES] += 2 * excess(stand[COPIES].shares[among], users)
+    crowds[among] = crowding(stand[COPIES].least[among], users)
+    weights[UNBACKED] = min(MOST, 2 * excess(stand[UNBACKED].shares[among], users))
+    if not weights[UNBACKED]:
+        del weights[UNBACKED]  # it adds nothing, so nothing is said of it
+    raised = {COPIES: crowds}
     scores = in_question_first(among, summed(signals, weights, among, raised), given.get(INFLUENCE))
     return Suspicion(through, among, scores, signals, weights, raised)
 

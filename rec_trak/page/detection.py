@@ -26,7 +26,7 @@ QUESTIONS = {
 SIGNALS = {
     CO_READING: "co-reading",
     COPIES: "near copies of histories",
-    UNBACKED: "histories not backed",
+    UNBACKED: "unbacked",
     INFLUENCE: "influence",
     LOSS: "loss",
 }

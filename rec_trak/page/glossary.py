@@ -42,8 +42,8 @@ TERMS = {
     "shared candidates": "A rule without a model: how many candidates a click and a recommendation have in common. "
     "Signed, one that was clicked counts for, one passed over against it.",
     "near copies": "How nearly a row's history is another user's, set against other rows of like length; bots copy.",
-    "unbacked": "How little of a row's history its user's other rows click, set against other rows of like length; a "
-    "history that was made up is backed by nothing.",
+    "unbacked": "Of a row: how little of its history its user's other rows click, where none has its click in theirs, "
+    "set against other rows of like length; a history that was made up is backed by nothing.",
     "explained@5": "The share of targets whose article stands among the first 5 that the model offers their reader; "
     "@10 the first 10. fake@5 is the share of readers to whom a fake article is offered there.",
     "co-reading": "How unlike what a user read is to what the article's other clickers read; it needs no model.",

@@ -87,7 +87,7 @@ class System:
     """A member's rows, and what they are solved with.
 
     Attributes:
-        xtx: (K, K) float64 Phi'Phi over all rows.
+        xtx: (K, K) Phi'Phi over all rows, float64 but in `single`.
         largest: its largest eigenvalue.
         count: N, the rows it was summed over.
         lambda_rel: the run's ridge.
@@ -106,7 +106,7 @@ class System:
 
     @cached_property
     def single(self) -> System:
-        """The same in single precision, of which parts are taken in a quarter of the time."""
+        """The same in single precision, of which parts are taken sooner."""
         return replace(self, xtx=self.xtx.float())
 
     def seen(self, view: View) -> System:
@@ -194,6 +194,7 @@ def _looked_at(
 
     Args:
         views: of the same buckets, those of `system`.
+        system, dtype: what is looked at, and in which precision.
         turned: rows (n, K) as the factors want them.
         factor_of: a ridge's factor.
     """

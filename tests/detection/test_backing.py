@@ -25,7 +25,13 @@ def test_the_signal_is_the_share_of_peers_that_are_backed_more(clicks, without):
     """Rows of some users with repeats, empty histories and clicks on what they have read: against the definition."""
     rows, among = world(1, 300), np.arange(300) % 5 == 0
     lengths, counts = slow(rows, without)
-    values = -counts / np.maximum(lengths, 1)
+
+    def reads(j):
+        return {*rows.history[j].tolist(), *([int(rows.clicked[j])] if clicks else [])}
+
+    after = [any(rows.user_ids[j] == rows.user_ids[i] and j != i and rows.clicked[i] in reads(j) for j in range(300))
+             for i in range(300)]  # fmt: skip
+    values = -np.where(after, 1.0, counts / np.maximum(lengths, 1))
     found = unbacked_rows(reading_of(rows, 15, clicks, without), rows.clicked, among)
     check_standing(found, values, lengths, among)
 
@@ -44,7 +50,16 @@ def test_a_made_up_history_stands_above_one_that_was_clicked():
     rows = impressions([*users, "bot", users[4]], histories, [*clicked, 201, 201])
     found = unbacked_rows(reading_of(rows, 202, without=[201]), rows.clicked, np.arange(len(rows)) >= len(users)).shares
     assert found[-2] > 0.99
-    assert found[-1] <= 0.5
+    assert found[-1] < 0.8
+
+
+def test_who_is_followed_is_as_good_as_backed():
+    """The first rows of users whom the log meets there have histories from before it, and are found in later ones."""
+    users, histories, clicked = with_a_past(range(60), 5)
+    early = [0, 5, 10]
+    rows = impressions(users, histories, clicked)
+    found = unbacked_rows(reading_of(rows, 201), rows.clicked, np.isin(np.arange(len(rows)), early)).shares
+    assert (found[early] <= 0.5).all()
 
 
 def test_a_log_that_backs_nobody_says_nothing():
