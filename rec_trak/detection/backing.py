@@ -2,14 +2,16 @@
 
 A history is what its user clicked before. Of the articles in a row's history, other than its own click, those in
 question and those that every row reads, the *backed* ones are those that another row of its user clicks. A row is
-*followed* where another row of its user has its click in its history: as good as a history that is backed whole, since
-users whom a log meets at its beginning have clicked before it. How little is backed is told by where a row stands among
+*followed* where another row of its user, one that clicks nothing in question, has its click in its history: as good as a
+history that is backed whole, since users whom a log meets at its beginning have clicked before it. How little is backed is told by where a row stands among
 others of as many articles (standing.py). A history that was made up for a row is backed by nothing, and nothing follows
 it. In a log whose histories all come from before it nor are genuine ones, and the signal says nothing; bots that have
 clicked what they have read look genuine by it. So it counts where the rows in question stand unusually high by it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,13 +21,16 @@ from rec_trak.detection.standing import Standing, standing_of
 from rec_trak.detection.unbacked import among as in_table
 
 
-def unbacked_rows(read: Reading, clicked: np.ndarray, among: np.ndarray, seed: int = 0) -> Standing:
+def unbacked_rows(
+    read: Reading, clicked: np.ndarray, among: np.ndarray, promoted: Sequence[int], seed: int = 0
+) -> Standing:
     """Where the rows in question stand by how little of their histories the log backs.
 
     Args:
         read: all N rows, without the articles in question.
         clicked: (N,) the article that each clicks.
         among: (N,) bool, the rows in question.
+        promoted: positions of the articles in question.
         seed: of the draw of peers.
     """
     lengths = np.zeros(len(among), dtype=np.int64)
@@ -34,11 +39,11 @@ def unbacked_rows(read: Reading, clicked: np.ndarray, among: np.ndarray, seed: i
         first = owner[0] if len(owner) else 0
         told = np.bincount(owner[counts] - first)
         lengths[first : first + len(told)] += told
-    clicks = distinct(read.users * read.weights.shape[1] + clicked)
+    clicks, others = distinct(read.users * read.weights.shape[1] + clicked), ~np.isin(clicked, promoted)
 
     def values_of(rows: np.ndarray) -> np.ndarray:
         share = backed(read, clicked, clicks, rows) / lengths[rows]
-        return -np.where(followed(read, clicked, rows), 1.0, share)
+        return -np.where(followed(read, clicked, others, rows), 1.0, share)
 
     return standing_of(values_of, lengths, among, seed)
 
@@ -62,11 +67,12 @@ def backed(read: Reading, clicked: np.ndarray, clicks: np.ndarray, rows: np.ndar
     return found
 
 
-def followed(read: Reading, clicked: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(n,) bool, whether another row of its user reads what a row clicks.
+def followed(read: Reading, clicked: np.ndarray, others: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(n,) bool, whether another row of its user, one of `others`, reads what a row clicks.
 
     Args:
         read, clicked: all N rows; articles in question count.
+        others: (N,) bool.
         rows: (n,) numbers of rows.
     """
     articles = read.weights.shape[1]
@@ -74,7 +80,8 @@ def followed(read: Reading, clicked: np.ndarray, rows: np.ndarray) -> np.ndarray
     readers = np.zeros(len(asked), dtype=np.int64)
     own = np.zeros(len(read.users), dtype=np.int64)
     for some, owner in spans_of(read.weights):
-        articles_read = read.weights.indices[some]
+        counts = others[owner]
+        owner, articles_read = owner[counts], read.weights.indices[some][counts]
         keys = read.users[owner] * articles + articles_read
         at = np.minimum(np.searchsorted(asked, keys), len(asked) - 1)
         readers += np.bincount(at[asked[at] == keys], minlength=len(asked))

@@ -108,7 +108,7 @@ def reading_signals(
     """
     read, among = reading_of(rows, count, through == HISTORIES, promoted), in_question(rows, promoted, through)
     groups = [np.flatnonzero(in_question(rows, [a], through)) for a in promoted]
-    stand = {COPIES: near_copies(read, among), UNBACKED: unbacked_rows(read, rows.clicked, among)}
+    stand = {COPIES: near_copies(read, among), UNBACKED: unbacked_rows(read, rows.clicked, among, promoted)}
     return co_reading_of(read, groups), stand
 
 

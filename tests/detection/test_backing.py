@@ -29,10 +29,10 @@ def test_the_signal_is_the_share_of_peers_that_are_backed_more(clicks, without):
     def reads(j):
         return {*rows.history[j].tolist(), *([int(rows.clicked[j])] if clicks else [])}
 
-    after = [any(rows.user_ids[j] == rows.user_ids[i] and j != i and rows.clicked[i] in reads(j) for j in range(300))
+    after = [any(rows.user_ids[j] == rows.user_ids[i] and j != i and rows.clicked[j] not in without and rows.clicked[i] in reads(j) for j in range(300))
              for i in range(300)]  # fmt: skip
     values = -np.where(after, 1.0, counts / np.maximum(lengths, 1))
-    found = unbacked_rows(reading_of(rows, 15, clicks, without), rows.clicked, among)
+    found = unbacked_rows(reading_of(rows, 15, clicks, without), rows.clicked, among, without)
     check_standing(found, values, lengths, among)
 
 
@@ -48,7 +48,9 @@ def test_a_made_up_history_stands_above_one_that_was_clicked():
     users, histories, clicked = with_a_past(range(60), 5)
     histories += [[7, 8, 9, 10, 11], histories[4]]
     rows = impressions([*users, "bot", users[4]], histories, [*clicked, 201, 201])
-    found = unbacked_rows(reading_of(rows, 202, without=[201]), rows.clicked, np.arange(len(rows)) >= len(users)).shares
+    found = unbacked_rows(
+        reading_of(rows, 202, without=[201]), rows.clicked, np.arange(len(rows)) >= len(users), [201]
+    ).shares
     assert found[-2] > 0.99
     assert found[-1] < 0.8
 
@@ -58,13 +60,13 @@ def test_who_is_followed_is_as_good_as_backed():
     users, histories, clicked = with_a_past(range(60), 5)
     early = [0, 5, 10]
     rows = impressions(users, histories, clicked)
-    found = unbacked_rows(reading_of(rows, 201), rows.clicked, np.isin(np.arange(len(rows)), early)).shares
+    found = unbacked_rows(reading_of(rows, 201), rows.clicked, np.isin(np.arange(len(rows)), early), []).shares
     assert (found[early] <= 0.5).all()
 
 
 def test_a_log_that_backs_nobody_says_nothing():
     """Histories from before the log: all rows stand in the middle."""
     rows = impressions([f"u{i}" for i in range(150)], [[i % 40, 40 + i % 7] for i in range(150)], [50] * 150)
-    found = unbacked_rows(reading_of(rows, 51), rows.clicked, np.arange(150) < 20)
+    found = unbacked_rows(reading_of(rows, 51), rows.clicked, np.arange(150) < 20, [])
     assert (found.shares == 0.5).all()
     assert not found.least.any()
