@@ -29,8 +29,11 @@ def test_the_signal_is_the_share_of_peers_that_are_backed_more(clicks, without):
     def reads(j):
         return {*rows.history[j].tolist(), *([int(rows.clicked[j])] if clicks else [])}
 
-    after = [any(rows.user_ids[j] == rows.user_ids[i] and j != i and rows.clicked[j] not in without and rows.clicked[i] in reads(j) for j in range(300))
-             for i in range(300)]  # fmt: skip
+    def follows(j, i):
+        same = i != j and rows.user_ids[j] == rows.user_ids[i] and rows.clicked[j] not in without
+        return same and rows.clicked[i] in reads(j)
+
+    after = [any(follows(j, i) for j in range(300)) for i in range(300)]
     values = -np.where(after, 1.0, counts / np.maximum(lengths, 1))
     found = unbacked_rows(reading_of(rows, 15, clicks, without), rows.clicked, among, without)
     check_standing(found, values, lengths, among)
