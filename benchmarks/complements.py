@@ -1,7 +1,7 @@
 """What any sum of scores over rows can reach: models on the complements of the half sets of lds.py.
 
 python benchmarks/lds.py ../shared/data/upfd_politifact --folder runs/lds
-python benchmarks/complements.py ../shared/data/upfd_politifact --folder runs/lds    # six minutes on two cores
+python benchmarks/complements.py ../shared/data/upfd_politifact --folder runs/lds    # eight minutes on two cores
 
 The sums of a ranking over a half set and over its complement add up to the same number for every half set: what it
 foretells is odd. The part of a margin that is even (clicks that stand in for each other, a training that ends sooner)

@@ -5,9 +5,9 @@ question and those that every row reads, the *backed* ones are those that anothe
 *followed* where another row of its user, one that clicks nothing in question, has its click in its history: as good as
 a history that is backed whole, since users whom a log meets at its beginning have clicked before it. How little is
 backed is told by where a row stands among others of as many articles (standing.py). A history that was made up for a
-row is backed by nothing, and nothing follows it. In a log whose histories all come from before it nor are genuine
-ones, and the signal says nothing; bots that have clicked what they have read look genuine by it. So it counts where
-the rows in question stand unusually high by it.
+row is backed by nothing, and nothing follows it. Where all histories come from before the log, none is backed, and the
+signal says nothing; bots that have clicked what they have read look genuine by it. So it counts where the rows in
+question stand unusually high by it.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ with influence the renormalised influence on the targets times root Q (reading.p
 others). w is a half, and more where the rows in question stand unusually high by copies in this log: plus twice their
 `excess`, about by how much bots and readers are apart if half of these rows are bots'. v is twice their `excess` by
 unbacked, MOST at most. Where few of them are bots', the mean says little and the upper end much: copies count their
-`crowding` there besides. All articles in question are left out of
-what rows read: bots that click several of them would look like each other. Weights were fixed on attacks planted into
-real clicks, never on labels of the log at hand; docs/detection.md has the figures on others. Where nobody reads
-anything else, the order is that of influence alone, since tied ranks add nothing.
+`crowding` there besides. All articles in question are left out of what rows read: bots that click several of them would
+look like each other. Weights were fixed on attacks planted into real clicks, never on labels of the log at hand;
+docs/detection.md has the figures on others. Where nobody reads anything else, the order is that of influence alone,
+since tied ranks add nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from rec_trak.data.impressions import Impressions, user_numbers
+from rec_trak.data.impressions import Impressions
 from rec_trak.data.tables import read_csv
 from rec_trak.detection.backing import unbacked_rows
 from rec_trak.detection.baselines import holds
@@ -33,7 +33,7 @@ from rec_trak.detection.copies import near_copies
 from rec_trak.detection.labels import read_row_numbers
 from rec_trak.detection.reading import co_reading_of, reading_of
 from rec_trak.detection.stages import NOTHING, in_question_first, summed
-from rec_trak.detection.standing import Standing, crowding, excess
+from rec_trak.detection.standing import crowding, excess
 from rec_trak.errors import ConfigError, DataError
 from rec_trak.results.lines import Lines
 from rec_trak.results.ranking import best_first
@@ -97,8 +97,9 @@ def in_question(rows: Impressions, promoted: list[int], through: str) -> np.ndar
 
 def reading_signals(
     rows: Impressions, count: int, promoted: list[int], through: str
-) -> tuple[np.ndarray, dict[str, Standing]]:
-    """CO_READING (N,), 0 of rows not in question, and where rows stand by COPIES and UNBACKED.
+) -> tuple[dict[str, np.ndarray], dict[str, float], np.ndarray]:
+    """What needs no model: CO_READING, COPIES and UNBACKED, name -> (N,); what the last two count; the crowding of
+    COPIES (N,). Rows not in question have 0, and EVEN by the last two.
 
     Args:
         rows: N rows.
@@ -108,8 +109,12 @@ def reading_signals(
     """
     read, among = reading_of(rows, count, through == HISTORIES, promoted), in_question(rows, promoted, through)
     groups = [np.flatnonzero(in_question(rows, [a], through)) for a in promoted]
-    stand = {COPIES: near_copies(read, among), UNBACKED: unbacked_rows(read, rows.clicked, among, promoted)}
-    return co_reading_of(read, groups), stand
+    copies, unbacked = near_copies(read, among), unbacked_rows(read, rows.clicked, among, promoted)
+    signals = {CO_READING: co_reading_of(read, groups), COPIES: copies.shares, UNBACKED: unbacked.shares}
+    users, crowds = read.users[among], np.zeros(len(among))
+    weights = {name: RULES[through][name] + 2 * excess(signals[name][among], users) for name in (COPIES, UNBACKED)}
+    crowds[among] = crowding(copies.least[among], users)
+    return signals, weights | {UNBACKED: min(MOST, weights[UNBACKED])}, crowds
 
 
 def suspicion_of(
@@ -128,17 +133,11 @@ def suspicion_of(
         explained: whether INFLUENCE is on recommendations of the promoted articles; on those of others it is no sign.
     """
     among = in_question(rows, promoted, through)
-    co_reading, stand = reading_signals(rows, count, promoted, through)
-    signals = {CO_READING: co_reading} | {name: one.shares for name, one in stand.items()}
+    signals, counted, crowds = reading_signals(rows, count, promoted, through)
     signs = RULES[through].keys() - ({INFLUENCE} if not explained else set())
     signals |= {name: values for name, values in given.items() if name in signs}
-    weights = {name: weight for name, weight in RULES[through].items() if name in signals}
-    users, crowds = user_numbers(rows)[among], np.zeros(len(among))
-    weights[COPIES] += 2 * excess(stand[COPIES].shares[among], users)
-    crowds[among] = crowding(stand[COPIES].least[among], users)
-    weights[UNBACKED] = min(MOST, 2 * excess(stand[UNBACKED].shares[among], users))
-    if not weights[UNBACKED]:
-        del weights[UNBACKED]  # it adds nothing, so nothing is said of it
+    # Of what counts nothing nothing is said.
+    weights = {name: weight for name, weight in (RULES[through] | counted).items() if name in signals and weight}
     raised = {COPIES: crowds}
     scores = in_question_first(among, summed(signals, weights, among, raised), given.get(INFLUENCE))
     return Suspicion(through, among, scores, signals, weights, raised)

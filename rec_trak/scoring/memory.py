@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rec_trak.room import require_memory
 
-SYSTEMS = 7  # (K, K) arrays in float64 at once, at most, with the blocks of rows beside them: measured 6.4
+SYSTEMS = 7  # (K, K) arrays in float64 at once, at most, with the blocks of rows beside them: measured 6.9
 SMALL = 1 << 28  # bytes that nobody is refused for
 
 
